@@ -1,0 +1,1 @@
+"""Measure runners side by side."""

@@ -1,0 +1,1 @@
+"""Turn a bundle into pictures: same seed, same picture."""

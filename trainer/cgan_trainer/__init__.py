@@ -1,0 +1,1 @@
+"""Train conditional-GAN generators and save them as checkpoints that carry their contract."""
