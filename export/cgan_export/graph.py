@@ -1,0 +1,140 @@
+"""A generator as an ONNX model: the pure function of the contract, in one self-contained file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import onnx
+import torch
+from cgan_runtime.contract import Contract
+from cgan_runtime.errors import CheckFailedError, UsageError
+from cgan_runtime.onnx_file import has_external_data
+from cgan_trainer.families.base import Generator
+from torch import Tensor, nn
+
+__all__ = ["OPSET", "lint", "onnx_from_generator", "with_metadata"]
+
+OPSET: Final = 20
+EXAMPLE_BATCH: Final = 2  # 1 would be specialised to a constant by torch.export
+TORCH_DTYPES: Final = {"float32": torch.float32, "int64": torch.int64}
+RANDOM_OPS: Final = {"Dropout", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+RANDOM_OPS_UNSUPPORTED: Final = {"Bernoulli", "Multinomial"}
+
+
+class _Positional(nn.Module):
+    """The generator with every input in one tuple, so that one shape description fits every family."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Outputs, batch first."""
+        output: Tensor = self.generator(*inputs)
+        return output
+
+
+def onnx_from_generator(generator: Generator, contract: Contract) -> onnx.ModelProto:
+    """The plain export: what torch.onnx makes of the pure function, batch axis free, tensors named.
+
+    Raises:
+        UsageError: the contract has a free axis besides the batch.
+        CheckFailedError: the graph is not a valid, deterministic, self-contained ONNX model.
+    """
+    inputs = tuple(_example(t.shape, t.dtype, t.name) for t in contract.inputs)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            _Positional(generator).eval(),
+            inputs,
+            dynamo=True,
+            dynamic_shapes=(tuple({0: batch} for _ in inputs),),
+            input_names=[t.name for t in contract.inputs],
+            output_names=[t.name for t in contract.outputs],
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None  # noqa: S101 - dynamo=True always returns a program
+    model = program.model_proto
+    _strip(model)
+    lint(model)
+    return model
+
+
+def with_metadata(model: onnx.ModelProto, *, name: str, family: str, contract: Contract) -> onnx.ModelProto:
+    """The model with the contract mirrored in its metadata_props, so that the file explains itself."""
+    model.producer_name = "cgan-deploy"
+    model.producer_version = ""
+    model.graph.name = name
+    del model.metadata_props[:]
+    entries = {
+        "cgan.name": name,
+        "cgan.family": family,
+        "cgan.statistics": contract.statistics,
+        "cgan.noise_version": str(contract.noise_version),
+        "cgan.contract": json.dumps(contract.model_dump(mode="json"), separators=(",", ":")),
+    }
+    onnx.helper.set_model_props(model, entries)
+    return model
+
+
+def lint(model: onnx.ModelProto) -> None:
+    """Refuse a graph that draws its own random numbers, depends on its batch or is not self-contained.
+
+    Raises:
+        CheckFailedError: names the first offending node.
+    """
+    for node in model.graph.node:
+        training = any(a.name == "training_mode" and a.i for a in node.attribute)
+        if node.op_type in RANDOM_OPS | RANDOM_OPS_UNSUPPORTED:
+            raise CheckFailedError(f"the graph draws random numbers itself ({node.op_type} {node.name}).")
+        if node.op_type == "BatchNormalization" and training:
+            raise CheckFailedError(f"the graph normalises over the batch ({node.name}).")
+    if has_external_data(model.SerializeToString()):
+        raise CheckFailedError("the graph keeps tensors in other files.")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise CheckFailedError(f"onnx.checker refuses the graph: {str(error).splitlines()[0]}") from error
+
+
+def _example(shape: tuple[int | str, ...], dtype: str, name: str) -> Tensor:
+    sizes = [axis for axis in shape if isinstance(axis, int)]
+    if len(sizes) != len(shape):
+        raise UsageError(f"{name} has a free axis {shape}; this release exports generators of a fixed size.")
+    return torch.zeros(EXAMPLE_BATCH, *sizes, dtype=TORCH_DTYPES[dtype])
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Drop what the exporter notes about our source files: it is not part of the function."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.ClearField("doc_string")
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+        del value.metadata_props[:]
+    for weight in model.graph.initializer:
+        del weight.metadata_props[:]
+        weight.ClearField("doc_string")
+    del model.graph.metadata_props[:]
+    model.graph.ClearField("doc_string")
+    model.ClearField("doc_string")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's notes on its own deprecations and on packages we do not use."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,59 @@
+"""PyTorch as a runner: the reference every other backend is compared with."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+import torch
+from cgan_runtime.contract import Contract
+from cgan_runtime.runners.base import Array, Runner, Tensors
+from cgan_trainer.families.base import Generator
+
+__all__ = ["TorchRunner"]
+
+
+@final
+class TorchRunner(Runner):
+    """Runs the generator eagerly with the noise it is given (no live dropout).
+
+    Args:
+        generator: as `with_statistics` returns it, so that rows are independent.
+        contract: its contract.
+        device: "cpu" or "cuda".
+        compiled: through torch.compile.
+    """
+
+    def __init__(
+        self, generator: Generator, contract: Contract, *, device: str = "cpu", compiled: bool = False
+    ) -> None:
+        super().__init__(contract)
+        self._device = torch.device(device)
+        self._generator = generator.to(self._device).eval()
+        self._compiled = compiled
+        self._call = torch.compile(self._generator) if compiled else self._generator
+
+    @property
+    def description(self) -> str:
+        """Backend, version and device."""
+        mode = "compiled" if self._compiled else "eager"
+        return f"PyTorch {torch.__version__.partition('+')[0]} {mode} {self._device.type.upper()}"
+
+    def _infer(self, inputs: Tensors) -> dict[str, Array]:
+        ordered = [torch.from_numpy(np.ascontiguousarray(inputs[t.name])) for t in self.contract.inputs]
+        with torch.inference_mode():
+            output = self._call(*(tensor.to(self._device) for tensor in ordered))
+        outputs = output if isinstance(output, tuple) else (output,)
+        return {
+            tensor.name: value.cpu().numpy() for tensor, value in zip(self.contract.outputs, outputs, strict=True)
+        }
+
+    def infer_live(self, conditions: Tensors) -> dict[str, Array]:
+        """Outputs with the generator's own dropout and noise, drawn from torch's random state."""
+        ordered = [torch.from_numpy(np.ascontiguousarray(conditions[c.name])) for c in self.contract.conditions]
+        with torch.inference_mode():
+            output = self._generator(*(tensor.to(self._device) for tensor in ordered))
+        outputs = output if isinstance(output, tuple) else (output,)
+        return {
+            tensor.name: value.cpu().numpy() for tensor, value in zip(self.contract.outputs, outputs, strict=True)
+        }

@@ -1,0 +1,1 @@
+"""The console commands of the runtime: cgan-serve and cgan-translate."""

@@ -1,0 +1,124 @@
+"""cgan-serve: bundles on the real Triton Inference Server, on this machine, without Docker."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+from cyclopts import Parameter, validators
+
+from cgan_runtime.cli.shell import app, run
+from cgan_runtime.errors import CganError, UsageError
+
+if TYPE_CHECKING:
+    from cgan_runtime.bundle import Bundle
+    from cgan_runtime.serving.repository import RepositoryOptions
+
+__all__ = ["main"]
+
+command = app("cgan-serve", "Serve bundles on Triton: HTTP, gRPC, dynamic batching, one seed per row.")
+
+Port = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=65535))]
+Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+
+
+@command.default
+def serve(
+    *bundles: Path,
+    host: str = "127.0.0.1",
+    http_port: Port = 8000,
+    grpc_port: Port = 8001,
+    metrics_port: Port = 8002,
+    max_batch: Positive = 8,
+    threads: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    drain_seconds: Positive = 10,
+    triton_repo: Path | None = None,
+    setup: Annotated[bool, Parameter(negative="")] = False,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Serve until Ctrl-C or SIGTERM, then let requests in flight end and stop.
+
+    Each bundle NAME gives three models. NAME: tensors and a seed. NAME_png: PNG, JPEG or WebP bytes and a seed.
+    NAME_core: the engine itself, noise included.
+
+    Examples:
+        cgan-serve facades
+        cgan-serve facades maps --http-port 9000
+        cgan-serve facades --triton-repo repository
+
+    Args:
+        bundles: Bundles written by cgan-export.
+        host: Address to bind. Other than 127.0.0.1 anyone who reaches this machine can use the models.
+        http_port: Port for HTTP.
+        grpc_port: Port for gRPC.
+        metrics_port: Port for Prometheus metrics.
+        max_batch: Most rows that one execution holds.
+        threads: ONNX Runtime threads. [default: ONNX Runtime chooses]
+        drain_seconds: Longest wait for requests in flight, and for idle clients to hang up, when stopping.
+        triton_repo: Only write the model repository to this new folder and stop.
+        setup: Only make the server's own Python environment and stop.
+        verbose: Show Triton's log when the server stops.
+    """
+    from cgan_runtime.bundle import read_bundle
+    from cgan_runtime.serving.environment import find_environment, make_environment
+    from cgan_runtime.serving.examples import ready_text
+    from cgan_runtime.serving.repository import RepositoryOptions
+    from cgan_runtime.serving.server import Ports, ServerOptions, TritonServer
+
+    if setup:
+        print(make_environment(say=_say).root)
+        return 0
+    if not bundles:
+        raise UsageError("a bundle is needed, as written by cgan-export; for example: cgan-serve facades")
+    read = [read_bundle(path) for path in bundles]
+    if triton_repo is not None:
+        _write_only(triton_repo, read, RepositoryOptions(max_batch=max_batch, threads=threads))
+        return 0
+    environment = find_environment() or make_environment(say=_say)
+    options = ServerOptions(
+        host=host,
+        ports=Ports(http=http_port, grpc=grpc_port, metrics=metrics_port),
+        drain_seconds=drain_seconds,
+        repository=RepositoryOptions(max_batch=max_batch, threads=threads, link=True),
+    )
+    server = TritonServer(read, environment, options)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        _say(f"starting Triton with {', '.join(str(path) for path in bundles)}")
+        server.start()
+        print(ready_text(server, read), flush=True)
+        status = server.wait()
+        raise CganError(f"tritonserver ended by itself with status {status}; --verbose shows its log.")
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # stopping is under way: once is enough
+            signal.signal(number, signal.SIG_IGN)
+        _say("stopping; requests in flight are answered first")
+        if verbose:
+            print(server.log, file=sys.stderr)
+        server.stop()
+
+
+def _end(*_: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _write_only(target: Path, bundles: list[Bundle], options: RepositoryOptions) -> None:
+    from cgan_runtime.atomic import atomic_folder
+    from cgan_runtime.serving.environment import MODEL_PACKAGES
+    from cgan_runtime.serving.repository import write_repository
+
+    with atomic_folder(target) as root:
+        models = [name for bundle in bundles for name in write_repository(root, bundle, options)]
+    print(f"wrote {target} with {', '.join(models)}")
+    _say(f"the server's Python needs: {' '.join(MODEL_PACKAGES)}")
+
+
+def _say(text: str) -> None:
+    print(f"cgan-serve: {text}", file=sys.stderr, flush=True)
+
+
+def main() -> NoReturn:
+    """Console entry point."""
+    run(command)

@@ -1,0 +1,179 @@
+"""The signature of a generator: what goes in, what is drawn from the seed, what comes out.
+
+These types are the only place where the wording of a contract is defined. The trainer writes the same JSON
+into its checkpoints, the exporter validates it here, and every runner, client and server reads it from here.
+Shapes are per sample, without the batch axis; an axis given as a string is free ("h", "w").
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cgan_runtime.noise import DISTRIBUTIONS
+
+__all__ = [
+    "Condition",
+    "Contract",
+    "Encoding",
+    "ImageEncoding",
+    "LabelEncoding",
+    "NoiseInput",
+    "Output",
+    "Shape",
+    "Tensor",
+    "image_size",
+]
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Axis = Annotated[int, Field(ge=1, le=65536)] | Annotated[str, Field(pattern=r"^[a-z0-9*/+ -]{1,32}$")]
+Shape = tuple[Axis, ...]
+Range = tuple[float, float]
+DType = Literal["float32", "int64"]
+# per_sample  normalised over the sample's own pixels (pix2pix at test time);
+# running     the averages of training, folded into the weights;
+# none        no such layer.
+Statistics = Literal["per_sample", "running", "none"]
+
+
+class Value(BaseModel):
+    """Base of every schema type: immutable, and an unknown or ill-typed field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ImageEncoding(Value):
+    """How a tensor [C, H, W] stands for an 8-bit picture: ``value = (pixel / 255 - mean) / std``.
+
+    In: a picture of another size is resampled to H x W by `size_rule` and `filter`. Out: the value is turned
+    back into 0..255, clamped, and made whole by `rounding` (halves to even).
+    """
+
+    kind: Literal["image"] = "image"
+    color: Literal["RGB", "L"] = "RGB"
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    size_rule: Literal["stretch"] = "stretch"
+    filter: Literal["bicubic", "bilinear", "box", "nearest"] = "bicubic"
+    rounding: Literal["nearest", "truncate"] = "nearest"
+
+    @model_validator(mode="after")
+    def _one_figure_per_channel(self) -> Self:
+        channels = len(self.color) if self.color == "RGB" else 1
+        if not len(self.mean) == len(self.std) == channels:
+            raise ValueError(f"{self.color} needs {channels} mean and std values")
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive")
+        return self
+
+
+class LabelEncoding(Value):
+    """An int64 scalar, 0 .. len(names)-1, that stands for a class."""
+
+    kind: Literal["label"] = "label"
+    names: tuple[str, ...] = ()
+
+
+Encoding = Annotated[ImageEncoding | LabelEncoding, Field(discriminator="kind")]
+
+
+class Tensor(Value):
+    """A named tensor of the call."""
+
+    name: Name
+    dtype: DType = "float32"
+    shape: Shape
+
+
+class Condition(Tensor):
+    """One thing the caller gives. No encoding: the raw tensor (a text vector, a style code)."""
+
+    range: Range | None = None
+    meaning: str = ""
+    encoding: Encoding | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_encoding(self) -> Self:
+        _check_image_shape(self.name, self.shape, self.encoding)
+        if isinstance(self.encoding, LabelEncoding) and (self.dtype, self.shape) != ("int64", ()):
+            raise ValueError(f"label condition {self.name} must be an int64 scalar")
+        return self
+
+
+class NoiseInput(Tensor):
+    """One tensor filled from the seed; `index` is `tensor` in the seeded-noise counter."""
+
+    dtype: Literal["float32"] = "float32"
+    index: Annotated[int, Field(ge=0, lt=2**32)]
+    distribution: str
+    parameters: dict[str, float] = Field(default_factory=dict)
+    site: str = ""
+
+    @model_validator(mode="after")
+    def _is_drawable(self) -> Self:
+        if self.distribution not in DISTRIBUTIONS:
+            raise ValueError(f"noise input {self.name} has the unknown distribution {self.distribution!r}")
+        if self.distribution == "mask" and not 0 <= self.parameters.get("p", -1) < 1:
+            raise ValueError(f"mask {self.name} needs p in [0, 1)")
+        return self
+
+
+class Output(Tensor):
+    """One thing that comes back."""
+
+    range: Range | None = None
+    meaning: str = ""
+    encoding: ImageEncoding | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_encoding(self) -> Self:
+        _check_image_shape(self.name, self.shape, self.encoding)
+        return self
+
+
+class Contract(Value):
+    """The whole signature, in the order of the call: conditions, then noise inputs."""
+
+    noise_version: Literal[1] = 1
+    conditions: tuple[Condition, ...]
+    noise: tuple[NoiseInput, ...]
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1)]
+    statistics: Statistics
+
+    @model_validator(mode="after")
+    def _names_and_indices_are_sound(self) -> Self:
+        names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
+        reserved = {"seed", "draw"} & set(names)
+        if len(set(names)) < len(names) or reserved:
+            raise ValueError(f"tensor names must be unique and not seed or draw: {names}")
+        if [item.index for item in self.noise] != list(range(len(self.noise))):
+            raise ValueError("noise inputs must be numbered 0, 1, 2, ... in their order")
+        return self
+
+    @property
+    def inputs(self) -> tuple[Condition | NoiseInput, ...]:
+        """Conditions, then noise: the positional inputs of the graph."""
+        return (*self.conditions, *self.noise)
+
+    @property
+    def image_condition(self) -> Condition | None:
+        """The condition that is a picture, if there is exactly one."""
+        images = [c for c in self.conditions if isinstance(c.encoding, ImageEncoding)]
+        return images[0] if len(images) == 1 else None
+
+    @property
+    def image_output(self) -> Output | None:
+        """The first output that is a picture."""
+        return next((o for o in self.outputs if o.encoding is not None), None)
+
+
+def image_size(tensor: Tensor) -> tuple[int, int] | None:
+    """(height, width) in pixels of a picture tensor; None when its axes are free."""
+    height, width = tensor.shape[-2:]
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def _check_image_shape(name: str, shape: Shape, encoding: ImageEncoding | LabelEncoding | None) -> None:
+    if isinstance(encoding, ImageEncoding) and (len(shape) != 3 or shape[0] != len(encoding.mean)):
+        raise ValueError(f"{name} is a {encoding.color} picture, so its shape must be [{len(encoding.mean)}, H, W]")

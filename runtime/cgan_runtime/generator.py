@@ -1,0 +1,93 @@
+"""Conditions and seeds to outputs: the one place where a seed becomes noise.
+
+`SeededGenerator` wraps any runner. The command line, the Triton front end, the fidelity gates and the
+benchmark all go through it, so they cannot disagree about what a seed means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, final
+
+import numpy as np
+
+from cgan_runtime.contract import Contract, NoiseInput
+from cgan_runtime.errors import UsageError
+from cgan_runtime.noise import noise
+from cgan_runtime.runners.base import Array, Runner, Tensors
+
+__all__ = ["Generator", "SeededGenerator", "noise_tensors"]
+
+
+class Generator(Protocol):
+    """Anything that turns conditions and seeds into outputs: a bundle here, or a server elsewhere."""
+
+    @property
+    def contract(self) -> Contract:
+        """The signature."""
+
+    def generate(self, conditions: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
+        """Row i of every output [N, ...] from row i of every condition, seeds[i] and draws[i]."""
+
+    def close(self) -> None:
+        """Release what it holds."""
+
+
+@final
+class SeededGenerator:
+    """A runner whose noise inputs are filled from seeds.
+
+    >>> generator = SeededGenerator(OnnxRuntimeRunner(model, contract))       # doctest: +SKIP
+    >>> generator.generate({"condition": x}, seeds=[7], draws=[0])["picture"]  # doctest: +SKIP
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    @property
+    def contract(self) -> Contract:
+        """The signature of the runner."""
+        return self.runner.contract
+
+    def generate(self, conditions: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
+        """Row i of every output [N, ...] from row i of every condition, seeds[i] and draws[i].
+
+        Raises:
+            UsageError: a seed or draw out of range, or conditions that do not fit the contract.
+            CganError: the backend failed.
+        """
+        return self.runner.infer({**conditions, **noise_tensors(self.contract.noise, seeds, draws)})
+
+    def close(self) -> None:
+        """Release the runner."""
+        self.runner.close()
+
+
+def noise_tensors(inputs: Sequence[NoiseInput], seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
+    """Every noise input, float32 [N, ...], row i from (seeds[i], index, draws[i]) alone.
+
+    Raises:
+        UsageError: seeds and draws of different length, a value out of range, or a free axis in a shape.
+    """
+    if len(seeds) != len(draws):
+        raise UsageError(f"{len(seeds)} seeds but {len(draws)} draws.")
+    filled: dict[str, Array] = {}
+    for item in inputs:
+        shape = tuple(axis for axis in item.shape if isinstance(axis, int))
+        if len(shape) != len(item.shape):
+            raise UsageError(f"noise input {item.name} follows the picture size, which this bundle leaves free.")
+        batch = np.empty((len(seeds), *shape), dtype=np.float32)
+        for row, (seed, draw) in enumerate(zip(seeds, draws, strict=True)):
+            try:
+                batch[row] = noise(
+                    item.distribution,
+                    shape,
+                    seed=seed,
+                    tensor=item.index,
+                    draw=draw,
+                    parameters=item.parameters,
+                )
+            except ValueError as error:
+                raise UsageError(f"{error}.") from error
+        filled[item.name] = batch
+    return filled

@@ -1,0 +1,185 @@
+"""bundle.json, version 1: what a bundle is, in one immutable value. The exporter writes it, everything reads it.
+
+The file is exactly ``dumps(manifest)``: indented JSON whose last key, `digest`, is the SHA-256 of the same
+text without that key. A flipped bit anywhere in it, white space included, is therefore noticed, and the digest
+names the bundle (it stands in every PNG made from it).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
+
+from cgan_runtime.contract import Contract, Value
+from cgan_runtime.errors import BundleError
+from cgan_runtime.noise import MAX_JSON_NUMBER, MAX_SEED, parse_seed
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Artifact",
+    "Batch",
+    "Figure",
+    "File",
+    "Golden",
+    "Manifest",
+    "Provenance",
+    "Seed",
+    "dumps",
+    "loads",
+]
+
+SCHEMA_VERSION: Final = 1
+MAX_MANIFEST_BYTES: Final = 4_000_000
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# At most three levels of plain names: no "..", nothing absolute, nothing hidden.
+RelativePath = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}){0,2}$")
+]
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+# A number to 2**53-1, a string of digits beyond (seeded-noise rules, section 1).
+Seed = Annotated[
+    int,
+    BeforeValidator(lambda value, info: parse_seed(value) if info.mode == "json" else value),
+    Field(ge=0, le=MAX_SEED),
+    PlainSerializer(lambda seed: seed if seed <= MAX_JSON_NUMBER else str(seed), return_type=int | str),
+]
+
+
+class File(Value):
+    """A file of the bundle and what it must contain."""
+
+    path: RelativePath
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class Figure(Value):
+    """One measured fidelity figure and the limit it was held to."""
+
+    value: float
+    limit: float
+    rule: Literal["<=", ">="]
+    unit: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value keeps to its limit."""
+        return self.value <= self.limit if self.rule == "<=" else self.value >= self.limit
+
+
+class Batch(Value):
+    """Batch sizes an artifact takes; `opt` is the one it is tuned for."""
+
+    min: Annotated[int, Field(ge=1)] = 1
+    opt: Annotated[int, Field(ge=1)] = 1
+    max: Annotated[int, Field(ge=1)] = 64
+
+
+class Artifact(File):
+    """One executable form of the generator."""
+
+    backend: Literal["onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"]
+    precision: Literal["fp32", "fp16", "int8"]
+    batch: Batch
+    size: tuple[int, int] | None
+    requires: tuple[str, ...] = ()
+    fidelity: dict[str, Figure] = Field(default_factory=dict)
+
+
+class Golden(Value):
+    """One sample anybody can repeat: inputs and outputs by tensor name (PNG for pictures, else .npy)."""
+
+    seed: Seed
+    draw: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    conditions: dict[str, RelativePath]
+    outputs: dict[str, RelativePath]
+
+
+class Provenance(Value):
+    """Where the bundle comes from. `assumed` lists what was not in the checkpoint."""
+
+    checkpoint: str
+    checkpoint_sha256: Sha256
+    options: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
+    created: str
+    versions: dict[str, str]
+    command: str
+
+
+class Manifest(Value):
+    """Everything bundle.json says (without its digest)."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: ModelName
+    family: ModelName
+    contract: Contract
+    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1)]
+    golden: tuple[Golden, ...]
+    files: tuple[File, ...]
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _names_each_file_once(self) -> Self:
+        paths = [file.path.lower() for file in self.all_files]
+        if len(set(paths)) < len(paths) or "bundle.json" in paths:
+            raise ValueError("a file is listed twice")
+        missing = {p for g in self.golden for p in (*g.conditions.values(), *g.outputs.values())}
+        missing -= {file.path for file in self.files}
+        if missing:
+            raise ValueError(f"golden names unlisted files: {sorted(missing)}")
+        return self
+
+    @property
+    def all_files(self) -> tuple[File, ...]:
+        """Every file besides bundle.json."""
+        return (*self.artifacts, *self.files)
+
+
+def dumps(manifest: Manifest) -> str:
+    """The exact text of bundle.json."""
+    document = manifest.model_dump(mode="json")
+    return _text({**document, "digest": _digest(document)})
+
+
+def loads(data: bytes, label: str) -> tuple[Manifest, str]:
+    """The manifest and its digest from the bytes of bundle.json.
+
+    Raises:
+        BundleError: not JSON, damaged, edited by hand, of a newer version, or not of the schema.
+    """
+    try:
+        document = json.loads(data.decode("utf-8")) if len(data) <= MAX_MANIFEST_BYTES else None
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or "schema_version" not in document:
+        raise BundleError(f"{label} is not a bundle manifest or is damaged; export the checkpoint again.")
+    version = document["schema_version"]
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{label} has schema version {version!r}, this release reads {SCHEMA_VERSION}; upgrade cgan-deploy."
+        )
+    digest = document.pop("digest", None)
+    if digest != _digest(document) or data != _text({**document, "digest": digest}).encode():
+        raise BundleError(
+            f"{label} is damaged or was edited (its digest does not match); export the checkpoint again."
+        )
+    try:
+        return Manifest.model_validate_json(json.dumps(document)), str(digest)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the manifest"
+        raise BundleError(f"{label} does not follow the bundle schema at {where}: {first['msg']}.") from error
+
+
+def _digest(document: dict[str, Any]) -> str:
+    return hashlib.sha256(_text(document).encode()).hexdigest()
+
+
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

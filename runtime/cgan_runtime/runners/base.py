@@ -1,0 +1,96 @@
+"""The one interface behind which every way of executing an artifact stands.
+
+ONNX Runtime, PyTorch (in cgan_export), a remote Triton, and later OpenVINO and TensorRT are runners: they take
+every input of the contract, noise included, and give every output. A runner never draws noise and knows
+nothing of seeds; that is `SeededGenerator`'s work, the same for all of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self, final
+
+import numpy as np
+import numpy.typing as npt
+
+from cgan_runtime.contract import Contract, Tensor
+from cgan_runtime.errors import CganError, UsageError
+
+__all__ = ["Array", "Runner", "Tensors"]
+
+Array = npt.NDArray[Any]
+Tensors = Mapping[str, Array]
+
+
+class Runner(ABC):
+    """Executes one artifact. Not for concurrent use by several threads unless the subclass says so."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """Backend and version, for tables and logs: "ONNX Runtime 1.31.1 CPU"."""
+
+    @final
+    def infer(self, inputs: Tensors) -> dict[str, Array]:
+        """Every output [N, ...] for every input [N, ...] of the contract, batch first.
+
+        Raises:
+            UsageError: an input is missing, unknown, of another dtype or shape, or the batches differ.
+            CganError: the backend failed, or its answer does not have the contract's form.
+        """
+        batch = _check_inputs(self.contract, inputs)
+        outputs = self._infer(inputs)
+        for output in self.contract.outputs:
+            answer = outputs.get(output.name)
+            if answer is None or not _fits(answer, output, batch):
+                seen = None if answer is None else (str(answer.dtype), answer.shape)
+                raise CganError(f"{self.description} answered {output.name} as {seen}, not as the contract says.")
+        return outputs
+
+    @abstractmethod
+    def _infer(self, inputs: Tensors) -> dict[str, Array]:
+        """The execution itself; inputs are already checked."""
+
+    def close(self) -> None:
+        """Release what the runner holds; calling it twice is allowed."""
+        return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _check_inputs(contract: Contract, inputs: Tensors) -> int:
+    wanted = [tensor.name for tensor in contract.inputs]
+    if set(inputs) != set(wanted):
+        raise UsageError(f"inputs {sorted(inputs)} given, {sorted(wanted)} needed.")
+    batches = {int(inputs[name].shape[0]) if inputs[name].ndim else 0 for name in wanted}
+    if len(batches) != 1 or 0 in batches:
+        raise UsageError(f"all inputs need the same batch of at least 1, got {sorted(batches)}.")
+    batch = batches.pop()
+    for tensor in contract.inputs:
+        given = inputs[tensor.name]
+        if not _fits(given, tensor, batch):
+            shape = ", ".join(map(str, ("N", *tensor.shape)))
+            raise UsageError(
+                f"input {tensor.name} is {given.dtype} {list(given.shape)}, {tensor.dtype} [{shape}] is needed."
+            )
+    return batch
+
+
+def _fits(array: Array, tensor: Tensor, batch: int) -> bool:
+    shape = (batch, *tensor.shape)
+    return (
+        array.dtype == np.dtype(tensor.dtype)
+        and array.ndim == len(shape)
+        and all(isinstance(axis, str) or axis == size for axis, size in zip(shape, array.shape, strict=True))
+    )

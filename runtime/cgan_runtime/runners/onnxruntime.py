@@ -1,0 +1,103 @@
+"""ONNX Runtime: the backend every bundle runs on, with no GPU and no torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from cgan_runtime.contract import Contract
+from cgan_runtime.errors import BundleError, CganError
+from cgan_runtime.onnx_file import has_external_data
+from cgan_runtime.runners.base import Array, Runner, Tensors
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["OnnxRuntimeRunner", "import_onnxruntime"]
+
+
+def import_onnxruntime() -> ModuleType:
+    """onnxruntime, silent on the network and on stdout."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # since 1.31 it would look up hosts and write to HOME
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise CganError("onnxruntime is not installed; run: pip install onnxruntime") from error
+    onnxruntime.set_default_logger_severity(4)  # only fatal: our exceptions carry the text
+    return onnxruntime  # type: ignore[no-any-return] # the package ships no types
+
+
+@final
+class OnnxRuntimeRunner(Runner):
+    """Runs one ONNX model on the CPU (or on CUDA where onnxruntime-gpu is installed and asked for).
+
+    Args:
+        model: the bytes of a self-contained ONNX file: what is executed is exactly what was hashed.
+        contract: the signature the graph must have.
+        threads: intra-op threads; 0 lets ONNX Runtime choose.
+        providers: execution providers in order of preference.
+        plain: keep every session default (for comparisons); else stop the worker threads' spinning between
+            calls, which would slow whatever else the machine runs.
+
+    Raises:
+        BundleError: external data, not a loadable model, or other inputs than the contract's.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        contract: Contract,
+        *,
+        threads: int = 0,
+        providers: tuple[str, ...] = ("CPUExecutionProvider",),
+        plain: bool = False,
+    ) -> None:
+        super().__init__(contract)
+        ort = import_onnxruntime()
+        try:
+            external = has_external_data(model)
+        except ValueError as error:
+            raise BundleError(f"the ONNX model cannot be read: {error}.") from error
+        if external:
+            raise BundleError("the ONNX model keeps tensors in other files; export it again as one file.")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4
+        if not plain:
+            options.add_session_config_entry("session.force_spinning_stop", "1")
+        try:
+            self._session: Any = ort.InferenceSession(model, options, providers=list(providers))
+        except Exception as error:  # ONNX Runtime raises several unrelated types for a bad file
+            raise BundleError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
+        names = [item.name for item in self._session.get_inputs()]
+        wanted = [tensor.name for tensor in contract.inputs]
+        if names != wanted:
+            raise BundleError(f"the ONNX model takes {names}, its contract says {wanted}.")
+        self._version = ort.__version__
+
+    @classmethod
+    def from_file(cls, path: Path, contract: Contract, *, threads: int = 0) -> OnnxRuntimeRunner:
+        """A runner for a model file outside a bundle."""
+        return cls(path.read_bytes(), contract, threads=threads)
+
+    @property
+    def description(self) -> str:
+        """Backend, version and device."""
+        provider = self._session.get_providers()[0].removesuffix("ExecutionProvider")
+        return f"ONNX Runtime {self._version} {provider}"
+
+    def _infer(self, inputs: Tensors) -> dict[str, Array]:
+        names = [output.name for output in self.contract.outputs]
+        try:
+            return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+        except Exception as error:  # as above
+            raise CganError(f"ONNX Runtime failed: {_first_line(error)}") from error
+
+    def close(self) -> None:
+        """Drop the session and its weights."""
+        self._session = None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,227 @@
+"""The models that run inside Triton. Each `model.py` of the repository is one import from here.
+
+    <name>_png   picture bytes + seed  -> PNG bytes     ┐ both fill the noise and call
+    <name>       conditions + seed     -> outputs       ┘ <name>_core
+    <name>_core  conditions + noise    -> outputs       the engine, loaded once
+
+The two front models hold no weights. They turn a whole batch of requests into one call of the engine, row by
+row with its own seed, so a row never depends on its neighbours.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import triton_python_backend_utils as pb
+
+from cgan_runtime.contract import Condition, Contract
+from cgan_runtime.errors import CganError, UsageError
+from cgan_runtime.generator import SeededGenerator
+from cgan_runtime.pictures import picture_text, pixels_from_tensor, png_bytes, read_picture, tensor_from_picture
+from cgan_runtime.runners.base import Array, Runner, Tensors
+from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
+
+__all__ = ["CoreModel", "PngModel", "SeededModel"]
+
+DRAWN_SEED_BITS: Final = 53  # a seed the server draws is exact in any client's JSON numbers
+BASE64_STARTS: Final = (b"iVBOR", b"/9j/", b"UklGR")  # PNG, JPEG, WebP
+
+
+class _Model:
+    """What the three models share: settings, batching of requests, one sentence per error."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Read the settings Triton passes from config.pbtxt."""
+        if int(np.__version__.partition(".")[0]) != 1:
+            raise pb.TritonModelException(f"numpy {np.__version__}: Triton's Python backend needs numpy<2")
+        config = json.loads(args["model_config"])
+        self.settings = {key: value["string_value"] for key, value in config["parameters"].items()}
+        self.contract = Contract.model_validate_json(self.settings["contract"])
+        self.folder = Path(args["model_repository"]) / args["model_version"]
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer each request, in order; a bad one fails alone."""
+        rows: list[_Rows] = []
+        plan: list[_Rows | Any] = []
+        for request in requests:
+            try:
+                rows.append(self._read(request))
+                plan.append(rows[-1])
+            except CganError as error:
+                plan.append(pb.TritonError(str(error), pb.TritonError.INVALID_ARG))
+        outputs: dict[str, Array] | Any = {}
+        try:
+            outputs = self._run(rows) if rows else {}
+        except CganError as error:
+            code = pb.TritonError.INVALID_ARG if isinstance(error, UsageError) else pb.TritonError.INTERNAL
+            failure = pb.TritonError(str(error), code)
+            return [pb.InferenceResponse([], p if isinstance(p, pb.TritonError) else failure) for p in plan]
+        responses, start = [], 0
+        for item in plan:
+            if isinstance(item, pb.TritonError):
+                responses.append(pb.InferenceResponse([], item))
+                continue
+            stop = start + item.count
+            responses.append(self._answer(item, {name: value[start:stop] for name, value in outputs.items()}))
+            start = stop
+        return responses
+
+    def _read(self, request: Any) -> _Rows:
+        raise NotImplementedError  # abstract: abc would be the only import of it inside Triton
+
+    def _run(self, rows: list[_Rows]) -> dict[str, Array]:
+        raise NotImplementedError  # abstract
+
+    def _answer(self, rows: _Rows, outputs: dict[str, Array]) -> Any:  # noqa: ARG002 - the others need rows
+        return pb.InferenceResponse([pb.Tensor(name, np.ascontiguousarray(v)) for name, v in outputs.items()])
+
+
+class _Rows:
+    """The rows of one request."""
+
+    def __init__(
+        self, tensors: dict[str, Array], seeds: list[int], draws: list[int], *, as_text: bool = False
+    ) -> None:
+        self.tensors, self.seeds, self.draws, self.as_text = tensors, seeds, draws, as_text
+        self.count = len(seeds)
+
+
+class CoreModel(_Model):
+    """The engine: every input of the contract, noise included."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the graph."""
+        super().initialize(args)
+        data = (self.folder / "model.onnx").read_bytes()
+        self.runner = OnnxRuntimeRunner(data, self.contract, threads=int(self.settings["threads"]))
+
+    def _read(self, request: Any) -> _Rows:
+        tensors = {tensor.name: _input(request, tensor.name) for tensor in self.contract.inputs}
+        count = len(next(iter(tensors.values())))
+        return _Rows(tensors, [0] * count, [0] * count)
+
+    def _run(self, rows: list[_Rows]) -> dict[str, Array]:
+        return self.runner.infer(_joined(rows))
+
+
+class SeededModel(_Model):
+    """Conditions and a seed per row; the seed is echoed."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Prepare the way to the engine."""
+        super().initialize(args)
+        self.generator = SeededGenerator(_CoreRunner(self.contract, self.settings["core"]))
+
+    def _read(self, request: Any) -> _Rows:
+        tensors = {c.name: _input(request, c.name) for c in self.contract.conditions}
+        count = len(next(iter(tensors.values()))) if tensors else None
+        return _Rows(tensors, *_seeds_and_draws(request, count))
+
+    def _run(self, rows: list[_Rows]) -> dict[str, Array]:
+        seeds = [seed for item in rows for seed in item.seeds]
+        draws = [draw for item in rows for draw in item.draws]
+        return self.generator.generate(_joined(rows), seeds, draws)
+
+    def _answer(self, rows: _Rows, outputs: dict[str, Array]) -> Any:
+        tensors = [pb.Tensor(name, np.ascontiguousarray(value)) for name, value in outputs.items()]
+        return pb.InferenceResponse([*tensors, _seed_tensor(rows)])
+
+
+class PngModel(SeededModel):
+    """A PNG, JPEG or WebP per row, as bytes or as base64 text; a PNG of the same form comes back."""
+
+    def _read(self, request: Any) -> _Rows:
+        image = self._image_condition()
+        files = _input(request, "image").ravel()
+        plain = [_from_base64(bytes(data)) for data in files]
+        pictures = [read_picture(data, "image") for data, _ in plain]
+        tensors = {c.name: _input(request, c.name) for c in self.contract.conditions if c is not image}
+        tensors[image.name] = np.stack([tensor_from_picture(picture, image) for picture in pictures])
+        return _Rows(tensors, *_seeds_and_draws(request, len(files)), as_text=any(text for _, text in plain))
+
+    def _answer(self, rows: _Rows, outputs: dict[str, Array]) -> Any:
+        output = self.contract.image_output
+        assert output is not None  # noqa: S101 - the repository is written only for such contracts
+        assert output.encoding is not None  # noqa: S101 - the same
+        encode: Callable[[bytes], bytes] = base64.b64encode if rows.as_text else bytes
+        files = []
+        for value, seed, draw in zip(outputs[output.name], rows.seeds, rows.draws, strict=True):
+            text = picture_text(self.settings["name"], self.settings["bundle"], seed, draw)
+            files.append([encode(png_bytes(pixels_from_tensor(value, output.encoding), text))])
+        return pb.InferenceResponse([pb.Tensor(output.name, np.array(files, dtype=object)), _seed_tensor(rows)])
+
+    def _image_condition(self) -> Condition:
+        image = self.contract.image_condition
+        assert image is not None  # noqa: S101 - the repository is written only for such contracts
+        return image
+
+
+class _CoreRunner(Runner):
+    """The engine next door, called inside the server (business logic scripting, no network)."""
+
+    def __init__(self, contract: Contract, model: str) -> None:
+        super().__init__(contract)
+        self._model = model
+
+    @property
+    def description(self) -> str:
+        return f"Triton model {self._model}"
+
+    def _infer(self, inputs: Tensors) -> dict[str, Array]:
+        names = [output.name for output in self.contract.outputs]
+        request = pb.InferenceRequest(
+            model_name=self._model,
+            requested_output_names=names,
+            inputs=[pb.Tensor(name, np.ascontiguousarray(value)) for name, value in inputs.items()],
+        )
+        response = request.exec()
+        if response.has_error():
+            raise CganError(response.error().message())
+        return {name: pb.get_output_tensor_by_name(response, name).as_numpy() for name in names}
+
+
+def _input(request: Any, name: str) -> Array:
+    tensor = pb.get_input_tensor_by_name(request, name)
+    if tensor is None:
+        raise UsageError(f"input {name} is missing.")
+    return np.asarray(tensor.as_numpy())
+
+
+def _seeds_and_draws(request: Any, count: int | None) -> tuple[list[int], list[int]]:
+    """Seeds as given, or drawn (one a row) when the request has none; draws as given, or 0."""
+    given = pb.get_input_tensor_by_name(request, "seed")
+    if given is not None:
+        seeds = [int(value) for value in given.as_numpy().ravel()]
+    else:
+        seeds = [secrets.randbits(DRAWN_SEED_BITS) for _ in range(count or 1)]
+    numbers = pb.get_input_tensor_by_name(request, "draw")
+    draws = [int(value) for value in numbers.as_numpy().ravel()] if numbers is not None else [0] * len(seeds)
+    return seeds, draws
+
+
+def _seed_tensor(rows: _Rows) -> Any:
+    return pb.Tensor("seed", np.array(rows.seeds, dtype=np.uint64).reshape(-1, 1))
+
+
+def _joined(rows: list[_Rows]) -> dict[str, Array]:
+    names = rows[0].tensors
+    return {name: np.concatenate([item.tensors[name] for item in rows]) for name in names}
+
+
+def _from_base64(data: bytes) -> tuple[bytes, bool]:
+    """The picture's bytes, and whether they came as base64 text."""
+    if not data.startswith(BASE64_STARTS):
+        return data, False
+    try:
+        return base64.b64decode(data, validate=True), True
+    except binascii.Error as error:
+        raise UsageError(
+            "image begins like base64 text but is not: it is cut short or has foreign letters."
+        ) from error

@@ -1,0 +1,177 @@
+"""A server that speaks the Open Inference Protocol, over HTTP or gRPC, behind one small client.
+
+`TritonGenerator` is a `Generator`: conditions and seeds go to model `<name>`, so the server fills the noise.
+`TritonRunner` is a `Runner`: conditions and noise go to `<name>_core`, so the server only executes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any, Final, final
+
+import numpy as np
+
+from cgan_runtime.contract import Contract
+from cgan_runtime.errors import CganError, ServerError, UsageError
+from cgan_runtime.runners.base import Array, Runner, Tensors
+
+__all__ = ["TritonClient", "TritonGenerator", "TritonRunner"]
+
+DATATYPES: Final = {"float32": "FP32", "int64": "INT64", "uint64": "UINT64", "uint32": "UINT32", "object": "BYTES"}
+TIMEOUT_SECONDS: Final = 60.0
+
+
+@final
+class TritonClient:
+    """One connection. HTTP clients must stay in the thread that made them; gRPC ones need not.
+
+    Args:
+        url: ``http://host:port`` or ``grpc://host:port``.
+
+    Raises:
+        UsageError: another form of URL.
+        CganError: tritonclient is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        scheme, _, address = url.rstrip("/").partition("://")
+        if scheme not in ("http", "grpc") or ":" not in address or "/" in address:
+            raise UsageError(f"{url} is not a server address; give http://HOST:PORT or grpc://HOST:PORT.")
+        self.url = url
+        self._library = _import_tritonclient(scheme)
+        if scheme == "http":
+            # Both time-outs: the library's default of 60 s for the connection would be a long wait for a typo.
+            self._client = self._library.InferenceServerClient(
+                address, connection_timeout=10.0, network_timeout=TIMEOUT_SECONDS
+            )
+        else:
+            self._client = self._library.InferenceServerClient(address)
+        self._is_grpc = scheme == "grpc"
+
+    def settings(self, model: str) -> dict[str, str]:
+        """What cgan-serve wrote into the model's configuration: contract, name, bundle digest, ...
+
+        Raises:
+            ServerError: unreachable, no such model, or a model that cgan-serve did not write.
+        """
+        config = self._call("get_model_config", model)
+        if self._is_grpc:
+            found = {key: value.string_value for key, value in config.config.parameters.items()}
+        else:
+            found = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+        if "contract" not in found:
+            raise ServerError(f"model {model} at {self.url} carries no contract; was it written by cgan-serve?")
+        return found
+
+    def contract(self, model: str) -> Contract:
+        """The contract that the served model carries.
+
+        Raises:
+            ServerError: as `settings`, or a contract of another version.
+        """
+        try:
+            return Contract.model_validate_json(self.settings(model)["contract"])
+        except ValueError as error:
+            raise ServerError(
+                f"model {model} at {self.url} has a contract that this release cannot read."
+            ) from error
+
+    def infer(self, model: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        """Named outputs of one request.
+
+        Raises:
+            ServerError: unreachable, timed out, or refused; the message says which and why.
+        """
+        sent = []
+        for name, value in inputs.items():
+            item = self._library.InferInput(name, list(value.shape), DATATYPES[str(value.dtype)])
+            item.set_data_from_numpy(np.ascontiguousarray(value))
+            sent.append(item)
+        wanted = [self._library.InferRequestedOutput(name) for name in outputs]
+        answer = self._call("infer", model, sent, outputs=wanted)
+        return {name: answer.as_numpy(name) for name in outputs}
+
+    def close(self) -> None:
+        """Hang up: an idle HTTP connection would delay the server's draining."""
+        self._client.close()
+
+    def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        if self._is_grpc:
+            options["client_timeout"] = TIMEOUT_SECONDS
+        try:
+            return getattr(self._client, method)(*arguments, **options)
+        except OSError as error:  # HTTP: refused, timed out, name not found
+            raise ServerError(f"{self.url} cannot be reached ({error}); is cgan-serve running there?") from error
+        except self._library.InferenceServerException as error:
+            text = " ".join((error.message() or "no message").split())
+            if "UNAVAILABLE" in (error.status() or "") or "DEADLINE" in (error.status() or ""):
+                raise ServerError(
+                    f"{self.url} cannot be reached ({text[:200]}); is cgan-serve running there?"
+                ) from error
+            raise ServerError(f"{self.url} refused: {text[:400]}") from error
+
+
+@final
+class TritonGenerator:
+    """A served model as conditions and seeds to outputs."""
+
+    def __init__(self, client: TritonClient, model: str) -> None:
+        self.client, self.model = client, model
+        self._contract = client.contract(model)
+        self.digest = client.settings(model).get("bundle", "")
+
+    @property
+    def contract(self) -> Contract:
+        """The signature, as the server tells it."""
+        return self._contract
+
+    def generate(self, conditions: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
+        """Row i of every output [N, ...] from row i of every condition, seeds[i] and draws[i]."""
+        inputs = {c.name: _on_the_wire(conditions[c.name]) for c in self._contract.conditions}
+        inputs["seed"] = np.array(seeds, dtype=np.uint64).reshape(-1, 1)
+        if any(draws):  # left out where it says nothing: any server that follows the contract answers
+            inputs["draw"] = np.array(draws, dtype=np.uint32).reshape(-1, 1)
+        return self.client.infer(self.model, inputs, [output.name for output in self._contract.outputs])
+
+    def close(self) -> None:
+        """Hang up."""
+        self.client.close()
+
+
+@final
+class TritonRunner(Runner):
+    """The served engine, `<name>_core`, with the noise sent along."""
+
+    def __init__(self, client: TritonClient, model: str) -> None:
+        super().__init__(client.contract(model))
+        self._client, self._model = client, model
+
+    @property
+    def description(self) -> str:
+        """Where it runs."""
+        return f"Triton {self._client.url}"
+
+    def _infer(self, inputs: Tensors) -> dict[str, Array]:
+        sent = {name: _on_the_wire(value) for name, value in inputs.items()}
+        return self._client.infer(self._model, sent, [output.name for output in self.contract.outputs])
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.close()
+
+
+def _on_the_wire(value: Array) -> Array:
+    """A scalar per row travels as [N, 1]."""
+    return value.reshape(-1, 1) if value.ndim == 1 else value
+
+
+def _import_tritonclient(scheme: str) -> ModuleType:
+    try:
+        if scheme == "http":
+            import tritonclient.http as library
+        else:
+            import tritonclient.grpc as library
+    except ImportError as error:
+        raise CganError('tritonclient is not installed; run: pip install "cgan-deploy[serve]"') from error
+    return library  # type: ignore[no-any-return] # the package ships no types
