@@ -94,7 +94,8 @@ def serve(
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # stopping is under way: once is enough
             signal.signal(number, signal.SIG_IGN)
-        _say("stopping; requests in flight are answered first")
+        if server.models:
+            _say("stopping; requests in flight are answered first")
         if verbose:
             print(server.log, file=sys.stderr)
         server.stop()

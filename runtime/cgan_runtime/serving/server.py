@@ -28,7 +28,8 @@ from cgan_runtime.serving.repository import RepositoryOptions, write_repository
 
 __all__ = ["Ports", "ServerOptions", "TritonServer"]
 
-SHM_PREFIX: Final = "cgan_serve_"
+SHM_PREFIX: Final = "cgan_serve_"  # then the launcher's process number, "_" and Triton's own name
+FOLDER_PREFIX: Final = "cgan-serve-"  # the same with "-"
 SHM_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - Triton's own place for its stubs' shared memory
 POLL_SECONDS: Final = 0.1
 _PR_SET_PDEATHSIG: Final = 1
@@ -114,9 +115,9 @@ class TritonServer:
             raise UsageError(
                 f"two bundles have the same name ({', '.join(names)}); export one under another --name."
             )
-        _sweep_shared_memory()
+        _sweep()
         self._require_free_ports()
-        self._folder = Path(tempfile.mkdtemp(prefix="cgan-serve-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-"))
         try:
             repository = self._folder / "models"
             for bundle in self._bundles:
@@ -276,12 +277,13 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _sweep_shared_memory() -> None:
-    """Remove what servers left that were killed; regions of live launchers stay."""
-    for region in SHM_FOLDER.glob(f"{SHM_PREFIX}*"):
-        owner = region.name.removeprefix(SHM_PREFIX).partition("_")[0]
+def _sweep() -> None:
+    """Remove what launchers left that were killed; what belongs to live ones stays."""
+    folders = Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*")
+    for left in (*SHM_FOLDER.glob(f"{SHM_PREFIX}*"), *folders):
+        owner = left.name.removeprefix(SHM_PREFIX).removeprefix(FOLDER_PREFIX).replace("-", "_").partition("_")[0]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists():
-            region.unlink(missing_ok=True)
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def _remove_shared_memory(owner: int) -> None:

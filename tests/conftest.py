@@ -1,0 +1,62 @@
+"""One small trained-like generator, its checkpoint, its bundle and a real Triton that serves it, once per run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from cgan_runtime.bundle import Bundle, read_bundle
+from cgan_runtime.serving.environment import ServerEnvironment, make_environment
+from cgan_runtime.serving.server import ServerOptions, TritonServer
+from cgan_trainer.families.pix2pix import Pix2pixGenerator
+
+from tests.helpers import assert_one_sentence, free_ports, pix2pix_generator, run_command, write_pix2pix_checkpoint
+
+__all__ = ["assert_one_sentence"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def generator() -> Pix2pixGenerator:
+    """The network itself."""
+    return pix2pix_generator()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, generator: Pix2pixGenerator) -> Path:
+    """facades.pt"""
+    return write_pix2pix_checkpoint(tmp_path_factory.mktemp("checkpoint") / "facades.pt", generator)
+
+
+@pytest.fixture(scope="session")
+def bundle_path(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    """facades/, exported by the command. Treat as read-only; copy it to damage it."""
+    target = tmp_path_factory.mktemp("bundle") / "facades"
+    done = run_command("cgan-export", checkpoint, "-o", target)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+@pytest.fixture(scope="session")
+def bundle(bundle_path: Path) -> Bundle:
+    """The same, read."""
+    return read_bundle(bundle_path)
+
+
+@pytest.fixture(scope="session")
+def server_environment() -> ServerEnvironment:
+    """The real Triton's environment, made on the first run."""
+    return make_environment(say=lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def server(bundle: Bundle, server_environment: ServerEnvironment) -> Iterator[TritonServer]:
+    """A running server with the bundle."""
+    with TritonServer([bundle], server_environment, ServerOptions(ports=free_ports(), drain_seconds=2)) as running:
+        yield running

@@ -1,0 +1,104 @@
+"""What several tests need: small generators, command runs, free ports, pictures."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from cgan_runtime.serving.server import Ports
+from cgan_trainer.checkpoint import write_checkpoint
+from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[1]
+SIZE = 64  # six levels: the smallest U-Net with three dropout sites above its 1x1 bottleneck
+
+
+def run_command(*words: str | Path, timeout: float = 120, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A console command of this environment, as a user would run it."""
+    program = Path(sys.executable).with_name(str(words[0]))
+    return subprocess.run(
+        [str(program), *map(str, words[1:])],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100", **variables},
+    )
+
+
+def assert_one_sentence(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
+    """The command ended with `code` and one line on stderr that holds every part; no traceback."""
+    assert done.returncode == code, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert lines, "nothing on stderr"
+    assert "error: " in lines[-1], done.stderr
+    assert "Traceback" not in done.stderr
+    for part in parts:
+        assert part in lines[-1], done.stderr
+
+
+def free_ports() -> Ports:
+    """Three ports nobody uses now."""
+    sockets = [socket.socket() for _ in range(3)]
+    for item in sockets:
+        item.bind(("127.0.0.1", 0))
+    http, grpc, metrics = (int(item.getsockname()[1]) for item in sockets)
+    for item in sockets:
+        item.close()
+    return Ports(http=http, grpc=grpc, metrics=metrics)
+
+
+def smooth_pictures(count: int, *, size: int = SIZE, seed: int = 0) -> npt.NDArray[np.uint8]:
+    """Pictures [count, H, W, 3] with large and small shapes in them."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
+    return np.stack([np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.BICUBIC)) for p in coarse])
+
+
+def png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def pix2pix_generator(*, size: int = SIZE, ngf: int = 8, seed: int = 0) -> Pix2pixGenerator:
+    """A small generator whose batch-norms hold running averages that differ from the initial ones."""
+    torch.manual_seed(seed)
+    generator = Pix2pixGenerator(Pix2pixOptions(size=size, ngf=ngf, source="map", target="satellite"))
+    generator.train()
+    with torch.no_grad():
+        for weights in generator.parameters():  # the usual initialisation gives pictures of almost one grey
+            if weights.dim() == 4:
+                weights.mul_(4)
+        for step in range(3):
+            generator(torch.from_numpy(_tensors(smooth_pictures(4, size=size, seed=step))))
+    return generator
+
+
+def write_pix2pix_checkpoint(path: Path, generator: Pix2pixGenerator) -> Path:
+    """`generator` as cgan-train writes it, with eight example conditions."""
+    size = generator.options.size
+    examples = torch.from_numpy(smooth_pictures(8, size=size, seed=9).transpose(0, 3, 1, 2).copy())
+    write_checkpoint(
+        path,
+        family="pix2pix",
+        options=asdict(generator.options),
+        contract=generator.contract.to_json(),
+        state=generator.state_dict(),
+        examples=examples,
+        provenance={"seed": 0},
+    )
+    return path
+
+
+def _tensors(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    return (pixels.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2).copy()
