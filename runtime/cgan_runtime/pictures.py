@@ -152,18 +152,22 @@ def _plain(picture: PilImage.Image) -> PilImage.Image:
 
 
 def _check_size(label: str, width: int, height: int) -> None:
+    size = f"{label} has {width}x{height} pixels"
     if min(width, height) < MIN_SIDE:
-        raise PictureError(f"{label} has {width}x{height} pixels; the smaller side needs at least {MIN_SIDE}.")
+        raise PictureError(f"{size}; the smaller side needs at least {MIN_SIDE}.")
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise PictureError(
-            f"{label} has {width}x{height} pixels; at most {MAX_SIDE} a side and {MAX_PIXELS // 10**6} million "
-            "in all are read, so scale it down first."
-        )
+        raise PictureError(f"{size}; {_CAPS}")
+
+
+_CAPS: Final = (
+    f"at most {MAX_SIDE} a side and {MAX_PIXELS // 10**6} million in all are read, so scale it down first."
+)
 
 
 def _not_a_picture(label: str, data: bytes, error: Exception) -> str:
-    if type(error).__name__ == "DecompressionBombError":
-        return f"{label} declares far more than the {MAX_PIXELS // 10**6} million pixels that are read."
+    if type(error).__name__ == "DecompressionBombError":  # Pillow refused before we could see the sides
+        count = next((int(word.strip("(")) for word in str(error).split() if word.strip("(").isdigit()), MAX_PIXELS)
+        return f"{label} has {count // 10**6} million pixels; {_CAPS}"
     if not data:
         return f"{label} is empty; a PNG, JPEG or WebP picture is needed."
     return f"{label} is not a PNG, JPEG or WebP picture (or its header is damaged)."

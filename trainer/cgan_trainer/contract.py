@@ -17,7 +17,9 @@ __all__ = ["Condition", "Contract", "ImageEncoding", "LabelEncoding", "NoiseInpu
 # running     the averages gathered in training, a constant that folds into the convolution;
 # none        the generator has no such layer.
 Statistics = Literal["per_sample", "running", "none"]
-Distribution = Literal["mask", "normal", "uniform01", "uniform11", "truncated_normal", "hypersphere", "hypersphere_sqrt_n"]
+Distribution = Literal[
+    "mask", "normal", "uniform01", "uniform11", "truncated_normal", "hypersphere", "hypersphere_sqrt_n"
+]
 DType = Literal["float32", "int64"]
 
 
@@ -96,7 +98,8 @@ class Contract:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values (tuples become lists), as stored in the checkpoint and read by the exporter."""
-        return _plain(asdict(self))
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
 
 
 def _plain(value: Any) -> Any:

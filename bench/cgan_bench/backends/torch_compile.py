@@ -1,0 +1,49 @@
+"""torch.compile with its default settings. Compiling happens in the warm-up and is not timed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import Final
+
+from cgan_bench.backends.base import Backend, Opened, opened_runner
+from cgan_bench.backends.torch_eager import Device, generator_of, torch_absence
+from cgan_bench.subject import Subject
+
+__all__ = ["TorchCompile"]
+
+COMPILERS: Final = ("g++", "c++", "clang++", "clang")
+
+
+@dataclass(frozen=True)
+class TorchCompile(Backend):
+    """The same generator through torch.compile."""
+
+    device: Device = "cpu"
+
+    @property
+    def key(self) -> str:
+        """torch_compile, or torch_compile_cuda."""
+        return "torch_compile" if self.device == "cpu" else "torch_compile_cuda"
+
+    @property
+    def title(self) -> str:
+        """Name of the row."""
+        return "torch.compile" if self.device == "cpu" else "torch.compile, CUDA"
+
+    def absence(self, subject: Subject) -> str | None:
+        """It needs a C++ compiler besides torch."""
+        compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
+        if compiler is None or shutil.which(compiler) is None:
+            return "no C++ compiler found; install g++ or set CXX"
+        return torch_absence(subject)
+
+    def open(self, subject: Subject, *, threads: int) -> Opened:
+        """Wrap the network; the first inference compiles it."""
+        # One compiling process instead of a pool: a pool would idle beside the measurement.
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+        from cgan_export.torch_runner import TorchRunner
+
+        generator, contract = generator_of(subject, threads=threads)
+        return opened_runner(TorchRunner(generator, contract, device=self.device, compiled=True))

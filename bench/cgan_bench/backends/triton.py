@@ -1,0 +1,55 @@
+"""A served model, conditions and seeds over the network: the server draws the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cgan_runtime.errors import UsageError
+
+from cgan_bench.backends.base import Backend, Call, Opened, missing_package
+from cgan_bench.subject import Subject
+from cgan_bench.workload import conditions_for
+
+__all__ = ["Triton"]
+
+
+@dataclass(frozen=True)
+class Triton(Backend):
+    """One client of a server. The time holds network, noise, queueing and inference, but no picture files."""
+
+    @property
+    def key(self) -> str:
+        """triton."""
+        return "triton"
+
+    @property
+    def title(self) -> str:
+        """Name of the row."""
+        return "server"
+
+    def absence(self, subject: Subject) -> str | None:
+        """It needs an address and the client library."""
+        if subject.server is None:
+            return "no server was given; add --url"
+        return missing_package("tritonclient", extra="serve")
+
+    def open(self, subject: Subject, *, threads: int) -> Opened:  # noqa: ARG002 - the server's, not ours
+        """Connect and ask for the contract."""
+        from cgan_runtime.triton_client import TritonClient, TritonGenerator
+
+        assert subject.server is not None  # noqa: S101 - `absence` was asked first
+        generator = TritonGenerator(TritonClient(subject.server.url), subject.server.model)
+        if subject.digest and generator.digest and subject.digest != generator.digest:
+            raise UsageError(
+                f"{subject.server.url} serves bundle {generator.digest[:16]} as {subject.server.model}, "
+                f"the bundle given is {subject.digest[:16]}."
+            )
+
+        def prepare(seeds: Sequence[int]) -> Call:
+            conditions = conditions_for(generator.contract, seeds)
+            return lambda: generator.generate(conditions, seeds, [0] * len(seeds))
+
+        scheme = subject.server.url.partition("://")[0]
+        description = f"model {subject.server.model}, {scheme}"
+        return Opened(description=description, contract=generator.contract, prepare=prepare)

@@ -1,0 +1,212 @@
+"""cgan-bench: how fast a generator is here, each way of running it beside the others."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+from cgan_runtime.cli.shell import app, run
+from cgan_runtime.errors import CganError, CheckFailedError, UsageError
+from cyclopts import Parameter, validators
+
+if TYPE_CHECKING:
+    from cgan_bench.measure import Plan
+    from cgan_bench.report import Report
+    from cgan_bench.subject import Server, Subject
+
+__all__ = ["main"]
+
+command = app("cgan-bench", "Measure a generator: PyTorch, torch.compile, ONNX Runtime and our bundle, in turns.")
+
+Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+NotNegative = Annotated[int, Parameter(validator=validators.Number(gte=0))]
+
+
+@command.default
+def bench(
+    bundle: Path | None = None,
+    /,
+    *,
+    batch: str = "1",
+    seconds: Annotated[float | None, Parameter(validator=validators.Number(gt=0, lte=3600))] = None,
+    rounds: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=100_000))] = None,
+    warmup: NotNegative = 3,
+    threads: NotNegative = 0,
+    device: Literal["cpu", "cuda"] = "cpu",
+    checkpoint: Path | None = None,
+    url: str | None = None,
+    model: str | None = None,
+    concurrency: Positive | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+) -> None:
+    """Measure side by side. Without a bundle: the pix2pix U-Net-256 with random weights, built once and kept.
+
+    Every backend runs in a process of its own. Rounds visit all of them in random order on the same inputs, and
+    the pictures are compared with FP32 PyTorch afterwards: a row that makes other pictures ends with code 5.
+
+    Examples:
+        cgan-bench --batch 1
+        cgan-bench facades --batch 1,4 --checkpoint runs/facades/best.pt
+        cgan-bench facades --url grpc://127.0.0.1:8001 --model facades --concurrency 4
+
+    Args:
+        bundle: Bundle written by cgan-export. [default: the reference model]
+        batch: Pictures per inference, one or several: 1,4,16.
+        seconds: Time each row may spend in inferences. [default: 5]
+        rounds: Number of rounds, instead of --seconds.
+        warmup: Rounds before the first that counts.
+        threads: Threads of each library. [default: each library chooses]
+        device: cuda adds rows on the GPU.
+        checkpoint: Checkpoint of the bundle; adds the rows of PyTorch and of the plain export.
+        url: Measure a server instead: http://HOST:PORT or grpc://HOST:PORT. With a bundle, both.
+        model: Name of the served model.
+        concurrency: Clients that ask the server at once. [default: 1]
+        as_json: Print one JSON object instead of the table.
+        out: Also write that JSON object to this file.
+    """
+    from cgan_bench.report import print_report
+
+    batches = _parse_batches(batch)
+    if seconds is not None and rounds is not None:
+        raise UsageError("--seconds and --rounds both say how long to measure; give one of them.")
+    _check_combination(bundle, checkpoint=checkpoint, url=url, model=model, concurrency=concurrency, device=device)
+    if out is not None and not out.parent.is_dir():
+        raise UsageError(f"the folder of {out} does not exist; create it first.")
+    signal.signal(signal.SIGTERM, _end)
+    with ExitStack() as stack:
+        subject = _subject(bundle, checkpoint, _server(url, model, concurrency), stack)
+        _check_batches(batches, subject)
+        plan = _plan(seconds, rounds, warmup=warmup, threads=threads)
+        if device == "cuda":
+            _require_cuda()
+        report = _measure(subject, batches, plan, device)
+    text = json.dumps(report.to_json(), allow_nan=False)
+    if as_json:
+        print(text)
+    else:
+        print_report(report)
+    if out is not None:
+        from cgan_runtime.atomic import write_atomic
+
+        write_atomic(out, (text + "\n").encode())
+    _conclude(report)
+
+
+def _measure(subject: Subject, batches: tuple[int, ...], plan: Plan, device: Literal["cpu", "cuda"]) -> Report:
+    from cgan_bench import backends
+    from cgan_bench.environment import environment
+    from cgan_bench.measure import measure, measure_load
+    from cgan_bench.report import Report
+    from cgan_bench.rows import Row
+
+    where = environment()
+    rows = backends.server_backends(subject.server) if subject.server else backends.local_backends(device)
+    blocks = []
+    for batch in batches:
+        block = measure(subject, rows, batch=batch, plan=plan, say=_say)
+        if subject.server and subject.server.concurrency > 1:
+            load = measure_load(subject, batch=batch, plan=plan, beside=block, say=_say)
+            kind = "rows" if isinstance(load, Row) else "absent"
+            block = replace(block, **{kind: (*getattr(block, kind), load)})
+        blocks.append(block)
+    return Report(subject=subject, plan=plan, environment=where, blocks=tuple(blocks))
+
+
+def _conclude(report: Report) -> None:
+    """The exit code: nothing measured is 1, a wrong picture is 5."""
+    if report.invalid:
+        named = ", ".join(f"{row.title} at batch {row.batch}" for row in report.invalid)
+        raise CheckFailedError(f"other pictures than {report.blocks[0].rows[0].title}'s: {named}.")
+    if not any(block.rows for block in report.blocks):
+        reasons = "; ".join(f"{absent.title}: {absent.reason}" for absent in report.absent)
+        raise CganError(f"no backend could be measured: {reasons}.")
+
+
+def _parse_batches(text: str) -> tuple[int, ...]:
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and 1 <= int(word) <= 4096 for word in words):
+        raise UsageError(f"--batch {text!r} is not a list of whole numbers from 1, such as 1,4,16.")
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
+def _check_combination(
+    bundle: Path | None,
+    *,
+    checkpoint: Path | None,
+    url: str | None,
+    model: str | None,
+    concurrency: int | None,
+    device: str,
+) -> None:
+    if checkpoint is not None and bundle is None:
+        raise UsageError("--checkpoint adds rows to those of a bundle; name the bundle too.")
+    if (url is None) != (model is None):
+        raise UsageError("--url and --model belong together; give both to measure a server.")
+    if concurrency is not None and url is None:
+        raise UsageError("--concurrency is about a server; give --url and --model too.")
+    if url is not None and (checkpoint is not None or device != "cpu"):
+        raise UsageError("--url measures a server; leave out --checkpoint and --device.")
+
+
+def _check_batches(batches: tuple[int, ...], subject: Subject) -> None:
+    if max(batches) > subject.max_batch:
+        raise UsageError(f"--batch {max(batches)} is more than the {subject.max_batch} that {subject.title} takes.")
+
+
+def _subject(bundle: Path | None, checkpoint: Path | None, server: Server | None, stack: ExitStack) -> Subject:
+    from platformdirs import user_cache_path
+
+    from cgan_bench.reference import plain_export, reference_subject
+    from cgan_bench.subject import Subject, subject_of_bundle
+
+    if bundle is None and server is not None:
+        return Subject(title=f"model {server.model} at {server.url}", server=server)
+    if bundle is None:
+        return reference_subject(user_cache_path("cgan-deploy"), say=_say)
+    subject = subject_of_bundle(bundle, checkpoint=checkpoint, server=server)
+    if checkpoint is None:
+        return subject
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cgan-bench-")))
+    return replace(subject, plain=plain_export(subject, folder, say=_say))
+
+
+def _server(url: str | None, model: str | None, concurrency: int | None) -> Server | None:
+    from cgan_bench.subject import Server
+
+    return Server(url=url, model=model, concurrency=concurrency or 1) if url and model else None
+
+
+def _plan(seconds: float | None, rounds: int | None, *, warmup: int, threads: int) -> Plan:
+    from cgan_bench.measure import Plan
+
+    return Plan(seconds=seconds or Plan.seconds, rounds=rounds, warm_up=warmup, threads=threads)
+
+
+def _require_cuda() -> None:
+    from cgan_bench.gpu_check import no_gpu_reason
+    from cgan_bench.worker import Worker
+
+    with Worker("CUDA") as worker:  # torch is never imported in this process
+        reason = worker.run(no_gpu_reason)
+    if reason:
+        raise CganError(f"--device cuda cannot be had: {reason}.")
+
+
+def _end(*_: object) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _say(text: str) -> None:
+    print(f"cgan-bench: {text}", file=sys.stderr, flush=True)
+
+
+def main() -> NoReturn:
+    """Console entry point."""
+    run(command)

@@ -1,0 +1,183 @@
+"""Rounds: every backend once per round, in random order, all on the same inputs.
+
+A machine is never the same twice: it gets warmer, its neighbours come and go. So backends are not measured one
+after the other but in turns, and compared within a round. The order of a round is drawn anew each time, and a
+gap follows each inference, because worker threads go on spinning after it (ONNX Runtime's do by default) and
+would slow whoever comes next. Warm-up rounds are not counted. What the pictures are is checked after the
+timing, so that the check cannot disturb it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from cgan_runtime.contract import Contract
+from cgan_runtime.errors import CganError
+from cgan_runtime.runners.base import Array
+
+from cgan_bench.backends import Backend, Triton
+from cgan_bench.rows import Absent, Row, ratio, worst_psnr_db
+from cgan_bench.subject import Subject
+from cgan_bench.worker import Worker
+from cgan_bench.workload import check_seeds, round_seeds
+
+__all__ = ["Block", "Plan", "measure", "measure_load"]
+
+MIN_ROUNDS = 10
+MAX_ROUNDS = 2000
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How long and how it is measured.
+
+    Attributes:
+        seconds: rounds go on until the rows have spent so long in inferences, on average.
+        rounds: exactly so many instead.
+        warm_up: rounds before, not counted.
+        threads: of each library; 0 leaves the number to it.
+        gap_ms: pause after each inference.
+        order_seed: draws the order of each round.
+    """
+
+    seconds: float = 5.0
+    rounds: int | None = None
+    warm_up: int = 3
+    threads: int = 0
+    gap_ms: float = 60.0
+    order_seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One batch size: its rows (the reference first), and the reference's answers to the check seeds."""
+
+    rows: tuple[Row, ...]
+    absent: tuple[Absent, ...]
+    contract: Contract | None
+    answers: tuple[dict[str, Array], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Station:
+    backend: Backend
+    worker: Worker
+    description: str
+    contract: Contract
+
+
+def measure(subject: Subject, backends: Sequence[Backend], *, batch: int, plan: Plan, say: Say) -> Block:
+    """Measure the backends side by side at one batch size. The first one present is the reference.
+
+    Raises:
+        ServerError: the server does not answer.
+        BadInputError: a file cannot be used.
+        WorkerDiedError: a worker ended by itself.
+    """
+    absent: list[Absent] = []
+    with ExitStack() as stack:
+        stations = []
+        for backend in backends:
+            found = _start(backend, subject, batch, plan, stack, say)
+            if isinstance(found, Absent):
+                absent.append(found)
+            else:
+                stations.append(found)
+        if not stations:
+            return Block(rows=(), absent=tuple(absent), contract=None, answers=())
+        say(f"batch {batch}: measuring {len(stations)} rows in turns")
+        latencies_ms = _rounds([station.worker for station in stations], batch, plan)
+        peaks_mb = [station.worker.peak_mb() for station in stations]
+        say(f"batch {batch}: comparing the pictures")
+        answers = [tuple(s.worker.answers(seeds) for seeds in check_seeds(batch)) for s in stations]
+    first = stations[0]
+    rows = tuple(
+        Row(
+            key=station.backend.key,
+            title=station.backend.title,
+            description=station.description,
+            batch=batch,
+            latencies_ms=tuple(mine_ms),
+            ratio=None if station is first else ratio(latencies_ms[0], mine_ms),
+            psnr_db=None if station is first else worst_psnr_db(first.contract, answers[0], ours),
+            peak_memory_mb=None if isinstance(station.backend, Triton) else peak_mb,
+        )
+        for station, mine_ms, peak_mb, ours in zip(stations, latencies_ms, peaks_mb, answers, strict=True)
+    )
+    return Block(rows=rows, absent=tuple(absent), contract=first.contract, answers=answers[0])
+
+
+def measure_load(subject: Subject, *, batch: int, plan: Plan, beside: Block, say: Say) -> Row | Absent:
+    """The server under several clients at once, alone; its answers are compared with those of `beside`."""
+    backend = Triton()
+    if (reason := backend.absence(subject)) is not None:
+        return Absent(key=backend.key, title=backend.title, reason=reason)
+    assert subject.server is not None  # noqa: S101 - else absent
+    clients = subject.server.concurrency
+    with Worker(backend.title) as worker:
+        description, _ = worker.open(backend, subject, plan.threads)
+        say(f"batch {batch}: measuring the server with {clients} clients at once")
+        latencies_ms, wall_seconds = worker.load(backend, subject, batch, plan.seconds)
+        answers = tuple(worker.answers(seeds) for seeds in check_seeds(batch)) if beside.answers else ()
+    row = Row(
+        key=backend.key,
+        title=f"{backend.title}, {clients} clients",
+        description=description,
+        batch=batch,
+        latencies_ms=tuple(latencies_ms),
+        wall_seconds=wall_seconds,
+    )
+    if beside.contract is None:
+        return row
+    return replace(row, psnr_db=worst_psnr_db(beside.contract, beside.answers, answers))
+
+
+def _start(
+    backend: Backend, subject: Subject, batch: int, plan: Plan, stack: ExitStack, say: Say
+) -> _Station | Absent:
+    """A worker with the backend loaded and one inference done, which is when torch.compile compiles."""
+    if (reason := backend.absence(subject)) is None:
+        say(f"batch {batch}: starting {backend.title}")
+        worker = stack.enter_context(Worker(backend.title))
+        try:
+            description, contract = worker.open(backend, subject, plan.threads)
+            worker.time(round_seeds(0, batch))
+        except CganError as error:
+            if type(error) is not CganError:  # a bad file, a silent server or a dead worker ends the run
+                raise
+            worker.close(grace_seconds=0)
+            reason = str(error)
+        else:
+            return _Station(backend=backend, worker=worker, description=description, contract=contract)
+    return Absent(key=backend.key, title=backend.title, reason=reason)
+
+
+def _rounds(workers: Sequence[Worker], batch: int, plan: Plan) -> list[list[float]]:
+    """Latencies in milliseconds, one list per worker, one entry per round."""
+    shuffle = random.Random(plan.order_seed).shuffle
+    latencies_ms: list[list[float]] = [[] for _ in workers]
+    order = list(range(len(workers)))
+    index = 0
+    while not _enough(latencies_ms, plan):
+        seeds = round_seeds(index, batch)
+        shuffle(order)
+        for at in order:
+            elapsed_ms = workers[at].time(seeds)
+            if index >= plan.warm_up:
+                latencies_ms[at].append(elapsed_ms)
+            time.sleep(plan.gap_ms / 1e3)
+        index += 1
+    return latencies_ms
+
+
+def _enough(latencies_ms: Sequence[Sequence[float]], plan: Plan) -> bool:
+    done = len(latencies_ms[0])
+    if plan.rounds is not None or done < MIN_ROUNDS:
+        return done >= (plan.rounds or MIN_ROUNDS)
+    return done >= MAX_ROUNDS or sum(map(sum, latencies_ms)) >= plan.seconds * 1e3 * len(latencies_ms)

@@ -1,0 +1,149 @@
+"""The model that is measured when none is given: the pix2pix U-Net-256 of the paper, seeded random weights.
+
+It is built once and kept in the user's cache folder under a name that hashes everything it is made from, so a
+changed exporter or another torch builds a new one. Weights do not change a network's speed; random ones make
+the result the same everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cgan_runtime.atomic import atomic_folder
+from cgan_runtime.contract import Contract
+from cgan_runtime.errors import CganError, UsageError
+
+from cgan_bench.backends.base import missing_package
+from cgan_bench.environment import package_version
+from cgan_bench.subject import Subject
+from cgan_bench.worker import Worker
+
+if TYPE_CHECKING:
+    from cgan_trainer.families.base import Generator
+
+__all__ = ["PAPER", "plain_export", "reference_subject", "write_plain", "write_reference"]
+
+# Options of Pix2pixGenerator: the paper's U-Net-256, 54.4 M parameters, dropout in three layers.
+PAPER: Final[dict[str, Any]] = {"size": 256, "ngf": 64, "dropout": "paper"}
+SEED: Final = 0
+PACKAGES: Final = ("torch", "onnx", "onnxscript")
+SOURCES: Final = {
+    "cgan_trainer": ("contract.py", "checkpoint.py", "families/*.py", "nets/*.py"),
+    "cgan_export": ("graph.py", "statistics.py", "rewrites/*.py"),
+    "cgan_bench": ("reference.py",),
+}
+UNUSED_DAYS: Final = 14
+
+
+def reference_subject(
+    cache: Path, *, options: dict[str, Any] = PAPER, say: Callable[[str], None] = lambda _: None
+) -> Subject:
+    """The reference model from the cache, built first where it is not there yet (atomically, in a worker).
+
+    Raises:
+        CganError: it has to be built and torch is not installed.
+        OSError: no room in the cache.
+    """
+    folder = cache / f"reference-{_fingerprint(options)}"
+    if not folder.exists():
+        if missing := missing_package("torch", "onnx", "onnxscript", "jaxtyping", extra="export"):
+            raise CganError(f"the reference model cannot be built: {missing}, or give a bundle.")
+        say("building the reference model, once")
+        try:
+            with atomic_folder(folder) as root, Worker("the reference model") as worker:
+                worker.run(write_reference, root, options)
+        except UsageError:
+            if not folder.exists():  # else another cgan-bench was faster
+                raise
+    _sweep(cache, keep=folder)
+    return Subject(
+        title="pix2pix U-Net-256, random weights" if options == PAPER else f"pix2pix {options}, random weights",
+        contract=Contract.model_validate_json((folder / "contract.json").read_bytes()),
+        bundle=folder / "bundle.onnx",
+        plain=folder / "plain.onnx",
+        checkpoint=folder / "weights.pt",
+    )
+
+
+def write_reference(root: Path, options: dict[str, Any]) -> None:
+    """Fill a folder with weights.pt, plain.onnx, bundle.onnx and contract.json."""
+    import torch
+    from cgan_trainer.checkpoint import write_checkpoint
+    from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+    from cgan_trainer.nets.init import init_weights
+
+    torch.manual_seed(SEED)
+    generator = Pix2pixGenerator(Pix2pixOptions(**options))
+    init_weights(generator)
+    write_checkpoint(
+        root / "weights.pt",
+        family="pix2pix",
+        options=asdict(generator.options),
+        contract=generator.contract.to_json(),
+        state=generator.state_dict(),
+        examples=None,
+        provenance={"random weights of seed": SEED},
+    )
+    contract = Contract.model_validate_json(json.dumps(generator.contract.to_json()))
+    (root / "contract.json").write_text(contract.model_dump_json(indent=1))
+    _write_graphs(generator, contract, plain=root / "plain.onnx", bundle=root / "bundle.onnx")
+
+
+def write_plain(subject: Subject, path: Path) -> None:
+    """The plain export of a subject's checkpoint, under the statistics of its contract."""
+    from cgan_bench.backends.torch_eager import generator_of
+
+    generator, contract = generator_of(subject, threads=0)
+    _write_graphs(generator, contract, plain=path)
+
+
+def plain_export(subject: Subject, folder: Path, *, say: Callable[[str], None]) -> Path:
+    """`write_plain` in a worker; returns the file, in `folder`."""
+    if missing := missing_package("torch", "onnx", "onnxscript", "jaxtyping", extra="export"):
+        raise CganError(f"the checkpoint cannot be exported: {missing}.")
+    say("exporting the checkpoint without rewrites")
+    with Worker("the plain export") as worker:
+        worker.run(write_plain, subject, folder / "plain.onnx")
+    return folder / "plain.onnx"
+
+
+def _write_graphs(generator: Generator, contract: Contract, *, plain: Path, bundle: Path | None = None) -> None:
+    from cgan_export.graph import lint, onnx_from_generator
+    from cgan_export.rewrites import rewrite
+    from cgan_export.statistics import with_statistics
+
+    generator, contract = with_statistics(generator, contract, None)
+    model = onnx_from_generator(generator, contract)
+    plain.write_bytes(model.SerializeToString(deterministic=True))
+    if bundle is not None:
+        rewrite(model)
+        lint(model)
+        bundle.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _fingerprint(options: dict[str, Any]) -> str:
+    """Of the options, the versions and the source that make the model; imports none of it."""
+    digest = hashlib.sha256(json.dumps([options, SEED, *map(package_version, PACKAGES)]).encode())
+    for package, patterns in SOURCES.items():
+        spec = importlib.util.find_spec(package)
+        root = Path((spec and spec.origin) or "").parent
+        for path in sorted(file for pattern in patterns for file in root.glob(pattern)):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _sweep(cache: Path, *, keep: Path) -> None:
+    """Remove reference models that nothing has used for UNUSED_DAYS: each takes some hundred megabytes."""
+    os.utime(keep)
+    for other in cache.glob("reference-*"):
+        if other != keep and time.time() - other.stat().st_mtime > UNUSED_DAYS * 86400:
+            shutil.rmtree(other, ignore_errors=True)

@@ -1,0 +1,136 @@
+"""What was measured of one backend at one batch size, and the figures drawn from it.
+
+    p50, p90, p99   percentiles of the latency, numpy's linear interpolation
+    pictures/s      all pictures / all time spent in inferences; for several clients / wall-clock time
+    ratio           reference's latency / this row's, round by round: median and quartiles; above 1 is faster
+    PSNR            of the worst checked row of the batch against the reference, peak = the output's range
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from cgan_export.measures import psnr_db
+from cgan_runtime.contract import Contract
+from cgan_runtime.runners.base import Array
+
+__all__ = ["MIN_PSNR_DB", "NOISY_RATIO", "Absent", "Ratio", "Row", "ratio", "worst_psnr_db"]
+
+MIN_PSNR_DB: Final = 60.0
+NOISY_RATIO: Final = 1.5
+
+Answers = Sequence[dict[str, Array]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absent:
+    """A backend without a row, and why."""
+
+    key: str
+    title: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """How many times as fast as the reference, paired by round."""
+
+    median: float
+    q1: float
+    q3: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One backend at one batch size.
+
+    Attributes:
+        key: of the backend.
+        title: of the backend.
+        description: library, version, device, as the backend itself tells.
+        batch: rows of one inference.
+        latencies_ms: one per round, in the order of the rounds; of several clients, in the order of the answers.
+        wall_seconds: from the first request to the last answer; None where inferences came one at a time.
+        ratio: None for the reference and where rounds are not paired.
+        psnr_db: None for the reference and where there is nothing to compare with.
+        peak_memory_mb: of the worker; None for a server, whose memory is not here.
+    """
+
+    key: str
+    title: str
+    description: str
+    batch: int
+    latencies_ms: tuple[float, ...]
+    wall_seconds: float | None = None
+    ratio: Ratio | None = None
+    psnr_db: float | None = None
+    peak_memory_mb: float | None = None
+
+    def percentile_ms(self, percent: float) -> float:
+        """A percentile of the latency."""
+        return float(np.percentile(self.latencies_ms, percent))
+
+    @property
+    def pictures_per_s(self) -> float:
+        """Pictures per second."""
+        seconds = sum(self.latencies_ms) / 1e3 if self.wall_seconds is None else self.wall_seconds
+        return self.batch * len(self.latencies_ms) / seconds
+
+    @property
+    def noisy(self) -> bool:
+        """The machine was not quiet enough for more than a rough figure."""
+        return self.percentile_ms(90) > NOISY_RATIO * self.percentile_ms(50)
+
+    @property
+    def valid(self) -> bool:
+        """Whether the pictures are the reference's."""
+        return self.psnr_db is None or self.psnr_db >= MIN_PSNR_DB
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, units in the keys, every latency."""
+        quartiles = self.ratio and {"median": self.ratio.median, "q1": self.ratio.q1, "q3": self.ratio.q3}
+        return {
+            "backend": self.key,
+            "title": self.title,
+            "description": self.description,
+            "batch": self.batch,
+            "rounds": len(self.latencies_ms),
+            "p50_ms": self.percentile_ms(50),
+            "p90_ms": self.percentile_ms(90),
+            "p99_ms": self.percentile_ms(99),
+            "pictures_per_s": self.pictures_per_s,
+            "ratio_to_reference": quartiles,
+            "psnr_db": self.psnr_db,
+            "peak_memory_mb": self.peak_memory_mb,
+            "wall_seconds": self.wall_seconds,
+            "noisy": self.noisy,
+            "valid": self.valid,
+            "latencies_ms": list(self.latencies_ms),
+        }
+
+
+def ratio(reference_ms: Sequence[float], row_ms: Sequence[float]) -> Ratio:
+    """Paired by position: both sequences hold the same rounds in the same order."""
+    each = np.divide(np.asarray(reference_ms), np.asarray(row_ms))
+    q1, median, q3 = (float(value) for value in np.percentile(each, (25, 50, 75)))
+    return Ratio(median=median, q1=q1, q3=q3)
+
+
+def worst_psnr_db(contract: Contract, reference: Answers, answers: Answers) -> float:
+    """The lowest PSNR over calls, outputs and rows. A value that is not finite counts as 0 dB."""
+    return min(
+        _psnr_db(theirs[output.name][row], ours[output.name][row], output.range)
+        for theirs, ours in zip(reference, answers, strict=True)
+        for output in contract.outputs
+        for row in range(len(theirs[output.name]))
+    )
+
+
+def _psnr_db(reference: Array, answer: Array, limits: tuple[float, float] | None) -> float:
+    if not np.isfinite(answer).all():
+        return 0.0
+    peak = limits[1] - limits[0] if limits else float(np.ptp(reference)) or 1.0
+    return psnr_db(reference, answer, peak)

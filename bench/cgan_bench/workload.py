@@ -1,0 +1,73 @@
+"""The inputs of one inference, from its seeds alone: two backends given the same seeds get the same numbers.
+
+Every round uses seeds that no earlier round used, so nothing can be answered from a cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding
+from cgan_runtime.errors import UsageError
+from cgan_runtime.generator import noise_tensors
+from cgan_runtime.noise import noise
+from cgan_runtime.runners.base import Array
+
+__all__ = ["check_seeds", "conditions_for", "inputs_for", "round_seeds"]
+
+# Order index under which conditions are drawn: no contract has that many noise inputs.
+FIRST_CONDITION_TENSOR: Final = 2**31
+COARSE: Final = 8  # a picture is a field of COARSE x COARSE flat patches, as maps and facades are
+CHECK_SEED: Final = 2**63
+CHECK_ROWS: Final = 3
+
+
+def round_seeds(index: int, batch: int) -> list[int]:
+    """The seeds of round `index`: `batch` of them, in no other round."""
+    return [index * batch + row for row in range(batch)]
+
+
+def check_seeds(batch: int) -> list[list[int]]:
+    """Seeds of the calls whose answers are compared: at least CHECK_ROWS rows, far from every round's."""
+    calls = -(-CHECK_ROWS // batch)
+    return [[CHECK_SEED + call * batch + row for row in range(batch)] for call in range(calls)]
+
+
+def conditions_for(contract: Contract, seeds: Sequence[int]) -> dict[str, Array]:
+    """Every condition [N, ...], row i from seeds[i] alone.
+
+    Pictures are 8-bit fields of flat patches in the contract's encoding, labels run through the classes, raw
+    tensors are normals.
+    """
+    return {
+        condition.name: np.stack([_condition(condition, seed, FIRST_CONDITION_TENSOR + index) for seed in seeds])
+        for index, condition in enumerate(contract.conditions)
+    }
+
+
+def inputs_for(contract: Contract, seeds: Sequence[int]) -> dict[str, Array]:
+    """Every input of the contract [N, ...]: `conditions_for` and the noise of draw 0."""
+    return {**conditions_for(contract, seeds), **noise_tensors(contract.noise, seeds, [0] * len(seeds))}
+
+
+def _condition(condition: Condition, seed: int, tensor: int) -> Array:
+    shape = tuple(axis for axis in condition.shape if isinstance(axis, int))
+    if len(shape) != len(condition.shape):
+        raise UsageError(f"condition {condition.name} has a free axis {condition.shape}; cgan-bench needs a size.")
+    if isinstance(condition.encoding, LabelEncoding):
+        return np.int64(seed % max(len(condition.encoding.names), 1))
+    if isinstance(condition.encoding, ImageEncoding):
+        return _picture(shape, condition.encoding, seed, tensor)
+    return noise("normal", shape, seed=seed, tensor=tensor)
+
+
+def _picture(shape: tuple[int, ...], encoding: ImageEncoding, seed: int, tensor: int) -> Array:
+    """[C, H, W] as float32 values of the encoding."""
+    channels, height, width = shape
+    coarse = noise("uniform01", (channels, COARSE, COARSE), seed=seed, tensor=tensor)
+    rows, columns = (np.arange(side) * COARSE // side for side in (height, width))
+    pixels = np.rint(coarse * 255)[:, rows][:, :, columns]
+    mean, std = (np.asarray(v, dtype=np.float32)[:, None, None] for v in (encoding.mean, encoding.std))
+    return np.asarray((pixels / np.float32(255) - mean) / std, dtype=np.float32)

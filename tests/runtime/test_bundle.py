@@ -1,0 +1,243 @@
+"""A bundle is used whole and unchanged, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cgan_runtime.atomic import atomic_folder, write_atomic
+from cgan_runtime.bundle import file_entry, read_bundle, write_manifest
+from cgan_runtime.errors import BundleError, UsageError
+from cgan_runtime.manifest import Manifest, dumps, loads
+from cgan_runtime.onnx_file import has_external_data
+from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.helpers import assert_one_sentence, run_command
+
+
+@pytest.fixture
+def copy(tmp_path: Path, bundle_path: Path) -> Path:
+    """A bundle to damage."""
+    return Path(shutil.copytree(bundle_path, tmp_path / "facades"))
+
+
+def flip(path: Path, offset: int, bit: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def test_an_intact_copy_is_the_same_bundle(copy: Path, bundle_path: Path) -> None:
+    assert read_bundle(copy).digest == read_bundle(bundle_path).digest
+
+
+def test_any_flipped_bit_in_any_file_is_noticed(copy: Path) -> None:
+    rng = np.random.default_rng(0)
+    for path in sorted(p for p in copy.rglob("*") if p.is_file()):
+        intact = path.read_bytes()
+        for _ in range(60 if path.name == "bundle.json" else 4):
+            flip(path, int(rng.integers(len(intact))), int(rng.integers(8)))
+            with pytest.raises(BundleError):
+                read_bundle(copy)
+            path.write_bytes(intact)
+    read_bundle(copy)
+
+
+def test_every_bit_of_the_manifests_first_and_last_bytes(copy: Path) -> None:
+    manifest = copy / "bundle.json"
+    size = manifest.stat().st_size
+    for offset in (*range(60), *range(size - 90, size)):
+        for bit in range(8):
+            flip(manifest, offset, bit)
+            with pytest.raises(BundleError):
+                read_bundle(copy)
+            flip(manifest, offset, bit)
+
+
+def damage_truncated(root: Path) -> None:
+    path = root / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def damage_missing(root: Path) -> None:
+    (root / "golden" / "0-picture.png").unlink()
+
+
+def damage_extra(root: Path) -> None:
+    (root / "golden" / "notes.txt").write_text("mine")
+
+
+def damage_hidden_extra(root: Path) -> None:
+    (root / ".cache").mkdir()
+    (root / ".cache" / "x").write_text("mine")
+
+
+def damage_link(root: Path) -> None:
+    path = root / "model.onnx"
+    path.rename(root.parent / "elsewhere.onnx")
+    path.symlink_to(root.parent / "elsewhere.onnx")
+
+
+def damage_linked_folder(root: Path) -> None:
+    (root / "golden").rename(root.parent / "golden")
+    (root / "golden").symlink_to(root.parent / "golden", target_is_directory=True)
+
+
+def damage_pipe(root: Path) -> None:
+    os.mkfifo(root / "pipe")
+
+
+def damage_no_manifest(root: Path) -> None:
+    (root / "bundle.json").unlink()
+
+
+def damage_newer(root: Path) -> None:
+    path = root / "bundle.json"
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+
+
+def damage_edited(root: Path) -> None:
+    path = root / "bundle.json"
+    path.write_text(path.read_text().replace('"name": "facades"', '"name": "palaces"'))
+
+
+def damage_not_json(root: Path) -> None:
+    (root / "bundle.json").write_text("[" * 100_000)
+
+
+DAMAGES = {
+    damage_truncated: "model.onnx is damaged",
+    damage_missing: "0-picture.png is missing",
+    damage_extra: "notes.txt is not listed",
+    damage_hidden_extra: "x is not listed",
+    damage_link: "model.onnx is a link",
+    damage_linked_folder: "golden is a link",
+    damage_pipe: "pipe is not a plain file",
+    damage_no_manifest: "is not a bundle: it has no bundle.json",
+    damage_newer: "schema version 2, this release reads 1",
+    damage_edited: "damaged or was edited",
+    damage_not_json: "not a bundle manifest or is damaged",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda f: f.__name__)
+def test_a_damaged_bundle_is_refused_in_one_sentence_with_exit_code_3(copy: Path, damage: object) -> None:
+    assert callable(damage)
+    damage(copy)
+    picture = copy.parent / "in.png"
+    picture.write_bytes(b"never reached")
+    done = run_command("cgan-translate", picture, "--bundle", copy, "--seed", "7")
+    assert_one_sentence(done, 3, DAMAGES[damage])
+
+
+@pytest.mark.parametrize("words", [("nothing",), ("facades.pt",)])
+def test_what_is_no_folder_is_explained(tmp_path: Path, words: tuple[str]) -> None:
+    path = tmp_path / words[0]
+    if path.suffix:
+        path.write_bytes(b"weights")
+    with pytest.raises(BundleError, match="cgan-export"):
+        read_bundle(path)
+
+
+def model_with_external_weight(location: str) -> bytes:
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    weight.external_data.add(key="location", value=location)
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", values[:1], values[1:], [weight])
+    return bytes(helper.make_model(graph).SerializeToString())
+
+
+def test_external_data_is_refused_even_when_every_hash_is_right(copy: Path) -> None:
+    manifest = read_bundle(copy).manifest
+    (copy / "model.onnx").write_bytes(model_with_external_weight("golden/0-picture.png"))
+    entry = file_entry(copy, "model.onnx")
+    artifact = manifest.artifacts[0].model_copy(update=entry.model_dump())
+    write_manifest(copy, manifest.model_copy(update={"artifacts": (artifact,)}))
+    with pytest.raises(BundleError, match="keeps tensors in other files"):
+        read_bundle(copy).runner()
+
+
+def test_external_data_is_found_wherever_a_tensor_can_hide() -> None:
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    weight.external_data.add(key="location", value="x")
+    inner = helper.make_graph([], "inner", [], [], [weight])
+    constant = helper.make_node("Constant", [], ["c"], value=weight)
+    branch = helper.make_node("If", ["b"], ["y"], then_branch=inner, else_branch=helper.make_graph([], "e", [], []))
+    for nodes, initializers in (([], [weight]), ([constant], []), ([branch], [])):
+        model = helper.make_model(helper.make_graph(nodes, "g", [], [], initializers))
+        assert has_external_data(model.SerializeToString())
+    plain = numpy_helper.from_array(np.ones(4, dtype=np.float32), "w")
+    assert not has_external_data(helper.make_model(helper.make_graph([], "g", [], [], [plain])).SerializeToString())
+
+
+@pytest.mark.parametrize("data", [b"\xff" * 30, b"not a model", b"\x3a\x7f"])
+def test_a_file_that_is_no_model_is_one_sentence(bundle_path: Path, data: bytes) -> None:
+    with pytest.raises(BundleError) as refusal:
+        OnnxRuntimeRunner(data, read_bundle(bundle_path).manifest.contract)
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_manifest_survives_its_own_text(bundle_path: Path) -> None:
+    manifest, digest = loads((bundle_path / "bundle.json").read_bytes(), "bundle.json")
+    assert dumps(manifest).encode() == (bundle_path / "bundle.json").read_bytes()
+    assert json.loads(dumps(manifest))["digest"] == digest
+    assert any(golden.seed == 2**64 - 1 for golden in manifest.golden)
+    assert '"18446744073709551615"' in dumps(manifest)
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../b", "a//b", ".hidden", "a/b/c/d", "a\\b", "", "a/"])
+def test_paths_that_leave_the_bundle_are_not_of_the_schema(bundle_path: Path, path: str) -> None:
+    document = json.loads((bundle_path / "bundle.json").read_text())
+    document.pop("digest")
+    document["files"][0]["path"] = path
+    with pytest.raises(ValueError, match="path"):
+        Manifest.model_validate_json(json.dumps(document))
+
+
+def test_a_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with pytest.raises(RuntimeError, match="half way"), atomic_folder(target) as root:
+        (root / "a").write_text("1")
+        raise RuntimeError("half way")
+    assert list(tmp_path.iterdir()) == []
+    with atomic_folder(target) as root:
+        (root / "a").write_text("1")
+        assert not target.exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_replacing_needs_to_be_asked_for_and_keeps_the_old_until_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with atomic_folder(target) as root:
+        (root / "a").write_text("old")
+    with pytest.raises(UsageError, match="exists already.*--force"), atomic_folder(target):
+        pass
+    with pytest.raises(RuntimeError), atomic_folder(target, replace=True) as root:
+        (root / "a").write_text("new")
+        raise RuntimeError
+    assert (target / "a").read_text() == "old"
+    with atomic_folder(target, replace=True) as root:
+        (root / "a").write_text("new")
+    assert (target / "a").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_temporaries_of_dead_processes_are_swept(tmp_path: Path) -> None:
+    stale = tmp_path / ".out.tmp-999999999"
+    stale.mkdir()
+    with atomic_folder(tmp_path / "out"):
+        pass
+    assert not stale.exists()
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    write_atomic(path, b"old")
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import random
+import zipfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+import torch
+from cgan_trainer import checkpoint as module
+from cgan_trainer.atomic import atomic_write, sweep_leftovers
+from cgan_trainer.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from cgan_trainer.errors import BadInputError
+from cgan_trainer.families import build_generator
+from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+
+OPTIONS = Pix2pixOptions(size=64, ngf=1, source="map", target="satellite")
+
+
+def write(path: Path, **changes: Any) -> Path:
+    torch.manual_seed(0)
+    generator = Pix2pixGenerator(OPTIONS)
+    content: dict[str, Any] = {
+        "family": "pix2pix",
+        "options": asdict(OPTIONS),
+        "contract": generator.contract.to_json(),
+        "state": generator.state_dict(),
+        "examples": torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).reshape(2, 3, 4, 4),
+        "provenance": {"images": 5, "val_l1": 0.25},
+    }
+    write_checkpoint(path, **(content | changes))
+    return path
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(BadInputError) as problem:
+        build_generator(read_checkpoint(path))
+    sentence = str(problem.value)
+    assert str(path) in sentence
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_what_was_written_is_read_and_built(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.pt")
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.family == "pix2pix"
+    assert checkpoint.options == asdict(OPTIONS)
+    assert checkpoint.provenance == {"images": 5, "val_l1": 0.25}
+    assert checkpoint.examples is not None
+    assert checkpoint.examples.shape == (2, 3, 4, 4)
+    assert checkpoint.training is None
+    assert checkpoint.file_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    generator = build_generator(checkpoint)
+    assert not generator.training
+    assert generator.contract.to_json() == checkpoint.contract
+    assert generator.contract.conditions[0].meaning == "map"
+    torch.manual_seed(0)
+    expected = Pix2pixGenerator(OPTIONS).state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in generator.state_dict().items())
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.pt"]
+
+
+def other_kinds(folder: Path) -> dict[str, tuple[Path, str]]:
+    sound = write(folder / "sound.pt").read_bytes()
+    compressed = io.BytesIO()
+    with zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"x" * 1000)
+    contents = {
+        "empty": (b"", "is empty"),
+        "html": (b"<!DOCTYPE html><p>Not found", "a web page"),
+        "text": (b"version https://git-lfs.github.com/spec/v1", "a text file"),
+        "pickle": (pickle.dumps({"format": "cgan-deploy"}), "a bare pickle"),
+        "picture": (b"\x89PNG\r\n\x1a\n\0\0", "a file of another kind"),
+        "truncated": (sound[:-200], "damaged or cut short"),
+        "half": (sound[: len(sound) // 2], "damaged or cut short"),
+        "compressed": (compressed.getvalue(), "a compressed zip"),
+    }
+    kinds = {}
+    for name, (content, sentence) in contents.items():
+        (folder / f"{name}.pt").write_bytes(content)
+        kinds[name] = (folder / f"{name}.pt", sentence)
+    (folder / "folder.pt").mkdir()
+    torch.save({"model": torch.zeros(2)}, folder / "foreign.pt")
+    torch.save(torch.zeros(2), folder / "tensor.pt")
+    return kinds | {
+        "folder": (folder / "folder.pt", "is a folder"),
+        "absent": (folder / "absent.pt", "does not exist"),
+        "foreign": (folder / "foreign.pt", "not a cgan-deploy checkpoint"),
+        "tensor": (folder / "tensor.pt", "not a cgan-deploy checkpoint"),
+    }
+
+
+def test_files_of_another_kind_are_named_for_what_they_are(tmp_path: Path) -> None:
+    for path, sentence in other_kinds(tmp_path).values():
+        assert sentence in refused(path)
+
+
+class Hostile:
+    def __init__(self, sentinel: Path) -> None:
+        self.sentinel = sentinel
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.system, (f"touch {self.sentinel}",))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_hostile_pickle_is_refused_and_never_runs(tmp_path: Path, zipped: bool) -> None:
+    content = {"format": "cgan-deploy", "version": 1, "generator": Hostile(tmp_path / "ran")}
+    torch.save(content, tmp_path / "evil.pt", _use_new_zipfile_serialization=zipped)
+    refused(tmp_path / "evil.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def rewrite(path: Path, change: dict[str, Any], *, seal: bool) -> None:
+    content = torch.load(path, weights_only=True)
+    content |= change
+    if seal:
+        del content["sha256"]
+        content["sha256"] = module._digest(content)
+    torch.save(content, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "seal", "sentence"),
+    [
+        ({"version": 2}, True, "has checkpoint version 2, but this version reads up to 1: upgrade"),
+        ({"version": 0}, True, "damaged"),
+        ({"family": "cyclegan2"}, False, "damaged"),
+        ({"family": "cyclegan2"}, True, "builds only pix2pix"),
+        ({"options": {"size": 2**40}}, True, "options that describe no network"),
+        ({"options": {"depth": 3}}, True, "options that describe no network"),
+        ({"options": {"size": 512, "ngf": 512}}, True, "do not fit its options"),
+        ({"options": {**asdict(OPTIONS), "source": "moon"}}, True, "contract that its own options contradict"),
+        ({"generator": {}}, True, "do not fit its options"),
+        ({"generator": {"unet": torch.zeros(1).expand(2**40)}}, False, "damaged"),
+        ({"examples": torch.zeros(1)}, True, "damaged"),
+    ],
+)
+def test_content_that_does_not_hold_together_is_refused(
+    tmp_path: Path, change: dict[str, Any], seal: bool, sentence: str
+) -> None:
+    path = write(tmp_path / "a.pt")
+    rewrite(path, change, seal=seal)
+    assert sentence in refused(path)
+
+
+@pytest.mark.parametrize("key", ["family", "options", "contract", "generator", "examples", "provenance", "sha256"])
+def test_a_missing_key_is_refused(tmp_path: Path, key: str) -> None:
+    path = write(tmp_path / "a.pt")
+    content = torch.load(path, weights_only=True)
+    del content[key]
+    if key != "sha256":
+        del content["sha256"]
+        content["sha256"] = module._digest(content)
+    torch.save(content, path)
+    assert "damaged" in refused(path)
+
+
+def test_a_file_over_the_size_cap_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.pt")
+    monkeypatch.setattr(module, "MAX_SIZE_BYTES", 100)
+    assert "more than the" in refused(path)
+
+
+def same_model(one: Checkpoint, other: Checkpoint) -> bool:
+    plain = [replace(checkpoint, state={}, examples=None, file_sha256="") for checkpoint in (one, other)]
+    assert one.examples is not None
+    assert other.examples is not None
+    return (
+        plain[0] == plain[1]
+        and torch.equal(one.examples, other.examples)
+        and one.state.keys() == other.state.keys()
+        and all(torch.equal(tensor, other.state[name]) for name, tensor in one.state.items())
+    )
+
+
+def test_a_flipped_bit_is_refused_or_harmless(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.pt")
+    sound, reference = path.read_bytes(), read_checkpoint(path)
+    draws = random.Random(0)
+    # Half of the flips anywhere, half among the zip's own records, where most of them would be.
+    edges = [*range(4000), *range(len(sound) - 12000, len(sound))]
+    refusals = 0
+    for trial in range(400):
+        place = draws.randrange(len(sound)) if trial % 2 else draws.choice(edges)
+        damaged = bytearray(sound)
+        damaged[place] ^= 1 << draws.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            assert same_model(read_checkpoint(path), reference), f"bit flip at {place} went unnoticed"
+        except BadInputError as problem:
+            assert "\n" not in str(problem)
+            refusals += 1
+    assert refusals > 150
+
+
+def test_the_digest_alone_notices_changed_weights_and_values(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.pt")
+    content = torch.load(path, weights_only=True)
+    content["generator"]["unet.down.0.conv.weight"][0, 0, 0, 0] += 1e-7
+    torch.save(content, path)
+    assert "digest" in refused(path)
+    write(path)
+    rewrite(path, {"provenance": {"images": 6, "val_l1": 0.25}}, seal=False)
+    assert "digest" in refused(path)
+
+
+@pytest.mark.parametrize("after", [0, 3000])
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    path = write(tmp_path / "a.pt")
+    before = path.read_bytes()
+
+    class Full:
+        def __init__(self, stream: BinaryIO) -> None:
+            self.stream, self.left = stream, after
+
+        def write(self, data: Any) -> int:
+            self.left -= len(data)
+            if self.left < 0:
+                raise OSError(28, "No space left on device")
+            return self.stream.write(data)
+
+        def flush(self) -> None:
+            self.stream.flush()
+
+    real: Any = torch.save
+    monkeypatch.setattr(torch, "save", lambda content, stream: real(content, Full(stream)))
+    with pytest.raises(OSError, match="No space left"):
+        write(path, provenance={})
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_leftovers_of_dead_processes_are_swept_and_others_kept(tmp_path: Path) -> None:
+    dead = tmp_path / ".a.pt.partial-999999999"
+    living = tmp_path / f".a.pt.partial-{os.getppid()}"
+    for path in (dead, living):
+        path.write_bytes(b"half")
+    sweep_leftovers(tmp_path / "a.pt")
+    assert (dead.exists(), living.exists()) == (False, True)
+
+
+def test_an_interrupted_write_leaves_no_trace(tmp_path: Path) -> None:
+    def interrupt(stream: BinaryIO) -> None:
+        stream.write(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        atomic_write(tmp_path / "a", interrupt)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cyclopts
+import pytest
+from cgan_trainer.cli.shell import run
+from cgan_trainer.cli.train import main
+from cgan_trainer.errors import BadInputError, UsageError
+
+from tests.trainer.conftest import write_pairs
+
+WITHOUT_TORCH = "import sys; sys.modules.update(dict.fromkeys(['torch', 'PIL', 'numpy', 'jaxtyping'])); "
+
+
+def outcome(argv: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    printed = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, printed.out, printed.err
+
+
+@pytest.mark.parametrize("module", ["train", "data"])
+@pytest.mark.parametrize("words", [["--help"], ["--version"]])
+def test_help_works_and_is_quick_without_the_heavy_packages(module: str, words: list[str]) -> None:
+    began_s = time.monotonic()
+    code = f"{WITHOUT_TORCH}from cgan_trainer.cli.{module} import main; main({words})"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout
+    assert time.monotonic() - began_s < 5
+
+
+def test_pix2pix_help_works_without_torch_and_using_it_says_what_to_install() -> None:
+    for words, code in ((["pix2pix", "--help"], 0), (["pix2pix", "--data", "a", "--out", "b"], 1)):
+        program = f"{WITHOUT_TORCH}from cgan_trainer.cli.train import main; main({words})"
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert ended.returncode == code
+        if code:
+            assert ended.stderr.count("\n") == 1
+            assert 'pip install "cgan-deploy[train]"' in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["pix2px"], 'Did you mean "pix2pix"?'),
+        (["pix2pix"], "--data"),
+        (["pix2pix", "--data", "d", "--out", "o", "--siz", "64"], "Did you mean --size?"),
+        (["pix2pix", "--data", "d", "--out", "o", "--dropout", "papr"], 'Did you mean "paper"?'),
+        (["pix2pix", "--data", "d", "--out", "o", "--batch", "two"], "--batch"),
+        (["pix2pix", "--data", "d", "--out", "o", "--batch", "0"], "--batch 0 cannot be used: give 1 or more"),
+        (["pix2pix", "--data", "d", "--out", "o", "--size", "96"], "--size 96 cannot be used: give 64, 128, 256"),
+        (["pix2pix", "--data", "d", "--out", "o", "--lr", "nan"], "--lr nan cannot be used"),
+        (["pix2pix", "--data", "d", "--out", "o", "--max-minutes", "0"], "--max-minutes 0.0 cannot be used"),
+        (["pix2pix", "--data", "d", "--out", "o", "stray"], "stray"),
+    ],
+)
+def test_a_wrong_option_gets_one_sentence_and_exit_2(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = outcome(words, capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("cgan-train: error: ")
+    assert err.count("\n") == 1
+    assert sentence in err
+
+
+def test_a_missing_dataset_is_exit_3_and_makes_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["pix2pix", "--data", str(tmp_path / "no"), "--out", str(tmp_path / "run"), "--size", "64"]
+    for more in ([], ["--dry-run"]):
+        code, out, err = outcome([*words, *more], capsys)
+        assert (code, out, err.count("\n")) == (3, "", 1)
+        assert f"{tmp_path / 'no'} does not exist" in err
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_last_is_exit_3(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "last.pt").write_bytes(b"<html>")
+    words = ["pix2pix", "--data", str(pairs), "--out", str(tmp_path), "--resume"]
+    code, _, err = outcome(words, capsys)
+    assert code == 3
+    assert "a web page" in err
+
+
+def test_dry_run_prints_json_and_writes_nothing(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["pix2pix", "--data", str(pairs), "--out", str(tmp_path / "run"), "--dry-run", "--epochs", "3"]
+    code, out, err = outcome(words, capsys)
+    described = json.loads(out)
+    assert (code, err) == (0, "")
+    assert described["parameters"] == {"generator": 54_413_955, "discriminator": 2_768_705}
+    assert described["images"] == (3 + 100) * 7
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_training_prints_the_checkpoint_on_stdout_and_the_rest_on_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pairs(tmp_path / "data" / "train", 2)
+    write_pairs(tmp_path / "data" / "test", 1)
+    words = ["pix2pix", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+    words += ["--size", "64", "--ngf", "2", "--ndf", "2", "--images", "2", "--threads", "1"]
+    code, out, err = outcome(words, capsys)
+    best = tmp_path / "run" / "best.pt"
+    assert (code, out) == (0, f"{best}\n")
+    assert "validating with test/" in err
+    assert "training: 2/2 images, 0 s left" in err
+    assert f"Next: cgan-export {best}" in err
+    assert "\x1b" not in err
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "sentence"),
+    [
+        (UsageError("no"), 2, "x: error: no"),
+        (BadInputError("a.png is text"), 3, "x: error: a.png is text"),
+        (KeyboardInterrupt(), 130, "x: interrupted"),
+        (OSError(28, "No space left on device", "f"), 1, "x: error: f: the disk is full"),
+        (PermissionError(13, "Permission denied", "f"), 1, "x: error: f: permission denied"),
+        (RuntimeError("two\nlines"), 1, "x: unexpected error: RuntimeError: two lines; run again with --debug"),
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_every_problem_ends_as_one_sentence(
+    problem: BaseException, code: int, sentence: str, debug: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = cyclopts.App(name="x")
+
+    @app.command
+    def fail() -> None:
+        raise problem
+
+    with pytest.raises(SystemExit) as ended:
+        run(app, ["fail", *(["--debug"] if debug else [])])
+    err = capsys.readouterr().err
+    assert ended.value.code == code
+    assert err.splitlines()[-1].startswith(sentence)
+    assert ("Traceback" in err) == debug
+    assert debug or err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (130, 130)])
+def test_a_command_ends_with_the_code_it_returns(returned: Any, code: int) -> None:
+    app = cyclopts.App(name="x")
+    app.command(lambda: returned, name="go")
+    with pytest.raises(SystemExit) as ended:
+        run(app, ["go"])
+    assert ended.value.code == code

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from cgan_trainer.families.pix2pix import DropoutPlacement, Pix2pixGenerator, Pix2pixOptions
+from cgan_trainer.nets.dropout import DropoutSite
+from cgan_trainer.nets.init import init_weights
+from cgan_trainer.nets.norm import SampleNorm
+from cgan_trainer.nets.patchgan import patchgan
+from cgan_trainer.training.evaluation import as_used
+from jaxtyping import Float
+from torch import Tensor
+
+
+def small(dropout: DropoutPlacement = "paper", size: int = 64) -> Pix2pixGenerator:
+    torch.manual_seed(1)
+    generator = Pix2pixGenerator(Pix2pixOptions(size=size, ngf=4, dropout=dropout))
+    init_weights(generator)
+    with torch.no_grad():  # weights this large make every mask matter in the picture
+        for parameter in generator.parameters():
+            parameter.mul_(4)
+    return generator
+
+
+def conditions(batch: int, size: int = 64) -> Float[Tensor, "b 3 h w"]:
+    return torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+def masks_of(generator: Pix2pixGenerator, batch: int) -> list[Tensor]:
+    draws = torch.Generator().manual_seed(3)
+    shapes = generator.options.mask_shapes
+    return [(torch.rand(batch, *shape, generator=draws) < 0.5).float() * 2 for shape in shapes]
+
+
+def test_the_u_net_has_the_54_414_m_parameters_everybody_quotes() -> None:
+    with torch.device("meta"):
+        generator = Pix2pixGenerator(Pix2pixOptions(size=256, ngf=64))
+    assert sum(parameter.numel() for parameter in generator.parameters()) == 54_413_955
+    assert len(generator.state_dict()) == 82
+
+
+def test_the_unet_128_has_41_829_m_parameters() -> None:
+    with torch.device("meta"):
+        generator = Pix2pixGenerator(Pix2pixOptions(size=128, ngf=64))
+    assert round(sum(parameter.numel() for parameter in generator.parameters()) / 1e6, 3) == 41.829
+
+
+@pytest.mark.parametrize(("n_layers", "parameters"), [(1, 139_585), (2, 666_433), (3, 2_768_705), (4, 6_964_033)])
+def test_the_patchgan_has_the_published_parameters(n_layers: int, parameters: int) -> None:
+    with torch.device("meta"):
+        net = patchgan(n_layers=n_layers)
+    assert sum(parameter.numel() for parameter in net.parameters()) == parameters
+
+
+@pytest.mark.parametrize(("n_layers", "field"), [(1, 16), (2, 34), (3, 70)])
+def test_a_patchgan_logit_sees_a_patch_of_that_many_pixels(n_layers: int, field: int) -> None:
+    # eval(): batch statistics would connect every pixel with every logit
+    net = patchgan(ndf=4, n_layers=n_layers).eval()
+    picture = torch.rand(1, 3, 256, 256, requires_grad=True)
+    logits = net(torch.zeros(1, 3, 256, 256), picture)
+    middle = logits.shape[-1] // 2
+    (gradient,) = torch.autograd.grad(logits[0, 0, middle, middle], picture)
+    rows = gradient.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
+    assert int(rows.max() - rows.min()) + 1 == field
+
+
+def test_the_default_patchgan_map_is_30x30() -> None:
+    with torch.device("meta"):
+        logits = patchgan()(torch.zeros(1, 3, 256, 256), torch.zeros(1, 3, 256, 256))
+    assert logits.shape == (1, 1, 30, 30)
+
+
+@pytest.mark.parametrize(
+    ("dropout", "size", "expected"),
+    [
+        ("paper", 256, [(512, 2, 2), (512, 4, 4), (512, 8, 8)]),
+        ("port", 256, [(512, 4, 4), (512, 8, 8), (512, 16, 16)]),
+        ("port", 128, [(512, 4, 4), (512, 8, 8)]),
+        ("port", 64, [(512, 4, 4)]),
+        ("paper", 64, [(512, 2, 2), (512, 4, 4), (256, 8, 8)]),
+        ("off", 256, []),
+    ],
+)
+def test_the_contract_lists_the_dropout_sites_innermost_first(
+    dropout: DropoutPlacement, size: int, expected: list[tuple[int, int, int]]
+) -> None:
+    with torch.device("meta"):
+        contract = Pix2pixGenerator(Pix2pixOptions(size=size, dropout=dropout)).contract
+    assert [noise.shape for noise in contract.noise] == expected
+    assert [noise.name for noise in contract.noise] == [f"mask_{index}" for index in range(len(expected))]
+
+
+@pytest.mark.parametrize("dropout", ["paper", "port"])
+def test_every_site_named_in_the_contract_is_a_dropout_site_with_that_shape(dropout: DropoutPlacement) -> None:
+    generator = small(dropout)
+    shapes: dict[str, torch.Size] = {}
+    for name, module in generator.named_modules():
+        if isinstance(module, DropoutSite):
+            module.register_forward_hook(lambda _m, _i, out, name=name: shapes.update({name: out.shape[1:]}))
+    generator(conditions(1))
+    assert {noise.site: tuple(noise.shape) for noise in generator.contract.noise} == {
+        name: tuple(shape) for name, shape in shapes.items()
+    }
+
+
+@pytest.mark.parametrize("dropout", ["paper", "port"])
+@pytest.mark.parametrize("training", [True, False])
+def test_captured_masks_give_the_picture_of_the_live_dropout_they_came_from(
+    dropout: DropoutPlacement, training: bool
+) -> None:
+    generator = small(dropout).train(training)
+    captured: list[Tensor] = []
+
+    def capture(site: torch.nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        assert isinstance(site, DropoutSite)
+        state = torch.get_rng_state()
+        torch.set_rng_state(states.pop(0))
+        captured.append(torch.nn.functional.dropout(torch.ones_like(inputs[0]), site.p, training=True))
+        torch.set_rng_state(state)
+
+    states: list[Tensor] = []
+    for module in generator.modules():
+        if isinstance(module, DropoutSite):
+            module.register_forward_pre_hook(lambda _m, _i: states.append(torch.get_rng_state()))
+            module.register_forward_hook(capture)
+    live = generator(conditions(2))
+    replay = small(dropout).train(training)
+    assert len(captured) == len(generator.contract.noise)
+    assert set(torch.cat([mask.flatten() for mask in captured]).tolist()) == {0.0, 2.0}
+    torch.testing.assert_close(replay(conditions(2), *captured), live, rtol=0, atol=0)
+
+
+def test_dropout_is_live_in_eval_and_every_mask_matters() -> None:
+    generator = small().eval()
+    assert not torch.equal(generator(conditions(1)), generator(conditions(1)))
+    masks = masks_of(generator, 1)
+    reference = generator(conditions(1), *masks)
+    torch.testing.assert_close(generator(conditions(1), *masks), reference, rtol=0, atol=0)
+    for index in range(len(masks)):
+        other = [*masks]
+        other[index] = 2 - masks[index]
+        assert not torch.allclose(generator(conditions(1), *other), reference, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_wrong_number_of_masks_is_refused(count: int) -> None:
+    generator = small()
+    with pytest.raises(ValueError, match=f"{count} masks were given, but this generator takes 3"):
+        generator(conditions(1), *([torch.ones(1, 1, 1, 1)] * count))
+
+
+def test_a_sample_does_not_depend_on_its_batch_in_eval() -> None:
+    generator = small().eval()
+    masks = masks_of(generator, 3)
+    together = generator(conditions(3), *masks)
+    for row in range(3):
+        alone = generator(conditions(3)[row : row + 1], *(mask[row : row + 1] for mask in masks))
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=0, atol=1e-5)
+
+
+def test_eval_statistics_are_those_of_batch_norm_on_a_batch_of_one() -> None:
+    norm = SampleNorm(5)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.uniform_(-1, 1)
+    x = torch.randn(1, 5, 6, 7) * 3 + 1
+    in_training = norm.train()(x)
+    torch.testing.assert_close(norm.eval()(x), in_training)
+    reference = torch.nn.BatchNorm2d(5)
+    reference.load_state_dict({**norm.state_dict(), "running_mean": torch.zeros(5), "running_var": torch.ones(5)})
+    torch.testing.assert_close(reference.train()(x), in_training, rtol=0, atol=0)
+
+
+def test_evaluation_leaves_running_averages_and_mode_untouched() -> None:
+    generator = small().train()
+    generator(conditions(1))
+    before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
+    with as_used(generator) as used:
+        used(conditions(2))
+    assert generator.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in generator.state_dict().items())
+    generator(conditions(1))  # while a training pass does move them
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in generator.state_dict().items())
+
+
+def test_torch_export_keeps_the_batch_open_and_draws_nothing() -> None:
+    generator = small().eval()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own deprecations, raised inside torch.export
+        program = torch.export.export(
+            generator,
+            (conditions(2), *masks_of(generator, 2)),
+            dynamic_shapes={"condition": {0: batch}, "masks": tuple({0: batch} for _ in range(3))},
+        )
+    operators = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert not any("dropout" in name or "rand" in name or "bernoulli" in name for name in operators)
+    masks = masks_of(generator, 5)
+    exported = program.module()(conditions(5), *masks)
+    torch.testing.assert_close(exported, generator(conditions(5), *masks), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [{"size": 96}, {"ngf": 0}, {"dropout": "some"}, {"in_channels": 2}])
+def test_options_that_describe_no_network_are_refused(wrong: dict[str, object]) -> None:
+    # TypeError: with run-time type checks on, a wrong word is refused before our own sentence
+    with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
+        Pix2pixGenerator.from_options(wrong)

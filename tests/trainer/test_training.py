@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
+from cgan_trainer.data.pictures import open_rgb
+from cgan_trainer.errors import BadInputError, TrainerError, UsageError
+from cgan_trainer.families import build_generator
+from cgan_trainer.training import loop
+from cgan_trainer.training.config import Pix2pixConfig, RunOptions, command_line
+from cgan_trainer.training.pix2pix import Pix2pixTrainer
+from cgan_trainer.training.start import train_pix2pix
+from PIL import Image
+
+from tests.trainer.conftest import write_pairs
+
+# 13 images in batches of 2 over 7 pairs: batches cross epochs, the last one is short.
+SMALL = Pix2pixConfig(size=64, ngf=4, ndf=4, images=13, batch=2, save_images=4, epochs=1, epochs_decay=1)
+LOSSES = ("G_GAN", "G_L1", "D_real", "D_fake")
+
+
+def train(pairs: Path, out: Path, config: Pix2pixConfig = SMALL, **options: Any) -> int:
+    return train_pix2pix(config, RunOptions(data=pairs, out=out, threads=1, **options))
+
+
+@pytest.fixture(scope="module")
+def unbroken(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "unbroken"
+    assert train(pairs, out) == 0
+    return out
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "metrics.csv").open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def everything(checkpoint: Checkpoint) -> dict[str, Any]:
+    """All that decides the future of a run, flat; not the seconds it took."""
+    flat: dict[str, Any] = {}
+
+    def walk(value: Any, where: str) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                walk(item, f"{where}/{key}")
+        elif isinstance(value, list | tuple):
+            for index, item in enumerate(value):
+                walk(item, f"{where}/{index}")
+        elif not where.endswith("/seconds"):
+            flat[where] = value
+
+    walk({"state": checkpoint.state, "training": checkpoint.training}, "")
+    return flat
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("last.pt", "best.pt"):
+        first, second = everything(read_checkpoint(one / name)), everything(read_checkpoint(other / name))
+        assert first.keys() == second.keys()
+        for key, value in first.items():
+            same = torch.equal(value, second[key]) if isinstance(value, torch.Tensor) else value == second[key]
+            assert same, key
+    timeless = [[{**row, "seconds": ""} for row in rows(out)] for out in (one, other)]
+    assert timeless[0] == timeless[1]
+    assert sorted(path.name for path in (one / "samples").iterdir()) == sorted(
+        path.name for path in (other / "samples").iterdir()
+    )
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL: nothing after it runs."""
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, act: Any) -> None:
+    """Call `act` in place of the result of that step."""
+    real, steps = Pix2pixTrainer.step, iter(range(1000))
+
+    def counted(self: Pix2pixTrainer, *arguments: Any) -> dict[str, float]:
+        losses = real(self, *arguments)
+        if next(steps) == step:
+            act()
+        return losses
+
+    monkeypatch.setattr(Pix2pixTrainer, "step", counted)
+
+
+def kill() -> None:
+    raise KilledError
+
+
+def test_the_same_command_gives_the_same_weights(pairs: Path, unbroken: Path, tmp_path: Path) -> None:
+    torch.manual_seed(99)
+    torch.rand(3)
+    assert train(pairs, tmp_path / "again") == 0
+    assert_same_run(unbroken, tmp_path / "again")
+
+
+def test_another_seed_gives_other_weights(pairs: Path, unbroken: Path, tmp_path: Path) -> None:
+    assert train(pairs, tmp_path / "other", replace(SMALL, seed=1)) == 0
+    weights = [
+        read_checkpoint(out / "last.pt").state["unet.down.3.conv.weight"] for out in (unbroken, tmp_path / "other")
+    ]
+    assert not torch.equal(*weights)
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 4])
+def test_a_run_interrupted_and_resumed_equals_an_unbroken_one(
+    pairs: Path, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    out = tmp_path / "broken"
+    with monkeypatch.context() as patch:
+        stop_at(patch, step, lambda: os.kill(os.getpid(), signal.SIGINT))
+        assert train(pairs, out) == 130
+    images = read_checkpoint(out / "last.pt").provenance["images"]
+    assert images == 2 * (step + 1)
+    assert train(pairs, out, resume=True) == 0
+    assert_same_run(unbroken, out)
+
+
+@pytest.mark.parametrize("step", [2, 3, 5])
+def test_a_killed_run_resumes_from_its_last_save(
+    pairs: Path, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    out = tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        stop_at(patch, step, kill)
+        with pytest.raises(KilledError):
+            train(pairs, out)
+    assert train(pairs, out, resume=True) == 0
+    assert_same_run(unbroken, out)
+
+
+def test_a_kill_between_log_and_save_leaves_no_double_row(
+    pairs: Path, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "killed"
+    saves = iter(range(10))
+    real = loop.TrainingRun._save
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.TrainingRun, "_save", lambda self: kill() if next(saves) == 1 else real(self))
+        with pytest.raises(KilledError):
+            train(pairs, out)
+    assert len(rows(out)) == 2
+    with (out / "metrics.csv").open("a") as stream:
+        stream.write("1")  # and half a row, from a power cut
+    assert train(pairs, out, resume=True) == 0
+    assert_same_run(unbroken, out)
+
+
+def test_sigkill_of_the_real_command_resumes_to_the_same_weights(
+    pairs: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    words = command_line(SMALL, RunOptions(data=pairs, out=out, threads=1), resume=True).split()[1:]
+    command = [sys.executable, "-m", "cgan_trainer", *words]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (out / "last.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() in ("", str(out / "best.pt"))
+    assert_same_run(unbroken, out)
+
+
+def test_a_run_leaves_what_the_readme_promises(pairs: Path, unbroken: Path) -> None:
+    assert sorted(path.name for path in unbroken.iterdir()) == [
+        "best.pt", "config.json", "last.pt", "metrics.csv", "samples",
+    ]  # fmt: skip
+    assert json.loads((unbroken / "config.json").read_text())["ngf"] == 4
+    log = rows(unbroken)
+    assert [row["images"] for row in log] == ["4", "8", "12", "13"]
+    assert all(float(row[name]) > 0 for row in log for name in (*LOSSES, "val_L1"))
+    with Image.open(unbroken / "samples" / "images_00000013.png") as grid:
+        assert grid.size == (5 * 64, 3 * 64)
+    best, last = read_checkpoint(unbroken / "best.pt"), read_checkpoint(unbroken / "last.pt")
+    assert best.training is None
+    assert best.provenance["val_l1"] == min(float(best.provenance["val_l1"]), float(last.provenance["val_l1"]))
+    assert best.examples is not None
+    left = open_rgb(pairs / "val" / "000.png").crop((0, 0, 64, 64))
+    assert best.examples[0].permute(1, 2, 0).numpy().tobytes() == left.tobytes()
+    assert build_generator(last).contract.conditions[0].meaning == "A"
+
+
+def test_direction_b_to_a_turns_condition_and_target_round(pairs: Path, tmp_path: Path) -> None:
+    assert train(pairs, tmp_path / "run", replace(SMALL, direction="BtoA", images=2)) == 0
+    checkpoint = read_checkpoint(tmp_path / "run" / "best.pt")
+    assert checkpoint.examples is not None
+    right = open_rgb(pairs / "val" / "000.png").crop((64, 0, 128, 64))
+    assert checkpoint.examples[0].permute(1, 2, 0).numpy().tobytes() == right.tobytes()
+    assert build_generator(checkpoint).contract.conditions[0].meaning == "B"
+
+
+def test_resume_after_the_end_says_so(pairs: Path, unbroken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (unbroken / "last.pt").read_bytes()
+    assert train(pairs, unbroken, resume=True) == 0
+    assert "is complete (13 images)" in capsys.readouterr().err
+    assert (unbroken / "last.pt").read_bytes() == before
+
+
+def test_resume_without_a_run_starts_one(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(pairs, tmp_path / "new", replace(SMALL, images=1), resume=True) == 0
+    assert "starting from the first image" in capsys.readouterr().err
+
+
+def test_an_existing_run_is_not_overwritten(pairs: Path, unbroken: Path) -> None:
+    with pytest.raises(UsageError, match="already holds a run: go on with it by --resume"):
+        train(pairs, unbroken)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": 128}, {"ngf": 5}, {"ndf": 5}, {"dropout": "port"}, {"images": 14}, {"batch": 1}, {"lr": 1e-4},
+        {"lambda_l1": 10.0}, {"jitter": False}, {"direction": "BtoA"}, {"seed": 1}, {"epochs": 2},
+        {"epochs_decay": 2}, {"save_images": 5},
+    ],
+)  # fmt: skip
+def test_an_option_that_would_change_the_result_is_refused_on_resume(
+    pairs: Path, unbroken: Path, change: dict[str, Any]
+) -> None:
+    flag = next(iter(change)).replace("_", "-")
+    with pytest.raises(UsageError, match=f"--{flag} is .* was begun with"):
+        train(pairs, unbroken, replace(SMALL, **change), resume=True)
+
+
+def test_other_pictures_are_refused_on_resume(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_at(patch, 0, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert train(pairs, out) == 130
+    write_pairs(tmp_path / "other" / "train", 7, seed=9)
+    write_pairs(tmp_path / "other" / "val", 3, seed=1)
+    with pytest.raises(BadInputError, match="are not those"):
+        train(tmp_path / "other", out, resume=True)
+
+
+def test_a_loss_that_explodes_stops_the_run_and_keeps_the_last_good_state(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+
+    def poison() -> None:
+        raise TrainerError("the loss of the generator is no longer a finite number")
+
+    stop_at(monkeypatch, 3, poison)
+    with pytest.raises(TrainerError, match="no longer a finite number"):
+        train(pairs, out)
+    assert read_checkpoint(out / "last.pt").provenance["images"] == 4
+
+
+def test_a_time_limit_ends_cleanly_and_can_be_extended(
+    pairs: Path, unbroken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert train(pairs, out, max_minutes=1e-9) == 0
+    assert read_checkpoint(out / "last.pt").provenance["images"] == 2
+    assert (out / "best.pt").exists()
+    assert "Time is up at 2 of 13 images" in capsys.readouterr().err
+    assert train(pairs, out, resume=True) == 0
+    states = [read_checkpoint(run / "last.pt").state for run in (out, unbroken)]
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+
+
+def test_the_learning_rate_is_constant_then_falls_to_zero() -> None:
+    config = Pix2pixConfig(epochs=3, epochs_decay=1, lr=1.0)
+    total = config.total_images(10)
+    assert total == 40
+    assert [config.lr_at(images, total) for images in (0, 29, 30, 35, 39)] == pytest.approx([1, 1, 1, 0.5, 0.1])
+    assert Pix2pixConfig(images=7, epochs_decay=0).lr_at(6, 7) == 2e-4
+    assert Pix2pixConfig(epochs=0, epochs_decay=1).lr_at(0, 10) == 2e-4

@@ -1,0 +1,280 @@
+"""The checkpoint file: tensors and plain values in torch's zip, closed by a digest.
+
+    {"format": "cgan-deploy", "version": 1, "family", "options", "contract", "generator": {name: tensor},
+     "examples": uint8 [N, C, H, W] or None, "provenance", "training": only in last.pt, "sha256"}
+
+The digest covers everything else in the file. Reading never runs code from the file and never falls back to a
+way that could: whatever is wrong with a file ends as one sentence (BadInputError).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from cgan_trainer.atomic import atomic_write
+from cgan_trainer.errors import BadInputError
+
+__all__ = ["FORMAT", "MAX_SIZE_BYTES", "VERSION", "Checkpoint", "read_checkpoint", "write_checkpoint"]
+
+FORMAT = "cgan-deploy"
+VERSION = 1
+MAX_SIZE_BYTES = 8 * 2**30
+_MAX_DEPTH = 12
+_TRAIN_AGAIN = "copy it again from where it was written, or train again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint file holds, verified but not yet built into a network (`families.build_generator`).
+
+    Attributes:
+        path: where it was read from.
+        family: key of the table in families/.
+        options: what the family needs to build the network.
+        contract: JSON form of contract.Contract.
+        state: the generator's state dict, tensors on the CPU.
+        examples: up to 8 validation conditions, uint8 [N, C, H, W], in the order of their files.
+        provenance: images seen, seed, versions, dataset, validation L1.
+        training: everything needed to go on training; only `last.pt` has it.
+        file_sha256: hex digest of the file itself.
+    """
+
+    path: Path
+    family: str
+    options: dict[str, Any]
+    contract: dict[str, Any]
+    state: dict[str, Tensor]
+    examples: Tensor | None
+    provenance: dict[str, Any]
+    training: dict[str, Any] | None
+    file_sha256: str
+
+
+def write_checkpoint(
+    path: Path,
+    *,
+    family: str,
+    options: Mapping[str, Any],
+    contract: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    examples: Tensor | None,
+    provenance: Mapping[str, Any],
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `path` atomically: a reader sees the old file or the new one, never a part."""
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "family": family,
+        "options": dict(options),
+        "contract": dict(contract),
+        "generator": dict(state),
+        "examples": examples,
+        "provenance": dict(provenance),
+    }
+    if training is not None:
+        content["training"] = dict(training)
+    content = _detached(content)
+    content["sha256"] = _digest(content)
+    atomic_write(path, lambda stream: _save(content, stream))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint.
+
+    Raises:
+        BadInputError: in every case where the file is not a complete, undamaged checkpoint of a known version.
+    """
+    _check_is_file(path)
+    try:
+        with path.open("rb") as stream:
+            _check_container(path, stream)
+            content = _load(path, stream)
+            stream.seek(0)
+            file_sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as problem:
+        raise BadInputError(
+            f"{path} cannot be read ({problem.strerror or problem}): check its permissions."
+        ) from problem
+    _check_content(path, content)
+    return Checkpoint(
+        path=path,
+        family=content["family"],
+        options=content["options"],
+        contract=content["contract"],
+        state=content["generator"],
+        examples=content["examples"],
+        provenance=content["provenance"],
+        training=content.get("training"),
+        file_sha256=file_sha256,
+    )
+
+
+def _save(content: dict[str, Any], stream: BinaryIO) -> None:
+    try:
+        torch.save(content, stream)
+    except RuntimeError as problem:
+        # Closing its half-written zip, torch covers a full disk with a complaint about positions.
+        if isinstance(problem.__context__, OSError):
+            raise problem.__context__ from None
+        raise
+
+
+def _check_is_file(path: Path) -> None:
+    if path.is_dir():
+        raise BadInputError(f"{path} is a folder: name the checkpoint inside it, for example {path / 'best.pt'}.")
+    if not path.is_file():
+        raise BadInputError(f"{path} does not exist: name a checkpoint written by cgan-train, such as best.pt.")
+    size_bytes = path.stat().st_size
+    if size_bytes == 0:
+        raise BadInputError(f"{path} is empty: {_TRAIN_AGAIN}.")
+    if size_bytes > MAX_SIZE_BYTES:
+        raise BadInputError(
+            f"{path} has {size_bytes / 2**30:.1f} GiB, more than the {MAX_SIZE_BYTES >> 30} GiB a checkpoint may "
+            "have: name a checkpoint written by cgan-train."
+        )
+
+
+def _check_container(path: Path, stream: BinaryIO) -> None:
+    """Refuse everything but an intact zip of stored members, before a byte of it is unpickled."""
+    head = stream.read(512)
+    if not head.startswith(b"PK\x03\x04"):
+        raise BadInputError(f"{path} is {_what_is(head)}, not a checkpoint: name a .pt written by cgan-train.")
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise BadInputError(
+                    f"{path} is a compressed zip, not a checkpoint: name a .pt written by cgan-train."
+                )
+            damaged = archive.testzip()
+    # Of damaged bytes zipfile makes BadZipFile, but also NotImplementedError, RuntimeError, struct.error, ...
+    except (BadInputError, OSError):
+        raise
+    except Exception as problem:
+        raise BadInputError(f"{path} is damaged or cut short ({problem}): {_TRAIN_AGAIN}.") from problem
+    if damaged is not None:
+        raise BadInputError(f"{path} is damaged (in its part {damaged!r}): {_TRAIN_AGAIN}.")
+
+
+def _what_is(head: bytes) -> str:
+    start = head.lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "a web page (a failed download)"
+    if head.startswith(b"\x80"):
+        return "a bare pickle, which could run code when opened,"
+    if b"\0" not in head and start.isascii():
+        return "a text file"
+    return "a file of another kind"
+
+
+def _load(path: Path, stream: BinaryIO) -> dict[str, Any]:
+    stream.seek(0)
+    try:
+        content = torch.load(stream, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    # Of hostile or foreign bytes torch makes UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ...
+    except Exception as problem:
+        raise BadInputError(
+            f"{path} holds something other than tensors and plain values, so it is not opened: "
+            "name a .pt written by cgan-train."
+        ) from problem
+    return content if isinstance(content, dict) else {}
+
+
+def _check_content(path: Path, content: dict[str, Any]) -> None:
+    if content.get("format") != FORMAT:
+        raise BadInputError(
+            f"{path} is a PyTorch file but not a cgan-deploy checkpoint: name a .pt written by cgan-train."
+        )
+    version = content.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise BadInputError(
+            f"{path} has checkpoint version {version}, but this version reads up to {VERSION}: upgrade cgan-deploy."
+        )
+    size_bytes = path.stat().st_size
+    try:
+        stated = content.pop("sha256")
+        sound = stated == _digest(content, max_bytes=size_bytes) and version == VERSION and _is_complete(content)
+    except (KeyError, TypeError, ValueError, RecursionError) as problem:
+        raise BadInputError(f"{path} is damaged ({problem}): {_TRAIN_AGAIN}.") from problem
+    if not sound:
+        raise BadInputError(f"{path} is damaged (its digest does not match its content): {_TRAIN_AGAIN}.")
+
+
+def _is_complete(content: dict[str, Any]) -> bool:
+    state, examples = content["generator"], content["examples"]
+    training = content.get("training")
+    return (
+        isinstance(content["family"], str)
+        and all(isinstance(content[key], dict) for key in ("options", "contract", "provenance"))
+        and (training is None or isinstance(training, dict))
+        and isinstance(state, dict)
+        and all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items())
+        and (
+            examples is None
+            or (isinstance(examples, Tensor) and examples.dtype == torch.uint8 and examples.ndim == 4)
+        )
+    )
+
+
+def _digest(content: Mapping[str, Any], *, max_bytes: int | None = None) -> str:
+    """SHA-256 over the plain values as canonical JSON, then every tensor by name, dtype, shape and bytes.
+
+    Raises:
+        ValueError: something is neither a plain value nor an ordinary tensor, or the tensors claim more than
+            `max_bytes` (views that repeat a few bytes could claim any amount).
+    """
+    tensors: dict[str, Tensor] = {}
+    plain = _split(content, (), tensors)
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if max_bytes is not None and claimed > max_bytes:
+        raise ValueError("its tensors claim more bytes than the file has")
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True, ensure_ascii=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _split(value: Any, where: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
+    """The plain values, with `tensors` collecting what is not; dict keys keep their type in the result."""
+    if len(where) > _MAX_DEPTH:
+        raise ValueError("its values are nested too deeply")
+    if type(value) is Tensor:
+        if value.layout != torch.strided or value.device.type != "cpu" or not value.is_contiguous():
+            raise ValueError(f"tensor {'/'.join(where)} is not an ordinary one")
+        tensors[json.dumps(where)] = value
+        return {"tensor": list(where)}
+    if isinstance(value, dict):
+        keys = [(type(key).__name__, str(key)) for key in value]
+        return [
+            [*key, _split(item, (*where, ":".join(key)), tensors)]
+            for key, item in sorted(zip(keys, value.values(), strict=True), key=lambda pair: pair[0])
+        ]
+    if isinstance(value, list | tuple):
+        return [_split(item, (*where, str(index)), tensors) for index, item in enumerate(value)]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"{'/'.join(where)} is a {type(value).__name__}, neither a tensor nor a plain value")
+
+
+def _detached(value: Any) -> Any:
+    """A copy that shares nothing with the networks: tensors on the CPU, contiguous, without gradients."""
+    if isinstance(value, Tensor):
+        # A clone also drops the rest of a larger storage, which torch.save would write out whole.
+        return value.detach().to("cpu", copy=True).contiguous()
+    if isinstance(value, Mapping):
+        return {key: _detached(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_detached(item) for item in value]
+    return value

@@ -1,0 +1,47 @@
+"""cgan-train: train a generator, one command per family."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, NoReturn
+
+from cyclopts import App, Parameter
+
+from cgan_trainer.cli.shell import run as run_shell
+from cgan_trainer.training.config import Pix2pixConfig, RunOptions
+
+__all__ = ["app", "main"]
+
+app = App(
+    name="cgan-train",
+    help="Train a conditional GAN on your pictures. The same command with --resume goes on after any interruption.",
+    version=lambda: version("cgan-deploy"),
+)
+DEFAULTS = Pix2pixConfig()
+
+
+@app.command
+def pix2pix(
+    *,
+    run: Annotated[RunOptions, Parameter(name="*")],
+    config: Annotated[Pix2pixConfig, Parameter(name="*")] = DEFAULTS,
+) -> int:
+    """Learn to turn one kind of picture into another from pairs of both (Isola et al. 2017)."""
+    from cgan_trainer.training.start import describe, train_pix2pix
+
+    if run.dry_run:
+        print(describe(config, run))
+        return 0
+    code = train_pix2pix(config, run)
+    best = run.out / "best.pt"
+    if code == 0 and best.exists():
+        print(best)
+        print(f"Next: cgan-export {best}", file=sys.stderr)
+    return code
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of cgan-train."""
+    run_shell(app, argv)

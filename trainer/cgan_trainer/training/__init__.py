@@ -1,0 +1,1 @@
+"""The training loop: counted in images, seeded by image, resumable to the bit."""

@@ -1,0 +1,73 @@
+"""How a generator is judged while it trains: as it will be used, on pictures it has not seen."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from cgan_trainer.families.base import Generator
+from cgan_trainer.losses import l1_loss
+from cgan_trainer.training.draws import derive, to_float
+
+__all__ = ["MAX_VALIDATION", "as_used", "sample_grid", "spread_rows", "validation_l1"]
+
+MAX_VALIDATION = 64  # enough for a steady figure, few enough to be quick
+_GRID_ROWS, _GRID_SEEDS = 4, 3
+
+
+def spread_rows(count: int, wanted: int) -> list[int]:
+    """At most `wanted` row numbers, evenly spread over `count`."""
+    wanted = min(count, wanted)
+    return [index * count // wanted for index in range(wanted)]
+
+
+@contextlib.contextmanager
+def as_used(generator: Generator) -> Iterator[Generator]:
+    """`eval()` (statistics per sample, dropout live, running averages untouched), without gradients."""
+    was_training = generator.training
+    generator.eval()
+    try:
+        with torch.no_grad():
+            yield generator
+    finally:
+        generator.train(was_training)
+
+
+def validation_l1(
+    generator: Generator, conditions: UInt8[Tensor, "n c h w"], targets: UInt8[Tensor, "n c h w"], seed: int
+) -> float:
+    """Mean L1 over at most 64 pairs, in units of the -1..1 range; picture i always gets the same noise."""
+    rows = spread_rows(len(conditions), MAX_VALIDATION)
+    total = 0.0
+    with as_used(generator):
+        for row in rows:
+            torch.manual_seed(derive(seed, "validation", row))
+            picture = generator(to_float(conditions[row : row + 1]))
+            total += l1_loss(picture, to_float(targets[row : row + 1])).item()
+    return total / len(rows)
+
+
+def sample_grid(
+    generator: Generator, conditions: UInt8[Tensor, "n c h w"], targets: UInt8[Tensor, "n c h w"], seed: int
+) -> Image.Image:
+    """Rows: four fixed pairs. Columns: condition, three seeds, target."""
+    rows = []
+    with as_used(generator):
+        for row in spread_rows(len(conditions), _GRID_ROWS):
+            condition = to_float(conditions[row])
+            shown = [condition]
+            for number in range(_GRID_SEEDS):
+                torch.manual_seed(derive(seed, "samples", number))
+                shown.append(generator(condition[None])[0])
+            rows.append(torch.cat((*shown, to_float(targets[row])), dim=-1))
+    return _to_picture(torch.cat(rows, dim=-2))
+
+
+def _to_picture(values: Float[Tensor, "c h w"]) -> Image.Image:
+    pixels = ((values + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return Image.fromarray(pixels.permute(1, 2, 0).numpy())

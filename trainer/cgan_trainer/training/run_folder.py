@@ -1,0 +1,112 @@
+"""What a run leaves behind, and how a later command finds it again.
+
+config.json   resolved options       samples/      grids: condition | three seeds | target
+metrics.csv   a row per save         last.pt       everything, to go on from or to export
+                                     best.pt       the generator with the lowest validation L1
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+from cgan_trainer.atomic import atomic_write, sweep_leftovers
+from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
+from cgan_trainer.errors import BadInputError, UsageError
+from cgan_trainer.progress import note
+from cgan_trainer.training.config import Pix2pixConfig, RunOptions
+
+__all__ = ["COLUMNS", "RunFolder"]
+
+COLUMNS = ("images", "epoch", "G_GAN", "G_L1", "D_real", "D_fake", "val_L1", "seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """The paths of one run."""
+
+    path: Path
+
+    @property
+    def last(self) -> Path:
+        """The newest state."""
+        return self.path / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The best generator so far."""
+        return self.path / "best.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """The training log."""
+        return self.path / "metrics.csv"
+
+    def find_last(self, *, resume: bool) -> Checkpoint | None:
+        """The state to go on from, None to start fresh.
+
+        Raises:
+            UsageError: a run is already there and `resume` was not asked for.
+            BadInputError: last.pt cannot be used.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"{self.path} is a file: choose a folder as --out.")
+        if not self.last.exists():
+            if resume:
+                note(f"{self.last} does not exist yet: starting from the first image.")
+            return None
+        if not resume:
+            raise UsageError(
+                f"{self.path} already holds a run: go on with it by --resume, or choose another --out."
+            )
+        last = read_checkpoint(self.last)
+        if last.training is None:
+            raise BadInputError(f"{self.last} holds a generator only, nothing to go on from: choose another --out.")
+        return last
+
+    def begin(self, config: Pix2pixConfig, run: RunOptions, *, threads: int, images: int) -> None:
+        """Make the folder, write config.json, and forget metrics rows after `images`."""
+        (self.path / "samples").mkdir(parents=True, exist_ok=True)
+        for file in (self.last, self.best, self.metrics, self.path / "config.json"):
+            sweep_leftovers(file)
+        resolved = {"family": "pix2pix", **asdict(config), "data": str(run.data), "threads": threads}
+        text = json.dumps(resolved, indent=2) + "\n"
+        atomic_write(self.path / "config.json", lambda stream: stream.write(text.encode()))
+        self._write_rows([row for row in self._rows() if int(row["images"]) <= images])
+
+    def add_row(self, row: Mapping[str, object]) -> None:
+        """Append to metrics.csv; one short write, so a reader never sees half a row."""
+        with self.metrics.open("a", newline="", encoding="utf-8") as stream:
+            stream.write(_csv([row], header=False))
+
+    def add_sample(self, images: int, grid: Image) -> None:
+        """Write samples/images_00001000.png."""
+        path = self.path / "samples" / f"images_{images:08d}.png"
+        atomic_write(path, lambda stream: grid.save(stream, format="PNG"))
+
+    def _rows(self) -> list[dict[str, Any]]:
+        if not self.metrics.exists():
+            return []
+        with self.metrics.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        # A row cut short by a power failure has no number of images worth keeping.
+        return [row for row in rows if (row.get("images") or "").isdecimal() and row.get("seconds")]
+
+    def _write_rows(self, rows: list[dict[str, Any]]) -> None:
+        atomic_write(self.metrics, lambda stream: stream.write(_csv(rows, header=True).encode()))
+
+
+def _csv(rows: list[Any], *, header: bool) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
