@@ -101,4 +101,4 @@ def write_pix2pix_checkpoint(path: Path, generator: Pix2pixGenerator) -> Path:
 
 
 def _tensors(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    return (pixels.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2).copy()
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(127.5) - np.float32(1)

@@ -104,7 +104,6 @@ def _measure(subject: Subject, batches: tuple[int, ...], plan: Plan, device: Lit
     from cgan_bench.environment import environment
     from cgan_bench.measure import measure, measure_load
     from cgan_bench.report import Report
-    from cgan_bench.rows import Row
 
     where = environment()
     rows = backends.server_backends(subject.server) if subject.server else backends.local_backends(device)
@@ -113,8 +112,7 @@ def _measure(subject: Subject, batches: tuple[int, ...], plan: Plan, device: Lit
         block = measure(subject, rows, batch=batch, plan=plan, say=_say)
         if subject.server and subject.server.concurrency > 1:
             load = measure_load(subject, batch=batch, plan=plan, beside=block, say=_say)
-            kind = "rows" if isinstance(load, Row) else "absent"
-            block = replace(block, **{kind: (*getattr(block, kind), load)})
+            block = block.with_row(load)
         blocks.append(block)
     return Report(subject=subject, plan=plan, environment=where, blocks=tuple(blocks))
 

@@ -63,6 +63,12 @@ class Block:
     contract: Contract | None
     answers: tuple[dict[str, Array], ...]
 
+    def with_row(self, row: Row | Absent) -> Block:
+        """The block with one more row, or one more absence."""
+        if isinstance(row, Row):
+            return replace(self, rows=(*self.rows, row))
+        return replace(self, absent=(*self.absent, row))
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Station:
@@ -84,7 +90,8 @@ def measure(subject: Subject, backends: Sequence[Backend], *, batch: int, plan: 
     with ExitStack() as stack:
         stations = []
         for backend in backends:
-            found = _start(backend, subject, batch, plan, stack, say)
+            say(f"batch {batch}: starting {backend.title}")
+            found = _start(backend, subject, batch, plan, stack)
             if isinstance(found, Absent):
                 absent.append(found)
             else:
@@ -138,12 +145,9 @@ def measure_load(subject: Subject, *, batch: int, plan: Plan, beside: Block, say
     return replace(row, psnr_db=worst_psnr_db(beside.contract, beside.answers, answers))
 
 
-def _start(
-    backend: Backend, subject: Subject, batch: int, plan: Plan, stack: ExitStack, say: Say
-) -> _Station | Absent:
+def _start(backend: Backend, subject: Subject, batch: int, plan: Plan, stack: ExitStack) -> _Station | Absent:
     """A worker with the backend loaded and one inference done, which is when torch.compile compiles."""
     if (reason := backend.absence(subject)) is None:
-        say(f"batch {batch}: starting {backend.title}")
         worker = stack.enter_context(Worker(backend.title))
         try:
             description, contract = worker.open(backend, subject, plan.threads)

@@ -60,7 +60,7 @@ class Report:
 def print_report(report: Report) -> None:
     """A table per batch size, what the figures mean, and the result in words."""
     console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in console._environ:
+    if not console.is_terminal:  # a file or a pipe has no width to fit
         console = Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
     for block in report.blocks:
         if block.rows:
@@ -85,7 +85,9 @@ def _table(subject: Subject, block: Block) -> Table:
             f"{row.title}\n[dim]{escape(row.description)}[/]",
             *(f"{row.percentile_ms(percent):.1f}" for percent in (50, 90, 99)),
             f"{row.pictures_per_s:.2f}",
-            f"{row.ratio.median:.2f} ({row.ratio.q1:.2f}-{row.ratio.q3:.2f})" if row.ratio else _no_ratio(row, first),
+            f"{row.ratio.median:.2f} ({row.ratio.q1:.2f}-{row.ratio.q3:.2f})"
+            if row.ratio
+            else _no_ratio(row, first),
             f"{row.psnr_db:.1f}" if row.psnr_db is not None else "reference" if row is first else "-",
             f"{row.peak_memory_mb:.0f}" if row.peak_memory_mb is not None else "-",
             ", ".join(_remarks(row)),
@@ -109,14 +111,16 @@ def _notes(report: Report) -> Iterator[str]:
     where = report.environment
     yield f"{where['cpu']}, {where['cores']} cores, {where['os']}, Python {where['python']}"
     yield (
-        "Latency: one inference, inputs in memory to outputs in memory. Not included: reading and writing pictures, "
-        "drawing the noise, the network (except in server rows), loading, compiling."
+        "Latency: one inference, inputs in memory to outputs in memory. Not included: reading and writing "
+        "pictures, drawing the noise, the network (except in server rows), loading, compiling."
     )
     if any(row.ratio for row in rows):
         yield "Ratio: the reference's time / the row's, paired within each round; median (quartiles)."
     yield "Peak memory: of the row's own process, with interpreter and libraries, loading included."
     if rows and min(len(row.latencies_ms) for row in rows) < PLENTY_OF_ROUNDS:
         yield f"Fewer than {PLENTY_OF_ROUNDS} rounds: p99 is close to the slowest one; --seconds makes more."
+    if (where["load_average"] or 0) > where["cores"] / 2:
+        yield f"The machine was busy before this (load average {where['load_average']}): measure again when idle."
     if any(row.noisy for row in rows):
         yield f"noisy: p90 is more than {NOISY_RATIO} times p50; something else was running."
     for row in report.invalid:

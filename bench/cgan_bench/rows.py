@@ -1,9 +1,9 @@
 """What was measured of one backend at one batch size, and the figures drawn from it.
 
-    p50, p90, p99   percentiles of the latency, numpy's linear interpolation
-    pictures/s      all pictures / all time spent in inferences; for several clients / wall-clock time
-    ratio           reference's latency / this row's, round by round: median and quartiles; above 1 is faster
-    PSNR            of the worst checked row of the batch against the reference, peak = the output's range
+p50, p90, p99   percentiles of the latency, numpy's linear interpolation
+pictures/s      all pictures / all time spent in inferences; for several clients / wall-clock time
+ratio           reference's latency / this row's, round by round: median and quartiles; above 1 is faster
+PSNR            of the worst checked row of the batch against the reference, peak = the output's range
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def _condition(condition: Condition, seed: int, tensor: int) -> Array:
     if len(shape) != len(condition.shape):
         raise UsageError(f"condition {condition.name} has a free axis {condition.shape}; cgan-bench needs a size.")
     if isinstance(condition.encoding, LabelEncoding):
-        return np.int64(seed % max(len(condition.encoding.names), 1))
+        return np.asarray(seed % max(len(condition.encoding.names), 1), dtype=np.int64)
     if isinstance(condition.encoding, ImageEncoding):
         return _picture(shape, condition.encoding, seed, tensor)
     return noise("normal", shape, seed=seed, tensor=tensor)

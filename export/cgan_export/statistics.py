@@ -33,6 +33,13 @@ class PerSampleNorm(nn.Module):
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
+def _averaged(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    """A plain batch-norm in evaluation mode, whatever a subclass does there."""
+    plain = nn.BatchNorm2d(norm.num_features, eps=norm.eps, affine=norm.affine)
+    plain.load_state_dict(norm.state_dict())
+    return plain.eval()
+
+
 def with_statistics(
     generator: Generator, contract: Contract, policy: Statistics | None
 ) -> tuple[Generator, Contract]:
@@ -53,8 +60,9 @@ def with_statistics(
         raise UsageError(f"--statistics {policy} was given, but this generator has no batch-norm layer.")
     if chosen == "running" and any(norm.running_mean is None for _, norm in norms):
         raise UsageError("--statistics running needs running averages, which this generator does not keep.")
-    if chosen == "per_sample":
-        for name, norm in norms:
-            parent, _, leaf = name.rpartition(".")
-            setattr(changed.get_submodule(parent), leaf, PerSampleNorm(norm))
+    for name, norm in norms:
+        parent, _, leaf = name.rpartition(".")
+        setattr(
+            changed.get_submodule(parent), leaf, PerSampleNorm(norm) if chosen == "per_sample" else _averaged(norm)
+        )
     return changed, contract.model_copy(update={"statistics": chosen if norms else contract.statistics})

@@ -215,7 +215,7 @@ def test_replacing_needs_to_be_asked_for_and_keeps_the_old_until_the_end(tmp_pat
     target = tmp_path / "out"
     with atomic_folder(target) as root:
         (root / "a").write_text("old")
-    with pytest.raises(UsageError, match="exists already.*--force"), atomic_folder(target):
+    with pytest.raises(UsageError, match=r"exists already.*--force"), atomic_folder(target):
         pass
     with pytest.raises(RuntimeError), atomic_folder(target, replace=True) as root:
         (root / "a").write_text("new")

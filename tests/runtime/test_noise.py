@@ -106,7 +106,9 @@ def test_variants() -> None:
     np.testing.assert_array_max_ulp(
         tight[:4], np.array([0.0674738, -0.14008905, 0.15025099, 0.24814303], dtype=np.float32), maxulp=1
     )
-    np.testing.assert_array_max_ulp(on_sphere[:2], np.array([0.028011158, -0.049083386], dtype=np.float32), maxulp=1)
+    np.testing.assert_array_max_ulp(
+        on_sphere[:2], np.array([0.028011158, -0.049083386], dtype=np.float32), maxulp=1
+    )
     np.testing.assert_array_max_ulp(scaled[:2], np.array([0.6338201, -1.1106302], dtype=np.float32), maxulp=1)
     assert np.linalg.norm(on_sphere.astype(np.float64)) == pytest.approx(1, abs=1e-6)
 
@@ -133,9 +135,7 @@ def test_seeds_that_a_list_key_would_confuse() -> None:
 
 
 def test_neighbouring_triples_share_no_word() -> None:
-    seen = [
-        tuple(raw_words(64, seed=s, tensor=t, draw=d).tolist()) for s in (5, 6) for t in (0, 1) for d in (0, 1)
-    ]
+    seen = [tuple(raw_words(64, seed=s, tensor=t, draw=d).tolist()) for s in (5, 6) for t in (0, 1) for d in (0, 1)]
     assert len({word for words in seen for word in words}) > 8 * 64 - 3
 
 
@@ -144,7 +144,8 @@ def test_keep_rate_is_plausible() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("seed", -1), ("seed", 2**64), ("tensor", -1), ("tensor", 2**32), ("draw", -1), ("draw", 2**32)]
+    ("name", "value"),
+    [("seed", -1), ("seed", 2**64), ("tensor", -1), ("tensor", 2**32), ("draw", -1), ("draw", 2**32)],
 )
 def test_numbers_out_of_range_are_refused(name: str, value: int) -> None:
     arguments = {"seed": 0, "tensor": 0, "draw": 0, name: value}
@@ -171,7 +172,24 @@ def test_seeds_from_json(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [2**53, -1, 1.0, True, None, "", "+7", "-7", "07", "7.0", "1e3", "0x10", " 7", "٧", "18446744073709551616"]
+    "value",
+    [
+        2**53,
+        -1,
+        1.0,
+        True,
+        None,
+        "",
+        "+7",
+        "-7",
+        "07",
+        "7.0",
+        "1e3",
+        "0x10",
+        " 7",
+        "\u0667",
+        "18446744073709551616",
+    ],
 )
 def test_ambiguous_seeds_in_json_are_refused(value: object) -> None:
     with pytest.raises(ValueError, match="seed"):

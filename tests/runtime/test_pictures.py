@@ -28,7 +28,7 @@ PIXELS = smooth_pictures(1, size=32)[0]
 
 def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, kind, **options)  # type: ignore[arg-type] # Pillow's own options
+    image.save(stream, kind, **options)
     return stream.getvalue()
 
 

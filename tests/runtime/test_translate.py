@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cgan_runtime.bundle import Bundle
-from cgan_runtime.pictures import png_text
+from cgan_runtime.pictures import png_text, read_picture
 from cgan_runtime.serving.server import TritonServer
-from PIL import Image
 
 from tests.helpers import assert_one_sentence, png, run_command, smooth_pictures
 
@@ -65,7 +64,7 @@ def test_a_folder_keeps_its_tree_and_a_bad_file_stops_nothing(
     source = tmp_path / "maps"
     (source / "deep").mkdir(parents=True)
     (source / "a.png").write_bytes(picture.read_bytes())
-    Image.open(picture).convert("L").save(source / "deep" / "b.jpg")
+    read_picture(picture).convert("L").save(source / "deep" / "b.jpg")
     (source / "words.png").write_text("not a picture")
     (source / "notes.txt").write_text("left alone")
     target = tmp_path / "out"
@@ -80,12 +79,12 @@ def test_any_size_goes_in_and_the_original_size_comes_out_when_asked(
     picture: Path, bundle_path: Path, tmp_path: Path
 ) -> None:
     wide = tmp_path / "wide.webp"
-    Image.open(picture).resize((90, 31)).save(wide)
+    read_picture(picture).resize((90, 31)).save(wide)
     for words, size in ((), (64, 64)), (("--original-size",), (90, 31)):
         target = tmp_path / "out.png"
         done = run_command("cgan-translate", wide, "--bundle", bundle_path, "--seed", "1", "-o", target, *words)
         assert done.returncode == 0, done.stderr
-        assert Image.open(target).size == size
+        assert read_picture(target).size == size
 
 
 def test_without_a_seed_one_is_drawn_and_told(picture: Path, bundle_path: Path, tmp_path: Path) -> None:
@@ -96,7 +95,9 @@ def test_without_a_seed_one_is_drawn_and_told(picture: Path, bundle_path: Path, 
         assert png_text((tmp_path / name).read_bytes())["cgan-seed"] == seed
         outputs.append(seed)
     assert outputs[0] != outputs[1]
-    again = run_command("cgan-translate", picture, "--bundle", bundle_path, "-o", tmp_path / "c.png", "--seed", outputs[0])
+    again = run_command(
+        "cgan-translate", picture, "--bundle", bundle_path, "-o", tmp_path / "c.png", "--seed", outputs[0]
+    )
     assert again.returncode == 0
     assert sha(tmp_path / "a.png") == sha(tmp_path / "c.png")
 
@@ -109,7 +110,9 @@ def test_json_is_one_object_with_large_seeds_as_text(picture: Path, bundle_path:
 
 @pytest.mark.parametrize("seed", ["-1", str(2**64), "seven", "1.5", ""])
 def test_a_seed_that_is_none_is_a_usage_error(picture: Path, bundle_path: Path, seed: str) -> None:
-    assert_one_sentence(run_command("cgan-translate", picture, "--bundle", bundle_path, f"--seed={seed}"), 2, "--seed")
+    assert_one_sentence(
+        run_command("cgan-translate", picture, "--bundle", bundle_path, f"--seed={seed}"), 2, "--seed"
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ class OrtPlain(Backend):
 
     @property
     def key(self) -> str:
-        """ort_plain."""
+        """Of JSON."""
         return "ort_plain"
 
     @property
@@ -38,7 +38,7 @@ class OrtPlain(Backend):
         """Load the file with the session's defaults."""
         from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 
-        assert subject.plain is not None and subject.contract is not None  # noqa: S101, PT018 - `absence` asked
+        assert subject.plain is not None and subject.contract is not None  # noqa: S101 - `absence` asked
         model = subject.plain.read_bytes()
         return opened_runner(OnnxRuntimeRunner(model, subject.contract, threads=threads, plain=True))
 
@@ -71,7 +71,7 @@ class OrtBundle(Backend):
         """Load the file as cgan-translate and cgan-serve do."""
         from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 
-        assert subject.bundle is not None and subject.contract is not None  # noqa: S101, PT018 - `absence` asked
+        assert subject.bundle is not None and subject.contract is not None  # noqa: S101 - `absence` asked
         model = subject.bundle.read_bytes()
         providers = (PROVIDERS[self.device],)
         return opened_runner(OnnxRuntimeRunner(model, subject.contract, threads=threads, providers=providers))

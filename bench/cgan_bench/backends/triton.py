@@ -20,7 +20,7 @@ class Triton(Backend):
 
     @property
     def key(self) -> str:
-        """triton."""
+        """Of JSON."""
         return "triton"
 
     @property

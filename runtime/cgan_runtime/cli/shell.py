@@ -30,6 +30,7 @@ def app(name: str, help_text: str) -> App:
         help=help_text,
         version=importlib.metadata.version("cgan-deploy"),
         help_format="plaintext",
+        suppress_keyboard_interrupt=False,  # Ctrl-C is ours: one line, exit code 130
     )
 
 

@@ -12,6 +12,7 @@ from cyclopts import Parameter, validators
 
 from cgan_runtime.cli.shell import app, run
 from cgan_runtime.errors import UsageError
+from cgan_runtime.noise import parse_seed
 
 __all__ = ["main"]
 
@@ -27,7 +28,7 @@ def translate(
     bundle: Path | None = None,
     url: str | None = None,
     model: str | None = None,
-    seed: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lte=2**64 - 1))] = None,
+    seed: str | None = None,
     samples: Positive = 1,
     batch: Positive = 4,
     original_size: Annotated[bool, Parameter(negative="")] = False,
@@ -61,9 +62,9 @@ def translate(
 
     if not inputs:
         raise UsageError("a picture or a folder is needed; for example: cgan-translate map.png --bundle facades")
+    chosen = secrets.randbits(53) if seed is None else _seed(seed)
     jobs = plan_jobs(list(inputs), out, samples=samples)
     source = open_source(bundle=bundle, url=url, model=model, threads=threads)
-    chosen = secrets.randbits(53) if seed is None else seed
     if seed is None:
         print(f"cgan-translate: seed {chosen}", file=sys.stderr)
     done: list[Job] = []
@@ -87,6 +88,14 @@ def translate(
     if failed:
         print(f"cgan-translate: {len(done)} pictures written, {len(failed)} inputs skipped", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _seed(text: str) -> int:
+    """As text, because a command line library would make 1 of 1.5."""
+    try:
+        return parse_seed(text)
+    except ValueError as error:
+        raise UsageError(f"--seed: {error}.") from error
 
 
 def main() -> NoReturn:

@@ -179,12 +179,17 @@ class _CoreRunner(Runner):
         request = pb.InferenceRequest(
             model_name=self._model,
             requested_output_names=names,
-            inputs=[pb.Tensor(name, np.ascontiguousarray(value)) for name, value in inputs.items()],
+            inputs=[pb.Tensor(name, _on_the_wire(value)) for name, value in inputs.items()],
         )
         response = request.exec()
         if response.has_error():
             raise CganError(response.error().message())
         return {name: pb.get_output_tensor_by_name(response, name).as_numpy() for name in names}
+
+
+def _on_the_wire(value: Array) -> Array:
+    """A scalar per row travels as [N, 1]."""
+    return np.ascontiguousarray(value.reshape(-1, 1) if value.ndim == 1 else value)
 
 
 def _input(request: Any, name: str) -> Array:

@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ SHM_PREFIX: Final = "cgan_serve_"  # then the launcher's process number, "_" and
 FOLDER_PREFIX: Final = "cgan-serve-"  # the same with "-"
 SHM_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - Triton's own place for its stubs' shared memory
 POLL_SECONDS: Final = 0.1
+REPAIR_SECONDS: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -241,15 +243,23 @@ class TritonServer:
             return False
 
     def _repair_models(self) -> None:
-        """Triton never restarts a Python model whose process died and still calls it ready: load it again."""
-        seen = 0
+        """Load a model again when a process of it died: Triton would neither restart it nor call it unready."""
+        complete = self._model_processes()
         while (process := self._process) is not None and process.poll() is None:
-            log = self.log
-            fresh, seen = log[seen:], len(log)
-            for name in self.models:
-                if f"'{name}" in fresh and "is not healthy" in fresh:
-                    self._answers(f"/v2/repository/models/{name}/load", b"{}")
-            time.sleep(1)
+            time.sleep(REPAIR_SECONDS)
+            running = self._model_processes()
+            for name in [name for name, count in complete.items() if running[name] < count]:
+                self._answers(f"/v2/repository/models/{name}/load", b"{}")
+
+    def _model_processes(self) -> Counter[str]:
+        """Number of live processes of each model, from the server's children (a dead one has no command line)."""
+        found: Counter[str] = Counter()
+        for listing in Path(f"/proc/{self._process.pid if self._process else 0}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # a thread or a child may end while we look
+                for child in listing.read_text().split():
+                    words = Path(f"/proc/{child}/cmdline").read_bytes().decode(errors="replace").split("\0")
+                    found.update(name for name in self.models if any(f"/{name}/1/" in word for word in words))
+        return found
 
     def _end_process(self, process: subprocess.Popen[bytes]) -> int:
         """SIGTERM drains; whatever is left of the process group afterwards is killed."""

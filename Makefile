@@ -1,0 +1,49 @@
+# The same few commands here and in continuous integration. Needs Python 3.11 or newer, make and a C compiler.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo test lint types tests format gpu-check clean
+
+help:
+	@echo "make demo       train, export, serve, translate and benchmark on real pictures: demo/index.html"
+	@echo "make test       lint, types and all tests"
+	@echo "make gpu-check  everything that needs a GPU, as one table"
+	@echo "make format     let ruff format the code"
+	@echo "make clean      remove the environment, caches and the demo"
+
+setup: $(VENV)/ready
+
+# The stamp is written last: an interrupted installation is taken up again.
+$(VENV)/ready: pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'Python 3.11 or newer is needed: make PYTHON=python3.11')"
+	@echo "making $(VENV) (once, a few minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+demo: setup
+	@$(BIN)/python examples/satellite/demo.py
+
+test: lint types tests
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+tests: setup
+	$(BIN)/pytest
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Runs where torch with CUDA is already installed: no environment is made, nothing is downloaded.
+gpu-check:
+	@PYTHONPATH=trainer:export:runtime:bench $(PYTHON) -m cgan_bench.gpu_check
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache demo

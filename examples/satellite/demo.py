@@ -1,0 +1,237 @@
+"""The whole way of a generator, from real pictures to a page of results: run by `make demo`.
+
+    data -> train -> export -> serve -> translate over HTTP and gRPC -> benchmark -> demo/index.html
+
+Every step is a command that a user would type, and is skipped when its result is there and its input has not
+changed. Ctrl-C stops cleanly; the next run goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from page import Results, write_page
+from PIL import Image
+
+ROOT = Path("demo")
+DATA = ROOT / "data" / "satellite"
+RUN = ROOT / "runs" / "satellite"
+BUNDLE = ROOT / "satellite"
+MAPS = ROOT / "maps"
+PICTURES = ROOT / "pictures"
+BENCH = ROOT / "bench.json"
+SEEDS = (1, 2, 3)
+SPREAD_SAMPLES = 16
+TILES = 6
+
+# A budget for two CPU cores: the learning rate falls over the last part of the images.
+TRAINING = ("--ngf", "32", "--ndf", "16", "--lr", "4e-4", "--images", "1700", "--max-minutes", "5.5")
+BIN = Path(sys.executable).parent
+
+
+def main() -> int:
+    """Run every step; returns the exit code."""
+    started = time.monotonic()
+    ROOT.mkdir(exist_ok=True)
+    try:
+        make_data()
+        train()
+        export()
+        choose_maps()
+        with server() as (http, grpc):
+            identical = translate(http, grpc)
+        benchmark()
+    except subprocess.CalledProcessError as error:
+        print(
+            f"\ndemo: {Path(error.cmd[0]).name} ended with exit code {error.returncode}; see above.",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("\ndemo: stopped; `make demo` goes on from here.", file=sys.stderr)
+        return 130
+    page = write_page(
+        Results(
+            root=ROOT,
+            bundle=json.loads((BUNDLE / "bundle.json").read_text()),
+            bench=json.loads(BENCH.read_text()),
+            maps=sorted(MAPS.glob("*.png")),
+            targets=ROOT / "targets",
+            seeds=SEEDS,
+            samples=SPREAD_SAMPLES,
+            identical_files=identical,
+            commands=commands,
+        )
+    )
+    print(f"\n{page} is ready ({(time.monotonic() - started) / 60:.1f} minutes). Open it in a browser.")
+    return 0
+
+
+commands: list[str] = []
+
+
+def make_data() -> None:
+    """Real map and satellite tiles of the Earth, split by longitude."""
+    title("data: a topographic map and the Blue Marble, cut into pairs")
+    run("cgan-data", "satellite", "--out", DATA)
+
+
+def train() -> None:
+    """A small pix2pix generator; an interrupted training is resumed."""
+    title("training: pix2pix on the CPU, a few minutes")
+    done = RUN / "finished.txt"
+    words = ("cgan-train", "pix2pix", "--data", DATA, "--out", RUN, *TRAINING)
+    if done.exists() and done.read_text() == " ".join(TRAINING):
+        note(words, "already trained")
+        return
+    run(*words, *(("--resume",) if (RUN / "last.pt").exists() else ()))
+    done.write_text(" ".join(TRAINING))
+
+
+def export() -> None:
+    """The last weights: validation L1, which picks best.pt, prefers blur."""
+    title("export: the checkpoint becomes a verified bundle")
+    checkpoint = RUN / "last.pt"
+    words = ("cgan-export", checkpoint, "-o", BUNDLE, "--name", "satellite")
+    manifest = BUNDLE / "bundle.json"
+    if manifest.exists():
+        sha256 = json.loads(manifest.read_text())["provenance"]["checkpoint_sha256"]
+        if sha256 == hashlib.sha256(checkpoint.read_bytes()).hexdigest():
+            note(words, "already exported; verifying")
+            run("cgan-export", "--verify", BUNDLE)
+            return
+        words = (*words, "--force")
+    run(*words)
+
+
+def choose_maps() -> None:
+    """The map halves of held-out tiles with much land and much variety, and their satellite halves."""
+    (ROOT / "targets").mkdir(exist_ok=True)
+    MAPS.mkdir(exist_ok=True)
+    tiles = sorted((DATA / "test").glob("*.png"), key=variety, reverse=True)[: 3 * TILES : 3]
+    for tile in tiles:
+        with Image.open(tile) as pair:
+            side = pair.height
+            pair.crop((0, 0, side, side)).save(MAPS / tile.name)
+            pair.crop((side, 0, 2 * side, side)).save(ROOT / "targets" / tile.name)
+
+
+def translate(http: str, grpc: str) -> int:
+    """Held-out maps under three seeds over HTTP and gRPC and from the bundle; returns the files compared.
+
+    Raises:
+        SystemExit: two ways gave different files for one seed.
+    """
+    title("translate: held-out tiles, three seeds, over HTTP and gRPC")
+    compared = 0
+    for seed in SEEDS:
+        ways = {
+            "http": ("--url", http, "--model", "satellite"),
+            "grpc": ("--url", grpc, "--model", "satellite"),
+            "local": ("--bundle", BUNDLE),
+        }
+        for way, words in ways.items():
+            run("cgan-translate", MAPS, *words, "--seed", seed, "-o", PICTURES / f"{way}-{seed}", quiet=True)
+        for picture in sorted((PICTURES / f"http-{seed}").glob("*.png")):
+            files = {(PICTURES / f"{way}-{seed}" / picture.name).read_bytes() for way in ways}
+            if len(files) != 1:
+                raise SystemExit(f"demo: {picture.name} with seed {seed} differs between {', '.join(ways)}")
+            compared += len(ways)
+    words = ("--url", grpc, "--model", "satellite", "--seed", 7, "--samples", SPREAD_SAMPLES)
+    run("cgan-translate", MAPS, *words, "-o", PICTURES / "spread", quiet=True)
+    print(f"{compared} files compared: the same bytes over HTTP, over gRPC and from the bundle.")
+    return compared
+
+
+def benchmark() -> None:
+    """Latency at batch 1 beside PyTorch."""
+    title("benchmark: batch 1, beside PyTorch")
+    words = ("cgan-bench", BUNDLE, "--checkpoint", RUN / "last.pt", "--batch", "1", "--out", BENCH)
+    digest = json.loads((BUNDLE / "bundle.json").read_text())["digest"]
+    mark = ROOT / "bench.bundle"
+    if BENCH.exists() and mark.exists() and mark.read_text() == digest:
+        note(words, "already measured for this bundle")
+        return
+    run(*words)
+    mark.write_text(digest)
+
+
+@contextmanager
+def server() -> Iterator[tuple[str, str]]:
+    """The bundle on Triton; yields its HTTP and gRPC addresses."""
+    title("serve: the real Triton on this machine")
+    http, grpc, metrics = free_ports()
+    ports = ("--http-port", http, "--grpc-port", grpc, "--metrics-port", metrics)
+    words = [str(BIN / "cgan-serve"), *map(str, (BUNDLE, *ports))]
+    show(("cgan-serve", BUNDLE, *ports))
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line.startswith("ready"):
+            raise subprocess.CalledProcessError(process.wait(), words)
+        print(line.strip())
+        yield f"http://127.0.0.1:{http}", f"grpc://127.0.0.1:{grpc}"
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def variety(tile: Path) -> float:
+    """Share of distinct colours in the map half: coasts and mountains have many, the open sea few."""
+    with Image.open(tile) as pair:
+        half = pair.crop((0, 0, pair.height, pair.height)).convert("RGB")
+        return len(half.quantize(64).convert("RGB").getcolors(maxcolors=half.width * half.height) or []) + entropy(
+            half
+        )
+
+
+def entropy(picture: Image.Image) -> float:
+    """Of the grey levels, in bits."""
+    return float(picture.convert("L").entropy())
+
+
+def run(*words: object, quiet: bool = False) -> None:
+    """Run one of our commands and show it."""
+    show(words)
+    line = [str(BIN / str(words[0])), *map(str, words[1:])]
+    subprocess.run(line, check=True, stdout=subprocess.DEVNULL if quiet else None)
+
+
+def note(words: tuple[object, ...], text: str) -> None:
+    """Say that a step was done before."""
+    show(words)
+    print(f"  ({text})")
+
+
+def show(words: tuple[object, ...]) -> None:
+    line = " ".join(map(str, words))
+    commands.append(line)
+    print(f"$ {line}", flush=True)
+
+
+def title(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+def free_ports() -> tuple[int, int, int]:
+    """Three ports nobody uses now, so that a server already running on 8000 does not matter."""
+    sockets = [socket.socket() for _ in range(3)]
+    for item in sockets:
+        item.bind(("127.0.0.1", 0))
+    first, second, third = (int(item.getsockname()[1]) for item in sockets)
+    for item in sockets:
+        item.close()
+    return first, second, third
+
+
+if __name__ == "__main__":
+    sys.exit(main())

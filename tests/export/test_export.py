@@ -1,0 +1,238 @@
+"""A checkpoint becomes the same model, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import torch.nn.functional as F
+from cgan_export.export import export_checkpoint
+from cgan_export.graph import lint, onnx_from_generator
+from cgan_export.rewrites.subpixel import subpixel_transposed_convolutions
+from cgan_export.statistics import with_statistics
+from cgan_runtime.bundle import Bundle
+from cgan_runtime.contract import Contract
+from cgan_runtime.errors import CheckFailedError, UsageError
+from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
+from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from tests.helpers import assert_one_sentence, pix2pix_generator, run_command, write_pix2pix_checkpoint
+from tests.toys import LabelGenerator
+
+
+def contract_of(generator: Pix2pixGenerator | LabelGenerator) -> Contract:
+    return Contract.model_validate_json(json.dumps(generator.contract.to_json()))
+
+
+def test_the_bundle_has_what_was_promised(bundle: Bundle) -> None:
+    model = onnx.load(bundle.path / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 20)]
+    assert {i.name: i.type.tensor_type.shape.dim[0].dim_param for i in model.graph.input} == {
+        "condition": "batch",
+        "mask_0": "batch",
+        "mask_1": "batch",
+        "mask_2": "batch",
+    }
+    properties = {p.key: p.value for p in model.metadata_props}
+    assert Contract.model_validate_json(properties["cgan.contract"]) == bundle.manifest.contract
+    assert properties["cgan.statistics"] == "per_sample"
+    assert all(not node.metadata_props and not node.doc_string for node in model.graph.node)
+    assert {node.op_type for node in model.graph.node} >= {"InstanceNormalization", "DepthToSpace", "Mul"}
+    assert b".py" not in (bundle.path / "model.onnx").read_bytes()
+    assert [c.name for c in bundle.manifest.contract.noise] == ["mask_0", "mask_1", "mask_2"]
+    card = (bundle.path / "README.md").read_text()
+    assert "parity_max_abs" in card
+    assert "cgan-translate" in card
+
+
+def test_the_command_prints_figures_sizes_and_the_next_commands(checkpoint: Path, tmp_path: Path) -> None:
+    done = run_command("cgan-export", checkpoint, "-o", tmp_path / "out", "--name", "palace")
+    assert done.returncode == 0, done.stderr
+    for words in ("difference from PyTorch", "model.onnx", " MB", "cgan-serve", "--verify", "palace"):
+        assert words in done.stdout
+    again = run_command("cgan-export", checkpoint, "-o", tmp_path / "out", "--name", "palace")
+    assert_one_sentence(again, 2, "exists already", "--force")
+
+
+def test_exporting_twice_gives_the_same_bytes_but_for_the_time(checkpoint: Path, bundle: Bundle) -> None:
+    _, exported = export_checkpoint(checkpoint, name="facades")
+    assert exported.model == (bundle.path / "model.onnx").read_bytes()
+
+
+def test_running_statistics_fold_the_averages_of_training() -> None:
+    """Against batch normalisation written out with the running averages of every layer."""
+    generator = pix2pix_generator(ngf=4, seed=3)
+    fixed, contract = with_statistics(generator, contract_of(generator), "running")
+    assert contract.statistics == "running"
+    model = onnx_from_generator(fixed, contract)
+    assert not any("Normalization" in node.op_type for node in model.graph.node)
+    inputs = random_inputs(contract, 2)
+
+    def averaged(module: nn.BatchNorm2d, args: tuple[Tensor, ...], _: Tensor) -> Tensor:
+        return F.batch_norm(
+            args[0], module.running_mean, module.running_var, module.weight, module.bias, eps=module.eps
+        )
+
+    norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_hook(averaged) for norm in norms]
+    with torch.no_grad():
+        expected = generator.eval()(*map(torch.from_numpy, inputs.values())).numpy()
+        for hook in hooks:
+            hook.remove()
+        per_sample = generator(*map(torch.from_numpy, inputs.values())).numpy()
+    ours = OnnxRuntimeRunner(model.SerializeToString(), contract).infer(inputs)["picture"]
+    np.testing.assert_allclose(ours, expected, atol=1e-4)
+    assert np.abs(ours - per_sample).max() > 0.01
+
+
+def test_the_command_takes_the_policy(checkpoint: Path, tmp_path: Path) -> None:
+    words = ("--statistics", "running", "-o", tmp_path / "averaged", "--json")
+    done = run_command("cgan-export", checkpoint, *words)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["figures"]["parity_max_abs"]["passed"]
+    manifest = json.loads((tmp_path / "averaged" / "bundle.json").read_text())
+    assert manifest["contract"]["statistics"] == "running"
+
+
+def random_inputs(contract: Contract, batch: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    shapes = {t.name: (batch, *(int(a) for a in t.shape)) for t in contract.inputs}
+    return {name: rng.uniform(-1, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def test_a_policy_for_a_net_without_batch_norm_is_refused() -> None:
+    class Plain(LabelGenerator):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.Identity()  # type: ignore[assignment] # the point of the test
+
+    with pytest.raises(UsageError, match="has no batch-norm layer"):
+        with_statistics(Plain(), contract_of(LabelGenerator()), "running")
+
+
+@pytest.mark.parametrize("side", [8, 9, 16])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_subpixel_rewrite_is_the_transposed_convolution(side: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    layer = nn.ConvTranspose2d(5, 16, 4, 2, 1, bias=bias)
+    weights = [numpy_helper.from_array(layer.weight.detach().numpy(), "w")]
+    if layer.bias is not None:
+        weights.append(numpy_helper.from_array(layer.bias.detach().numpy(), "b"))
+    names = ["x", *(w.name for w in weights)]
+    node = helper.make_node("ConvTranspose", names, ["y"], strides=[2, 2], pads=[1, 1, 1, 1], kernel_shape=[4, 4])
+    shapes: dict[str, list[str | int | None]] = {"x": ["n", 5, side, side], "y": ["n", 16, 2 * side, 2 * side]}
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph([node], "g", values[:1], values[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    assert subpixel_transposed_convolutions(model) == 1
+    assert "ConvTranspose" not in {n.op_type for n in model.graph.node}
+    lint(model)
+    import onnxruntime
+
+    x = torch.randn(3, 5, side, side)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], layer(x).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        (helper.make_node("Dropout", ["x"], ["y"]), "draws random numbers itself"),
+        (helper.make_node("RandomNormalLike", ["x"], ["y"]), "draws random numbers itself"),
+        (helper.make_node("Bernoulli", ["x"], ["y"]), "draws random numbers itself"),
+        (
+            helper.make_node("BatchNormalization", ["x", "s", "s", "s", "s"], ["y", "m", "v"], training_mode=1),
+            "normalises over the batch",
+        ),
+        (helper.make_node("NoSuchOperator", ["x"], ["y"]), "onnx.checker refuses"),
+    ],
+)
+def test_a_graph_that_is_no_pure_function_is_refused(node: onnx.NodeProto, words: str) -> None:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in ("x", "y")]
+    scale = numpy_helper.from_array(np.ones(4, dtype=np.float32), "s")
+    graph = helper.make_graph([node], "g", values[:1], values[1:], [scale])
+    with pytest.raises(CheckFailedError, match=words):
+        lint(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10))
+
+
+class Hostile:
+    """A pickle that writes a file when it is loaded the unsafe way."""
+
+    def __init__(self, sentinel: Path) -> None:
+        self.sentinel = sentinel
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, (f"open({str(self.sentinel)!r}, 'w').close()",)
+
+
+def test_a_pickle_that_would_run_code_never_does(tmp_path: Path) -> None:
+    sentinel = tmp_path / "executed"
+    plain, zipped = tmp_path / "plain.pt", tmp_path / "zipped.pt"
+    plain.write_bytes(pickle.dumps(Hostile(sentinel)))
+    torch.save({"generator": Hostile(sentinel)}, zipped)
+    for path in (plain, zipped):
+        assert_one_sentence(run_command("cgan-export", path, "-o", tmp_path / "out"), 3, path.name)
+    assert not sentinel.exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_checkpoint_is_one_sentence(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.pt").write_text("these are words")
+    (tmp_path / "empty.pt").touch()
+    (tmp_path / "cut.pt").write_bytes(checkpoint.read_bytes()[:-1000])
+    damaged = bytearray(checkpoint.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "flipped.pt").write_bytes(damaged)
+    for name in ("words.pt", "empty.pt", "cut.pt", "flipped.pt", "nothing.pt"):
+        done = run_command("cgan-export", tmp_path / name, "-o", tmp_path / "out")
+        assert_one_sentence(done, 3, name)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_fails_a_gate_is_not_written(tmp_path: Path) -> None:
+    """A generator that is constant: its noise is dead."""
+    generator = pix2pix_generator(ngf=4)
+    with torch.no_grad():
+        for weights in generator.parameters():
+            weights.zero_()
+    path = write_pix2pix_checkpoint(tmp_path / "dead.pt", generator)
+    done = run_command("cgan-export", path, "-o", tmp_path / "out")
+    assert_one_sentence(done, 5, "failed its fidelity gates", "other_seed_max_abs")
+    assert "FAILED" in done.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["dead.pt"]
+
+
+def test_a_full_disk_leaves_nothing_half_written(checkpoint: Path, tmp_path: Path) -> None:
+    program = str(Path(sys.executable).with_name("cgan-export"))
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    done = subprocess.run(
+        [program, str(checkpoint), "-o", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=limit,
+    )
+    assert_one_sentence(done, 1, "no room left on the disk")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_verify_finds_a_bundle_that_does_not_hold(bundle: Bundle) -> None:
+    done = run_command("cgan-export", "--verify", bundle.path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bundle"] == bundle.digest
+    assert_one_sentence(run_command("cgan-export", "--verify", bundle.path.parent), 3, "is not a bundle")
