@@ -30,10 +30,10 @@ SSIM_MIN_SIDE: Final = 11
 
 
 class LiveReference(Protocol):
-    """The reference with its own, unseeded noise."""
+    """The reference with its own noise, not the contract's."""
 
-    def infer_live(self, conditions: Tensors) -> dict[str, Array]:
-        """Outputs under freshly drawn noise."""
+    def infer_live(self, conditions: Tensors, seed: int) -> dict[str, Array]:
+        """Outputs under noise of its own making; another seed, other noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +152,7 @@ def noise_is_alive(case: Case) -> Figures:
     }
     if case.live is not None:
         name = case.contract.outputs[0].name
-        theirs = np.stack([case.live.infer_live(case.alone(0))[name][0] for _ in seeds])
+        theirs = np.stack([case.live.infer_live(case.alone(0), seed)[name][0] for seed in seeds])
         figures["spread_error_sigmas"] = Figure(value=_spread_sigmas(ours, theirs), limit=5.0, rule="<=")
     return figures
 

@@ -40,19 +40,19 @@ class TorchRunner(Runner):
         return f"PyTorch {torch.__version__.partition('+')[0]} {mode} {self._device.type.upper()}"
 
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
-        ordered = [torch.from_numpy(np.ascontiguousarray(inputs[t.name])) for t in self.contract.inputs]
-        with torch.inference_mode():
-            output = self._call(*(tensor.to(self._device) for tensor in ordered))
-        outputs = output if isinstance(output, tuple) else (output,)
-        return {
-            tensor.name: value.cpu().numpy() for tensor, value in zip(self.contract.outputs, outputs, strict=True)
-        }
+        return self._run([inputs[tensor.name] for tensor in self.contract.inputs])
 
-    def infer_live(self, conditions: Tensors) -> dict[str, Array]:
-        """Outputs with the generator's own dropout and noise, drawn from torch's random state."""
-        ordered = [torch.from_numpy(np.ascontiguousarray(conditions[c.name])) for c in self.contract.conditions]
+    def infer_live(self, conditions: Tensors, seed: int) -> dict[str, Array]:
+        """Outputs with the generator's own dropout and noise, drawn by torch from `seed`."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return self._run([conditions[c.name] for c in self.contract.conditions])
+
+    def _run(self, inputs: list[Array]) -> dict[str, Array]:
+        tensors = [torch.from_numpy(np.ascontiguousarray(value)).to(self._device) for value in inputs]
+        call = self._call if len(inputs) == len(self.contract.inputs) else self._generator
         with torch.inference_mode():
-            output = self._generator(*(tensor.to(self._device) for tensor in ordered))
+            output = call(*tensors)
         outputs = output if isinstance(output, tuple) else (output,)
         return {
             tensor.name: value.cpu().numpy() for tensor, value in zip(self.contract.outputs, outputs, strict=True)

@@ -31,11 +31,11 @@ class Changed(Runner):
         answer = self._runner.infer(inputs)["picture"]
         return {"picture": self._change(inputs, answer).astype(np.float32)}
 
-    def infer_live(self, conditions: Tensors) -> dict[str, Array]:
-        """Fresh masks, as live dropout draws them."""
+    def infer_live(self, conditions: Tensors, seed: int) -> dict[str, Array]:
+        """Masks of another random generator, as live dropout draws them."""
+        rng = np.random.default_rng(seed)
         masks = {
-            n.name: (np.random.default_rng().random((1, *map(int, n.shape))) >= 0.5).astype(np.float32) * 2
-            for n in self.contract.noise
+            n.name: (rng.random((1, *map(int, n.shape))) >= 0.5).astype(np.float32) * 2 for n in self.contract.noise
         }
         return self.infer({**conditions, **masks})
 
