@@ -33,6 +33,7 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+	$(BIN)/mypy examples/satellite
 
 tests: setup
 	$(BIN)/pytest

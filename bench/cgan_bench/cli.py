@@ -59,7 +59,7 @@ def bench(
     Args:
         bundle: Bundle written by cgan-export. [default: the reference model]
         batch: Pictures per inference, one or several: 1,4,16.
-        seconds: Time each row may spend in inferences. [default: 5]
+        seconds: How long to measure, per row. [default: 10]
         rounds: Number of rounds, instead of --seconds.
         warmup: Rounds before the first that counts.
         threads: Threads of each library. [default: each library chooses]

@@ -102,7 +102,8 @@ def check(
 
 def _generator(options: dict[str, Any]) -> Pix2pixGenerator:
     """The reference network in eval mode, the same weights each time."""
-    if importlib.util.find_spec("jaxtyping") is None:  # only annotations use it, and they are never evaluated
+    if "jaxtyping" not in sys.modules and importlib.util.find_spec("jaxtyping") is None:
+        # Only annotations use it, and they are never evaluated.
         stand_in = ModuleType("jaxtyping")
         stand_in.__dict__["Float"] = None
         sys.modules["jaxtyping"] = stand_in

@@ -9,6 +9,7 @@ timing, so that the check cannot disturb it.
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +29,6 @@ from cgan_bench.workload import check_seeds, round_seeds
 __all__ = ["Block", "Plan", "measure", "measure_load"]
 
 MIN_ROUNDS = 10
-MAX_ROUNDS = 2000
 
 Say = Callable[[str], None]
 
@@ -38,7 +38,7 @@ class Plan:
     """How long and how it is measured.
 
     Attributes:
-        seconds: rounds go on until the rows have spent so long in inferences, on average.
+        seconds: how long the rounds go on, per row, gaps included.
         rounds: exactly so many instead.
         warm_up: rounds before, not counted.
         threads: of each library; 0 leaves the number to it.
@@ -46,7 +46,7 @@ class Plan:
         order_seed: draws the order of each round.
     """
 
-    seconds: float = 5.0
+    seconds: float = 10.0
     rounds: int | None = None
     warm_up: int = 3
     threads: int = 0
@@ -167,21 +167,18 @@ def _rounds(workers: Sequence[Worker], batch: int, plan: Plan) -> list[list[floa
     shuffle = random.Random(plan.order_seed).shuffle
     latencies_ms: list[list[float]] = [[] for _ in workers]
     order = list(range(len(workers)))
-    index = 0
-    while not _enough(latencies_ms, plan):
-        seeds = round_seeds(index, batch)
+    started = time.monotonic()
+    for index in itertools.count():
+        if index == plan.warm_up:
+            started = time.monotonic()
+        done = len(latencies_ms[0])
+        spent_seconds = (time.monotonic() - started) / len(workers)
+        if done == plan.rounds or (plan.rounds is None and done >= MIN_ROUNDS and spent_seconds >= plan.seconds):
+            break
         shuffle(order)
         for at in order:
-            elapsed_ms = workers[at].time(seeds)
+            elapsed_ms = workers[at].time(round_seeds(index, batch))
             if index >= plan.warm_up:
                 latencies_ms[at].append(elapsed_ms)
             time.sleep(plan.gap_ms / 1e3)
-        index += 1
     return latencies_ms
-
-
-def _enough(latencies_ms: Sequence[Sequence[float]], plan: Plan) -> bool:
-    done = len(latencies_ms[0])
-    if plan.rounds is not None or done < MIN_ROUNDS:
-        return done >= (plan.rounds or MIN_ROUNDS)
-    return done >= MAX_ROUNDS or sum(map(sum, latencies_ms)) >= plan.seconds * 1e3 * len(latencies_ms)

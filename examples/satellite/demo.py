@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from page import Results, write_page
 from PIL import Image
@@ -33,7 +35,7 @@ SPREAD_SAMPLES = 16
 TILES = 6
 
 # A budget for two CPU cores: the learning rate falls over the last part of the images.
-TRAINING = ("--ngf", "32", "--ndf", "16", "--lr", "4e-4", "--images", "1700", "--max-minutes", "5.5")
+TRAINING = ("--ngf", "32", "--ndf", "16", "--lr", "4e-4", "--images", "2200", "--max-minutes", "6")
 BIN = Path(sys.executable).parent
 
 
@@ -92,6 +94,8 @@ def train() -> None:
     if done.exists() and done.read_text() == " ".join(TRAINING):
         note(words, "already trained")
         return
+    if done.exists():  # trained with another budget, by an older version of this script
+        shutil.rmtree(RUN)
     run(*words, *(("--resume",) if (RUN / "last.pt").exists() else ()))
     done.write_text(" ".join(TRAINING))
 
@@ -100,7 +104,7 @@ def export() -> None:
     """The last weights: validation L1, which picks best.pt, prefers blur."""
     title("export: the checkpoint becomes a verified bundle")
     checkpoint = RUN / "last.pt"
-    words = ("cgan-export", checkpoint, "-o", BUNDLE, "--name", "satellite")
+    words: tuple[object, ...] = ("cgan-export", checkpoint, "-o", BUNDLE, "--name", "satellite")
     manifest = BUNDLE / "bundle.json"
     if manifest.exists():
         sha256 = json.loads(manifest.read_text())["provenance"]["checkpoint_sha256"]
@@ -113,15 +117,32 @@ def export() -> None:
 
 
 def choose_maps() -> None:
-    """The map halves of held-out tiles with much land and much variety, and their satellite halves."""
-    (ROOT / "targets").mkdir(exist_ok=True)
-    MAPS.mkdir(exist_ok=True)
-    tiles = sorted((DATA / "test").glob("*.png"), key=variety, reverse=True)[: 3 * TILES : 3]
+    """Map and satellite halves of held-out tiles: those with most to see, no two of them overlapping."""
+    listed = json.loads((DATA / "dataset.json").read_text())["tiles"]
+    tiles = sorted((tile for tile in listed if tile["split"] == "test"), key=variety, reverse=True)
+    chosen: list[dict[str, Any]] = []
     for tile in tiles:
-        with Image.open(tile) as pair:
+        if len(chosen) < TILES and not any(overlap(tile["box"], other["box"]) for other in chosen):
+            chosen.append(tile)
+    for folder in (MAPS, ROOT / "targets", PICTURES):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    for tile in chosen:
+        with Image.open(DATA / "test" / tile["file"]) as pair:
             side = pair.height
-            pair.crop((0, 0, side, side)).save(MAPS / tile.name)
-            pair.crop((side, 0, 2 * side, side)).save(ROOT / "targets" / tile.name)
+            pair.crop((0, 0, side, side)).save(MAPS / tile["file"])
+            pair.crop((side, 0, 2 * side, side)).save(ROOT / "targets" / tile["file"])
+
+
+def variety(tile: dict[str, Any]) -> float:
+    """Entropy of the map's grey levels in bits: coasts and mountains have much, deserts and open sea little."""
+    with Image.open(DATA / "test" / tile["file"]) as pair:
+        return float(pair.crop((0, 0, pair.height, pair.height)).convert("L").entropy())
+
+
+def overlap(a: list[int], b: list[int]) -> bool:
+    """Whether two boxes (left, top, right, bottom) share a pixel."""
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def translate(http: str, grpc: str) -> int:
@@ -145,8 +166,8 @@ def translate(http: str, grpc: str) -> int:
             if len(files) != 1:
                 raise SystemExit(f"demo: {picture.name} with seed {seed} differs between {', '.join(ways)}")
             compared += len(ways)
-    words = ("--url", grpc, "--model", "satellite", "--seed", 7, "--samples", SPREAD_SAMPLES)
-    run("cgan-translate", MAPS, *words, "-o", PICTURES / "spread", quiet=True)
+    many = ("--url", grpc, "--model", "satellite", "--seed", 7, "--samples", SPREAD_SAMPLES)
+    run("cgan-translate", MAPS, *many, "-o", PICTURES / "spread", quiet=True)
     print(f"{compared} files compared: the same bytes over HTTP, over gRPC and from the bundle.")
     return compared
 
@@ -173,9 +194,8 @@ def server() -> Iterator[tuple[str, str]]:
     words = [str(BIN / "cgan-serve"), *map(str, (BUNDLE, *ports))]
     show(("cgan-serve", BUNDLE, *ports))
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
     try:
-        line = process.stdout.readline()
+        line = process.stdout.readline() if process.stdout else ""
         if not line.startswith("ready"):
             raise subprocess.CalledProcessError(process.wait(), words)
         print(line.strip())
@@ -183,20 +203,6 @@ def server() -> Iterator[tuple[str, str]]:
     finally:
         process.terminate()
         process.communicate()
-
-
-def variety(tile: Path) -> float:
-    """Share of distinct colours in the map half: coasts and mountains have many, the open sea few."""
-    with Image.open(tile) as pair:
-        half = pair.crop((0, 0, pair.height, pair.height)).convert("RGB")
-        return len(half.quantize(64).convert("RGB").getcolors(maxcolors=half.width * half.height) or []) + entropy(
-            half
-        )
-
-
-def entropy(picture: Image.Image) -> float:
-    """Of the grey levels, in bits."""
-    return float(picture.convert("L").entropy())
 
 
 def run(*words: object, quiet: bool = False) -> None:
@@ -213,12 +219,14 @@ def note(words: tuple[object, ...], text: str) -> None:
 
 
 def show(words: tuple[object, ...]) -> None:
+    """Print the command and keep it for the page."""
     line = " ".join(map(str, words))
     commands.append(line)
     print(f"$ {line}", flush=True)
 
 
 def title(text: str) -> None:
+    """Print the name of a step."""
     print(f"\n== {text}", flush=True)
 
 

@@ -18,12 +18,12 @@ __all__ = ["Results", "write_page"]
 
 # Black, violet, orange, yellow, white: dark where the seeds agree, bright where they differ.
 HEAT: Final = np.array([[0, 0, 0], [80, 20, 120], [220, 80, 50], [250, 200, 60], [255, 255, 255]], dtype=np.float64)
-HEAT_TOP_LEVELS: Final = 24.0
 
 STYLE: Final = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; padding: 0 1rem; color: #222 }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; padding: 0 1rem }
 h1 { margin-bottom: 0 } h2 { margin-top: 2.5rem }
-table { border-collapse: collapse } td, th { padding: .35rem .7rem; border-bottom: 1px solid #ddd; text-align: left }
+table { border-collapse: collapse }
+td, th { padding: .35rem .7rem; border-bottom: 1px solid #ddd; text-align: left }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 .pictures td { padding: 3px; border: 0 } .pictures th { border: 0; text-align: center; font-weight: 600 }
 .pictures img { width: 184px; height: 184px; display: block; image-rendering: auto }
@@ -57,8 +57,6 @@ def write_page(results: Results) -> Path:
 served by Triton. The tiles below lie in longitudes it has never seen.</p>
 <h2>One condition, several pictures, each repeatable</h2>
 {_pictures(results)}
-<p class="small">Spread: standard deviation over {results.samples} samples of one seed, in 8-bit levels
-(black 0, white {HEAT_TOP_LEVELS:.0f} and more). It comes from dropout alone, the only noise of pix2pix.</p>
 <p><b>Same seed, same picture:</b> {results.identical_files} files were compared, made over HTTP, over gRPC and from
 the bundle without a server. For each map and seed they are the same bytes.</p>
 <h2>Fidelity of the exported model</h2>
@@ -81,23 +79,34 @@ def _pictures(results: Results) -> str:
     heads = ["map (input)", *(f"seed {seed}" for seed in results.seeds), "spread", "satellite (target)"]
     rows = ["<tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
     folder = results.root / "pictures"
+    files = {
+        m.stem: [folder / "spread" / f"{m.stem}-{draw}.png" for draw in range(results.samples)]
+        for m in results.maps
+    }
+    spreads = {stem: _spread(samples) for stem, samples in files.items()}
+    top = max(2.0, float(np.quantile(np.stack(list(spreads.values())), 0.995)))
     for source in results.maps:
-        spread = [folder / "spread" / f"{source.stem}-{draw}.png" for draw in range(results.samples)]
         cells = [
             _image(source.read_bytes()),
             *(_image((folder / f"http-{seed}" / source.name).read_bytes()) for seed in results.seeds),
-            _image(_heat(spread)),
+            _image(_heat(spreads[source.stem] / top)),
             _image((results.targets / source.name).read_bytes()),
         ]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return f'<table class="pictures">{"".join(rows)}</table>'
+    return f"""<table class="pictures">{"".join(rows)}</table>
+<p class="small">Spread: standard deviation over {results.samples} samples of one seed, in 8-bit levels: black 0,
+white {top:.0f} and more. It comes from dropout alone, pix2pix's only noise, which is known to vary little.</p>"""
 
 
-def _heat(files: list[Path]) -> bytes:
-    """A PNG of the pixel-wise standard deviation over the files, averaged over the channels."""
+def _spread(files: list[Path]) -> npt.NDArray[np.float64]:
+    """Pixel-wise standard deviation over the files, averaged over the channels, in 8-bit levels [H, W]."""
     stack = np.stack([np.asarray(Image.open(io.BytesIO(file.read_bytes())), dtype=np.float64) for file in files])
-    spread: npt.NDArray[np.float64] = stack.std(axis=0).mean(axis=-1)
-    at = np.clip(spread / HEAT_TOP_LEVELS, 0, 1) * (len(HEAT) - 1)
+    return np.asarray(stack.std(axis=0).mean(axis=-1))
+
+
+def _heat(shares: npt.NDArray[np.float64]) -> bytes:
+    """A PNG of values [H, W]: 0 black, 1 and more white."""
+    at = np.clip(shares, 0, 1) * (len(HEAT) - 1)
     colours = np.stack([np.interp(at, np.arange(len(HEAT)), HEAT[:, channel]) for channel in range(3)], axis=-1)
     stream = io.BytesIO()
     Image.fromarray(colours.astype(np.uint8)).save(stream, "PNG")
@@ -133,8 +142,8 @@ def _benchmark(bench: dict[str, Any]) -> str:
     absent = "".join(f"<br>Absent: {html.escape(a['title'])}: {html.escape(a['reason'])}" for a in bench["absent"])
     where = bench["environment"]
     return (
-        f"<table>{''.join(rows)}</table><p class=small>Batch 1, interleaved in one run; the ratio is paired round by "
-        f"round, median and quartiles. {html.escape(where['cpu'])}, {where['cores']} cores, "
+        f"<table>{''.join(rows)}</table><p class=small>Batch 1, interleaved in one run; the ratio is paired "
+        f"round by round, median and quartiles. {html.escape(where['cpu'])}, {where['cores']} cores, "
         f"{html.escape(where['os'])}.{absent}</p>"
     )
 

@@ -11,7 +11,16 @@ from cgan_bench.backends.torch_eager import TorchEager
 from cgan_bench.backends.triton import Triton
 from cgan_bench.subject import Server
 
-__all__ = ["Backend", "Triton", "local_backends", "server_backends"]
+__all__ = [
+    "Backend",
+    "OrtBundle",
+    "OrtPlain",
+    "TorchCompile",
+    "TorchEager",
+    "Triton",
+    "local_backends",
+    "server_backends",
+]
 
 
 def local_backends(device: Literal["cpu", "cuda"]) -> list[Backend]:

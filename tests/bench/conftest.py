@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cgan_bench.measure import Plan
+from cgan_bench.subject import Subject, subject_of_bundle
+
+from tests.helpers import REPOSITORY
+
+
+@pytest.fixture(autouse=True)
+def _workers_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker searches where its parent does, so fake backends of tests/ are found there."""
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+
+
+@pytest.fixture(scope="session")
+def subject(bundle_path: Path, checkpoint: Path) -> Subject:
+    return subject_of_bundle(bundle_path, checkpoint=checkpoint)
+
+
+@pytest.fixture
+def brief() -> Plan:
+    return Plan(rounds=4, warm_up=1, gap_ms=0)

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from cgan_bench.backends import OrtBundle, OrtPlain, TorchCompile, TorchEager, local_backends
+from cgan_bench.measure import Plan, measure
+from cgan_bench.reference import reference_subject
+from cgan_bench.rows import ratio
+from cgan_bench.subject import Subject
+from cgan_bench.worker import Worker, WorkerDiedError
+from cgan_runtime.errors import BadInputError, CganError
+
+from tests.bench.fakes import Fake
+from tests.helpers import pix2pix_generator, write_pix2pix_checkpoint
+
+
+SMALL = {"size": 64, "ngf": 4}
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
+
+
+def children() -> set[int]:
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+def test_every_row_gets_the_same_new_inputs_in_every_round(subject: Subject, tmp_path: Path, brief: Plan) -> None:
+    journal = tmp_path / "journal"
+    backends = [Fake(name, journal=journal) for name in "abc"]
+    block = measure(subject, backends, batch=2, plan=brief, say=quiet)
+    asked: dict[str, list[str]] = {name: [] for name in "abc"}
+    order = []
+    for line in journal.read_text().splitlines():
+        name, _, inputs = line.partition(" ")
+        asked[name].append(inputs)
+        order.append(name)
+    assert asked["a"] == asked["b"] == asked["c"]
+    timed = asked["a"][1:-2]  # without the first inference and the two calls of the check
+    assert len(set(timed)) == len(timed) == brief.rounds + brief.warm_up if brief.rounds else False
+    rounds = ["".join(order[at : at + 3]) for at in range(3, 3 + 3 * len(timed), 3)]
+    assert all(sorted(visited) == ["a", "b", "c"] for visited in rounds)
+    assert len(set(rounds)) > 1, "the order must change"
+    assert [len(row.latencies_ms) for row in block.rows] == [4, 4, 4], "warm-up rounds are not counted"
+
+
+def test_the_first_row_is_the_reference_of_ratio_and_pictures(subject: Subject, brief: Plan) -> None:
+    block = measure(subject, [Fake("first"), Fake("second", "slow")], batch=1, plan=brief, say=quiet)
+    first, second = block.rows
+    assert (first.ratio, first.psnr_db) == (None, None)
+    assert second.ratio == ratio(first.latencies_ms, second.latencies_ms)
+    assert second.valid
+
+
+@pytest.mark.parametrize("fault", ["wrong", "nan"])
+def test_other_pictures_make_a_row_invalid(subject: Subject, brief: Plan, fault: str) -> None:
+    wrong = Fake("odd", "wrong" if fault == "wrong" else "nan")
+    block = measure(subject, [Fake("first"), wrong, Fake("third")], batch=1, plan=brief, say=quiet)
+    assert [row.valid for row in block.rows] == [True, False, True]
+
+
+def test_absent_backends_are_named_and_the_others_measured(subject: Subject, brief: Plan) -> None:
+    backends = [Fake("gone", reason="not on this machine"), Fake("broken", "raises"), Fake("here")]
+    block = measure(subject, backends, batch=1, plan=brief, say=quiet)
+    assert [row.key for row in block.rows] == ["here"]
+    assert {absent.key: absent.reason for absent in block.absent} == {
+        "gone": "not on this machine",
+        "broken": "it does not fit this machine",
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("dies", "SIGKILL (out of memory?)"), ("dies_late", "status 7: the last thing it said.")]
+)
+def test_a_dead_worker_is_one_sentence_and_no_process_stays(
+    subject: Subject, brief: Plan, fault: str, words: str
+) -> None:
+    before = children()
+    dying = Fake("mortal", "dies" if fault == "dies" else "dies_late")
+    with pytest.raises(WorkerDiedError, match="the worker for fake mortal ended with") as caught:
+        measure(subject, [Fake("first"), dying], batch=1, plan=brief, say=quiet)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert children() <= before
+
+
+def test_no_process_stays_after_a_run(subject: Subject, brief: Plan) -> None:
+    before = children()
+    measure(subject, [Fake("first"), Fake("second")], batch=1, plan=brief, say=quiet)
+    assert children() <= before
+
+
+def test_a_worker_ends_when_its_parent_hangs_up() -> None:
+    worker = Worker("nothing")
+    process = psutil.Process(worker.pid)
+    worker._connection.close()
+    assert process.wait(30) is not None
+    with pytest.raises(OSError, match="closed"):
+        worker.peak_mb()
+    worker.close()
+
+
+def test_peak_memory_is_the_workers_own(subject: Subject, brief: Plan) -> None:
+    ours = np.ones(60_000_000)  # 480 MB here must not count there
+    block = measure(subject, [Fake("small"), Fake("large", "large")], batch=1, plan=brief, say=quiet)
+    small, large = (row.peak_memory_mb or 0 for row in block.rows)
+    assert ours.nbytes / 1e6 > small > 10
+    assert 180 < large - small < 260
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder with a small reference model in it."""
+    folder = tmp_path_factory.mktemp("cache") / "not yet there"
+    reference_subject(folder, options=SMALL)
+    return folder
+
+
+def test_torch_the_plain_export_and_the_bundle_make_the_same_pictures(cache: Path, brief: Plan) -> None:
+    small = reference_subject(cache, options=SMALL)
+    block = measure(small, [TorchEager(), OrtPlain(), OrtBundle()], batch=3, plan=brief, say=quiet)
+    assert [row.key for row in block.rows] == ["torch_eager", "ort_plain", "ort_bundle"]
+    assert all(row.psnr_db is None or row.psnr_db > 90 for row in block.rows)
+    assert all("PyTorch" in row.description or "ONNX Runtime" in row.description for row in block.rows)
+
+
+def test_the_reference_is_built_once(cache: Path) -> None:
+    said: list[str] = []
+    found = reference_subject(cache, options=SMALL, say=said.append)
+    assert not said
+    assert found.bundle is not None
+    assert found.bundle.parent.parent == cache
+    assert len(list(cache.iterdir())) == 1, "no temporary stays"
+
+
+def test_another_torch_or_exporter_makes_another_reference(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class BuiltAgainError(Exception):
+        """Stands for the work of building."""
+
+    def build(*_: object) -> None:
+        raise BuiltAgainError
+
+    monkeypatch.setattr("cgan_bench.reference.package_version", lambda _: "0.0")
+    monkeypatch.setattr(Worker, "run", build)
+    with pytest.raises(BuiltAgainError):
+        reference_subject(cache, options=SMALL)
+    assert len(list(cache.iterdir())) == 1, "an interrupted build leaves nothing"
+
+
+def test_torch_compile_without_a_compiler_is_absent(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    assert "C++ compiler" in (TorchCompile().absence(subject) or "")
+
+
+def test_a_bundle_alone_has_no_rows_that_need_weights(subject: Subject) -> None:
+    alone = replace(subject, checkpoint=None)
+    reasons = {backend.key: backend.absence(alone) for backend in local_backends("cpu")}
+    assert reasons.pop("ort_bundle") is None
+    assert len(reasons) == 3
+    assert all("--checkpoint" in (reason or "") for reason in reasons.values())
+
+
+def test_the_checkpoint_of_another_model_is_refused(subject: Subject, tmp_path: Path, brief: Plan) -> None:
+    other = write_pix2pix_checkpoint(tmp_path / "other.pt", pix2pix_generator(size=128, ngf=2))
+    with pytest.raises(BadInputError, match="another contract"):
+        measure(replace(subject, checkpoint=other), [TorchEager()], batch=1, plan=brief, say=quiet)
+
+
+def test_without_torch_the_reference_cannot_be_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cgan_bench.reference.missing_package", lambda *_, extra: f"torch is not installed {extra}")
+    with pytest.raises(CganError, match="torch is not installed"):
+        reference_subject(tmp_path, options={"size": 64})
