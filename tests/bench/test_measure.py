@@ -17,7 +17,6 @@ from cgan_runtime.errors import BadInputError, CganError
 from tests.bench.fakes import Fake
 from tests.helpers import pix2pix_generator, write_pix2pix_checkpoint
 
-
 SMALL = {"size": 64, "ngf": 4}
 
 
