@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -63,6 +64,7 @@ def onnx_from_generator(generator: Generator, contract: Contract) -> onnx.ModelP
     assert program is not None  # noqa: S101 - dynamo=True always returns a program
     model = program.model_proto
     _strip(model)
+    _name(model, keep={tensor.name for tensor in (*contract.inputs, *contract.outputs)})
     lint(model)
     return model
 
@@ -124,6 +126,25 @@ def _strip(model: onnx.ModelProto) -> None:
     del model.graph.metadata_props[:]
     model.graph.ClearField("doc_string")
     model.ClearField("doc_string")
+
+
+def _name(model: onnx.ModelProto, keep: set[str]) -> None:
+    """Number nodes and intermediate tensors by operator (Conv_0, Conv_1, ...), weights by their module.
+
+    The exporter's own numbers depend on what else was traced, so two exports would differ in bytes.
+    """
+    count: Counter[str] = Counter()
+    renamed = {item.name: item.name.removeprefix("generator.") for item in model.graph.initializer}
+    for node in model.graph.node:
+        node.name = f"{node.op_type}_{count[node.op_type]}"
+        count[node.op_type] += 1
+        outputs = [name for name in node.output if name and name not in keep]
+        renamed.update({name: node.name if i == 0 else f"{node.name}_{i}" for i, name in enumerate(outputs)})
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    for named in (*model.graph.initializer, *model.graph.value_info):
+        named.name = renamed.get(named.name, named.name)
 
 
 @contextmanager
