@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 __all__ = ["main"]
 
-command = app("cgan-export", "Turn a checkpoint into a bundle that is proven to be the same model.")
+command = app("cgan-export")
 
 
 @command.default
@@ -30,11 +30,12 @@ def export(
     conditions: Path | None = None,
     force: bool = False,
     verify: bool = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
-    """Export a checkpoint, or check a bundle.
+    """Turn a checkpoint into a bundle proven to be the same model, or check one again.
 
-    Examples:
+    For example:
+
         cgan-export runs/satellite/best.pt
         cgan-export facades.pt -o facades --statistics running
         cgan-export --verify facades
@@ -43,8 +44,8 @@ def export(
         path: A checkpoint written by cgan-train; with --verify, a bundle.
         out: Folder to write the bundle to. [default: the model's name, here]
         name: Name of the model, as clients will see it. [default: from the file or its folder]
-        statistics: What batch-norm layers use. per_sample: the picture's own statistics, as pix2pix does at
-            test time. running: the averages of training. [default: as the checkpoint says]
+        statistics: What batch-norm layers use: the picture's own statistics, or the averages of training.
+            [default: as the checkpoint says; pix2pix: per_sample]
         conditions: Folder of pictures to check on, instead of the examples in the checkpoint.
         force: Replace an existing bundle.
         verify: Run the gates of an existing bundle on this machine, without torch.

@@ -159,6 +159,13 @@ def test_probabilities_out_of_range_are_refused(p: float) -> None:
         keep(4, p, seed=0, tensor=0)
 
 
+def test_a_word_equal_to_the_threshold_is_kept() -> None:
+    first, second = 0x7580F6F3, 0xD5210AF8  # of seed 7, tensor 0, draw 0
+    assert keep(2, first / 2**32, seed=7, tensor=0).tolist() == [1, 1]
+    assert keep(2, (first + 1) / 2**32, seed=7, tensor=0).tolist() == [0, 1]
+    assert keep(2, second / 2**32, seed=7, tensor=0).tolist() == [0, 1]
+
+
 def test_unknown_distributions_and_cuts_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown distribution 'poisson'; known: mask"):
         noise("poisson", (4,), seed=0, tensor=0)

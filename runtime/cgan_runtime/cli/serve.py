@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-command = app("cgan-serve", "Serve bundles on Triton: HTTP, gRPC, dynamic batching, one seed per row.")
+command = app("cgan-serve")
 
 Port = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=65535))]
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
@@ -35,28 +35,29 @@ def serve(
     threads: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     drain_seconds: Positive = 10,
     triton_repo: Path | None = None,
-    setup: Annotated[bool, Parameter(negative="")] = False,
-    verbose: Annotated[bool, Parameter(negative="")] = False,
+    setup: bool = False,
+    verbose: bool = False,
 ) -> int:
     """Serve until Ctrl-C or SIGTERM, then let requests in flight end and stop.
 
-    Each bundle NAME gives three models. NAME: tensors and a seed. NAME_png: PNG, JPEG or WebP bytes and a seed.
-    NAME_core: the engine itself, noise included.
+    Each bundle NAME gives three models. NAME: tensors and a seed. NAME_png: PNG,
+    JPEG or WebP bytes and a seed. NAME_core: the engine itself, noise included.
 
-    Examples:
+    For example:
+
         cgan-serve facades
         cgan-serve facades maps --http-port 9000
         cgan-serve facades --triton-repo repository
 
     Args:
         bundles: Bundles written by cgan-export.
-        host: Address to bind. Other than 127.0.0.1 anyone who reaches this machine can use the models.
-        http_port: Port for HTTP.
-        grpc_port: Port for gRPC.
-        metrics_port: Port for Prometheus metrics.
-        max_batch: Most rows that one execution holds.
+        host: Address to bind, 127.0.0.1 unless given. Anyone who reaches the address can use the models.
+        http_port: Port for HTTP. [default: 8000]
+        grpc_port: Port for gRPC. [default: 8001]
+        metrics_port: Port for Prometheus metrics. [default: 8002]
+        max_batch: Most rows that one execution holds. [default: 8]
         threads: ONNX Runtime threads. [default: ONNX Runtime chooses]
-        drain_seconds: Longest wait for requests in flight, and for idle clients to hang up, when stopping.
+        drain_seconds: Longest wait for requests in flight and idle clients when stopping. [default: 10]
         triton_repo: Only write the model repository to this new folder and stop.
         setup: Only make the server's own Python environment and stop.
         verbose: Show Triton's log when the server stops.

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from cgan_runtime.errors import CganError
 
@@ -23,11 +23,11 @@ __all__ = ["app", "run"]
 INTERRUPTED = 130
 
 
-def app(name: str, help_text: str) -> App:
-    """A cyclopts application that leaves errors and exit codes to `run`."""
+def app(name: str) -> App:
+    """A cyclopts application that leaves errors and exit codes to `run`; its help is the command's docstring."""
     return App(
         name=name,
-        help=help_text,
+        default_parameter=Parameter(negative=(), show_default=False),  # docstrings name the defaults that matter
         version=importlib.metadata.version("cgan-deploy"),
         help_format="plaintext",
         suppress_keyboard_interrupt=False,  # Ctrl-C is ours: one line, exit code 130

@@ -16,7 +16,7 @@ from cgan_runtime.noise import parse_seed
 
 __all__ = ["main"]
 
-command = app("cgan-translate", "Turn pictures into pictures. The same seed gives the same picture, everywhere.")
+command = app("cgan-translate")
 
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 
@@ -31,16 +31,18 @@ def translate(
     seed: str | None = None,
     samples: Positive = 1,
     batch: Positive = 4,
-    original_size: Annotated[bool, Parameter(negative="")] = False,
+    original_size: bool = False,
     threads: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Translate pictures (PNG, JPEG, WebP) or folders of them.
 
-    A picture of another size is resampled to the generator's, transparency is laid on white, EXIF rotation is
-    applied. The result is a PNG of the generator's size that names its bundle and seed in its text chunks.
+    A picture of another size is resampled to the generator's, transparency is
+    laid on white, EXIF rotation is applied. The result is a PNG of the
+    generator's size that names its bundle and seed in its text chunks.
 
-    Examples:
+    For example:
+
         cgan-translate map.png --bundle facades --seed 7
         cgan-translate maps/ --bundle facades --seed 7 --samples 4 -o translated
         cgan-translate map.png --url grpc://127.0.0.1:8001 --model facades --seed 7
@@ -52,8 +54,8 @@ def translate(
         url: Server instead of a bundle: http://HOST:PORT or grpc://HOST:PORT.
         model: Name of the served model.
         seed: 0 to 18446744073709551615, for every picture. [default: drawn and printed]
-        samples: Pictures to make of each input, all from the one seed.
-        batch: Pictures per execution; it changes no picture.
+        samples: Pictures to make of each input, all from the one seed. [default: 1]
+        batch: Pictures per execution; it changes no picture. [default: 4]
         original_size: Scale the result to the size of the input.
         threads: ONNX Runtime threads. [default: ONNX Runtime chooses]
         as_json: Print one JSON object instead of the paths.
