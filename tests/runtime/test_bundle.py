@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -106,6 +107,11 @@ def damage_edited(root: Path) -> None:
     path.write_text(path.read_text().replace('"name": "facades"', '"name": "palaces"'))
 
 
+def damage_reformatted(root: Path) -> None:
+    path = root / "bundle.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
+
+
 def damage_not_json(root: Path) -> None:
     (root / "bundle.json").write_text("[" * 100_000)
 
@@ -121,6 +127,7 @@ DAMAGES = {
     damage_no_manifest: "is not a bundle: it has no bundle.json",
     damage_newer: "schema version 2, this release reads 1",
     damage_edited: "damaged or was edited",
+    damage_reformatted: "damaged or was edited",
     damage_not_json: "not a bundle manifest or is damaged",
 }
 
@@ -240,4 +247,18 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     write_atomic(path, b"old")
     write_atomic(path, b"new")
     assert path.read_bytes() == b"new"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x"
+    write_atomic(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
