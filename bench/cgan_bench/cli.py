@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-command = app("cgan-bench", "Measure a generator: PyTorch, torch.compile, ONNX Runtime and our bundle, in turns.")
+command = app("cgan-bench")
 
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 NotNegative = Annotated[int, Parameter(validator=validators.Number(gte=0))]
@@ -43,27 +43,30 @@ def bench(
     url: str | None = None,
     model: str | None = None,
     concurrency: Positive | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
 ) -> None:
-    """Measure side by side. Without a bundle: the pix2pix U-Net-256 with random weights, built once and kept.
+    """Measure a generator: PyTorch, torch.compile, ONNX Runtime, our bundle.
 
-    Every backend runs in a process of its own. Rounds visit all of them in random order on the same inputs, and
-    the pictures are compared with FP32 PyTorch afterwards: a row that makes other pictures ends with code 5.
+    Without a bundle: the pix2pix U-Net-256 with random weights, built once and
+    kept. Every backend runs in a process of its own. Rounds visit all of them
+    in random order on the same inputs, and the pictures are compared with FP32
+    PyTorch afterwards: a row that makes other pictures ends with code 5.
 
-    Examples:
+    For example:
+
         cgan-bench --batch 1
         cgan-bench facades --batch 1,4 --checkpoint runs/facades/best.pt
-        cgan-bench facades --url grpc://127.0.0.1:8001 --model facades --concurrency 4
+        cgan-bench --url grpc://127.0.0.1:8001 --model facades --concurrency 4
 
     Args:
         bundle: Bundle written by cgan-export. [default: the reference model]
-        batch: Pictures per inference, one or several: 1,4,16.
+        batch: Pictures per inference, one or several: 1,4,16. [default: 1]
         seconds: How long to measure, per row. [default: 10]
         rounds: Number of rounds, instead of --seconds.
-        warmup: Rounds before the first that counts.
+        warmup: Rounds before the first that counts. [default: 3]
         threads: Threads of each library. [default: each library chooses]
-        device: cuda adds rows on the GPU.
+        device: cuda adds rows on the GPU. [default: cpu]
         checkpoint: Checkpoint of the bundle; adds the rows of PyTorch and of the plain export.
         url: Measure a server instead: http://HOST:PORT or grpc://HOST:PORT. With a bundle, both.
         model: Name of the served model.

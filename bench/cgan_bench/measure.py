@@ -178,7 +178,7 @@ def _rounds(workers: Sequence[Worker], batch: int, plan: Plan) -> list[list[floa
         shuffle(order)
         for at in order:
             elapsed_ms = workers[at].time(round_seeds(index, batch))
-            if index >= 0:
+            if index >= plan.warm_up:
                 latencies_ms[at].append(elapsed_ms)
             time.sleep(plan.gap_ms / 1e3)
     return latencies_ms

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from cgan_export.export import export_checkpoint
 from cgan_export.graph import lint, onnx_from_generator
-from cgan_export.rewrites.subpixel import subpixel_transposed_convolutions
 from cgan_export.statistics import with_statistics
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Contract
@@ -119,31 +118,6 @@ def test_a_policy_for_a_net_without_batch_norm_is_refused() -> None:
 
     with pytest.raises(UsageError, match="has no batch-norm layer"):
         with_statistics(Plain(), contract_of(LabelGenerator()), "running")
-
-
-@pytest.mark.parametrize("side", [8, 9, 16])
-@pytest.mark.parametrize("bias", [True, False])
-def test_the_subpixel_rewrite_is_the_transposed_convolution(side: int, bias: bool) -> None:
-    torch.manual_seed(0)
-    layer = nn.ConvTranspose2d(5, 16, 4, 2, 1, bias=bias)
-    weights = [numpy_helper.from_array(layer.weight.detach().numpy(), "w")]
-    if layer.bias is not None:
-        weights.append(numpy_helper.from_array(layer.bias.detach().numpy(), "b"))
-    names = ["x", *(w.name for w in weights)]
-    node = helper.make_node("ConvTranspose", names, ["y"], strides=[2, 2], pads=[1, 1, 1, 1], kernel_shape=[4, 4])
-    shapes: dict[str, list[str | int | None]] = {"x": ["n", 5, side, side], "y": ["n", 16, 2 * side, 2 * side]}
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
-    graph = helper.make_graph([node], "g", values[:1], values[1:], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    assert subpixel_transposed_convolutions(model) == 1
-    assert "ConvTranspose" not in {n.op_type for n in model.graph.node}
-    lint(model)
-    import onnxruntime
-
-    x = torch.randn(3, 5, side, side)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    with torch.no_grad():
-        np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], layer(x).numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize(

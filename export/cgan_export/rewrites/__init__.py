@@ -11,11 +11,13 @@ from typing import Final
 
 import onnx
 
+from cgan_export.rewrites.crop import crop_unused_taps
 from cgan_export.rewrites.subpixel import subpixel_transposed_convolutions
 
 __all__ = ["REWRITES", "rewrite"]
 
 REWRITES: Final[dict[str, Callable[[onnx.ModelProto], int]]] = {
+    "crop": crop_unused_taps,
     "subpixel": subpixel_transposed_convolutions,
 }
 

@@ -3,8 +3,8 @@
 Along one axis the transposed convolution writes ``y[2i] = w[3] x[i-1] + w[1] x[i]`` and
 ``y[2i+1] = w[2] x[i] + w[0] x[i+1]``. Each of the four (row, column) parities is therefore an ordinary
 convolution with a 2x2 kernel cut out of the 4x4 one, padded on one side, and DepthToSpace puts the four
-results together. The multiplications are the same in number; CPU runtimes have much faster kernels for
-convolutions than for transposed ones.
+results together. The multiplications are the same in number; CPU runtimes work a little faster through
+convolutions than through transposed ones.
 """
 
 from __future__ import annotations
