@@ -67,7 +67,7 @@ def _plain(settings: dict[str, Any]) -> bool:
 
 
 def _cropped(kind: str, settings: dict[str, list[int]], axis: int, size: int, result: int, taps: int) -> _Axis:
-    """Taps of one axis that reach a pixel: tap k joins o and i where o*s - p + k = i (transposed: o and i swapped)."""
+    """Taps that reach a pixel: tap k joins o and i where o*s - p + k = i (o and i swapped when transposed)."""
     pads = settings.get("pads", [0, 0, 0, 0])
     stride = settings.get("strides", [1, 1])[axis]
     before, after = pads[axis], pads[axis + SPATIAL_AXES]
