@@ -120,6 +120,11 @@ def _strip(model: onnx.ModelProto) -> None:
         node.ClearField("doc_string")
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         del value.metadata_props[:]
+    # The exporter repeats the shapes of weights as if they were intermediate tensors; a rewrite may change them.
+    weights = {item.name for item in model.graph.initializer}
+    tensors = [value for value in model.graph.value_info if value.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(tensors)
     for weight in model.graph.initializer:
         del weight.metadata_props[:]
         weight.ClearField("doc_string")
