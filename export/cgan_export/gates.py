@@ -1,4 +1,4 @@
-"""The five fidelity gates: an artifact is only shipped when these hold.
+"""The fidelity gates: an artifact is only shipped when these hold.
 
 Each gate is a function of a `Case` (what is tested, what it is compared with, on which samples) and returns
 figures with their limits. A gate that does not apply (no noise inputs, no reference at hand) returns nothing
@@ -15,14 +15,14 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 from cgan_runtime.contract import Condition, Contract, LabelEncoding, Output
-from cgan_runtime.generator import SeededGenerator, noise_tensors
+from cgan_runtime.generator import SeededGenerator, noise_tensors, sizes_of
 from cgan_runtime.manifest import Figure
 from cgan_runtime.pictures import pixels_from_tensor
 from cgan_runtime.runners.base import Array, Tensors
 
 from cgan_export.measures import psnr_db, ssim
 
-__all__ = ["GATES", "MIN_SAMPLES", "Case", "Limits", "run_gates"]
+__all__ = ["GATES", "MIN_SAMPLES", "Case", "Limits", "LiveReference", "run_gates", "worst_psnr_db"]
 
 MIN_SAMPLES: Final = 8
 SPREAD_SEEDS: Final = 32
@@ -120,6 +120,17 @@ def parity(case: Case) -> Figures:
     return figures
 
 
+def worst_psnr_db(case: Case) -> float:
+    """The smallest PSNR of any sample; minus infinity where a result is not finite."""
+    assert case.reference is not None  # noqa: S101 - asked only where there is one
+    peak, worst = _peak(case.contract.outputs[0]), math.inf
+    for i in range(case.count):
+        ours = case.main(case.subject, case.alone(i), [i + 1])[0]
+        theirs = case.main(case.reference, case.alone(i), [i + 1])[0]
+        worst = min(worst, psnr_db(ours, theirs, peak) if np.isfinite(ours).all() else -math.inf)
+    return worst
+
+
 def batch_invariance(case: Case) -> Figures:
     """Gate 2: sample i of a batch is the picture that sample i is alone."""
     seeds = [i + 1 for i in range(case.count)]
@@ -161,10 +172,28 @@ def finite(case: Case) -> Figures:
     """Gate 5: no NaN or infinity on extreme conditions."""
     broken = 0
     for kind in ("low", "high", "checkerboard", "random"):
-        conditions = {c.name: _extreme(c, kind)[None] for c in case.contract.conditions}
+        conditions = {
+            c.name: _extreme(c, case.samples[c.name].shape[1:], kind)[None] for c in case.contract.conditions
+        }
         result = case.main(case.subject, conditions, [1])
         broken += int(np.size(result) - np.isfinite(result).sum())
     return {"nonfinite_values": Figure(value=broken, limit=0, rule="<=")}
+
+
+def other_sizes(case: Case) -> Figures:
+    """Gate 6, where the size is free: the artifact gives what PyTorch gives at other sizes too."""
+    sides = case.contract.sides
+    image = case.contract.image_condition
+    if sides is None or image is None or case.reference is None:
+        return {}
+    height, width = case.samples[image.name].shape[2:]
+    worst = math.inf
+    for rows, columns in ((sides.min, sides.min), (height + sides.multiple, width)):
+        cut = case.samples[image.name][:1, :, np.arange(rows) % height][..., np.arange(columns) % width]
+        conditions = {**case.alone(0), image.name: np.ascontiguousarray(cut)}
+        ours, theirs = (case.main(g, conditions, [1])[0] for g in (case.subject, case.reference))
+        worst = min(worst, psnr_db(ours, theirs, _peak(case.contract.outputs[0])))
+    return {"other_sizes_psnr": Figure(value=worst, limit=case.limits.min_psnr_db, rule=">=", unit="dB")}
 
 
 GATES: Final[dict[str, Callable[[Case], Figures]]] = {
@@ -173,18 +202,20 @@ GATES: Final[dict[str, Callable[[Case], Figures]]] = {
     "identical rows": identical_rows,
     "noise is alive": noise_is_alive,
     "finite on extremes": finite,
+    "other sizes": other_sizes,
 }
 
 
 def _weakest_input(case: Case) -> float:
     """Smallest effect of redrawing one noise input while the others stay."""
     contract, conditions = case.contract, case.alone(0)
-    base = {**conditions, **noise_tensors(contract.noise, [1], [0])}
+    sizes = sizes_of(contract, conditions)
+    base = {**conditions, **noise_tensors(contract.noise, [1], [0], sizes)}
     name = contract.outputs[0].name
     plain = case.subject.runner.infer(base)[name]
     effects = []
     for item in contract.noise:
-        changed = {**base, **noise_tensors([item], [2], [0])}
+        changed = {**base, **noise_tensors([item], [2], [0], sizes)}
         effects.append(float(np.abs(case.subject.runner.infer(changed)[name] - plain).max()))
     return min(effects)
 
@@ -220,8 +251,7 @@ def _levels_apart(a: Array, b: Array, output: Output) -> float:
     return float(np.abs(a - b).max() / _peak(output) * 256)
 
 
-def _extreme(condition: Condition, kind: str) -> Array:
-    shape = tuple(axis for axis in condition.shape if isinstance(axis, int))
+def _extreme(condition: Condition, shape: tuple[int, ...], kind: str) -> Array:
     if isinstance(condition.encoding, LabelEncoding):
         top = max(len(condition.encoding.names) - 1, 0)
         return np.full(shape, 0 if kind in ("low", "checkerboard") else top, dtype=np.int64)
