@@ -142,7 +142,10 @@ def _verify(path: Path, *, as_json: bool) -> None:
         for artifact, figures in artifacts.items():
             _print_figures(figures, f"{bundle.manifest.name}: {artifact} on this machine")
     failed = [
-        f"{key} of {path}" for path, figures in artifacts.items() for key, f in figures.items() if not f.passed
+        f"{key} of {artifact}"
+        for artifact, figures in artifacts.items()
+        for key, figure in figures.items()
+        if not figure.passed
     ]
     if failed:
         raise CheckFailedError(f"{path} does not hold here: {', '.join(failed)} beyond the limit.")

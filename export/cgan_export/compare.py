@@ -8,7 +8,7 @@ the promise between runtimes: at most 1 level of 8 bits apart, in at most 0.1 % 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +16,11 @@ import numpy as np
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Output
 from cgan_runtime.errors import CganError, CheckFailedError
+from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.pictures import pixels_from_tensor
 from cgan_runtime.runners.base import Array
 
-from cgan_export.measures import psnr_db
+from cgan_export.measures import PSNR_OF_EQUAL_DB, psnr_db
 from cgan_export.verify import MAX_LEVELS, golden_conditions
 
 __all__ = ["Comparison", "Drift", "compare_bundles", "print_comparison"]
@@ -118,7 +119,7 @@ def print_comparison(comparison: Comparison) -> None:
 
     console = Console()
     for title, lines in (("contract", comparison.contract), ("files", comparison.files)):
-        console.print(f"{title}: {'the same' if not lines else ''}", highlight=False)
+        console.print(f"{title}:{' the same' if not lines else ''}", highlight=False)
         for line in lines:
             console.print(f"  {line}", highlight=False, markup=False)
     table = Table("artifact", title="pictures of the old bundle's golden conditions", title_justify="left")
@@ -126,8 +127,10 @@ def print_comparison(comparison: Comparison) -> None:
         table.add_column(column, justify="right")
     for d in comparison.drifts:
         figures = (f"{d.psnr_db:.1f} dB", f"{d.max_abs:.3g}", f"{d.levels:.3g}", f"{d.changed_share:.3%}")
+        if d.problem:
+            console.print(f"{d.artifact}: {d.problem}", highlight=False, markup=False)
         verdict = "[green]kept[/]" if d.kept else "[red]MOVED[/]"
-        table.add_row(d.artifact, *(figures if not d.problem else (d.problem, "", "", "")), verdict)
+        table.add_row(d.artifact, *(figures if not d.problem else ("-",) * 4), verdict)
     console.print(table)
 
 
@@ -135,11 +138,8 @@ def _drift(old: Bundle, new: Bundle, path: str, precision: str) -> Drift:
     if precision not in {a.precision for a in new.manifest.artifacts if a.backend == "onnxruntime"}:
         return Drift(artifact=path, problem="the newer bundle has none")
     outputs = old.manifest.contract.outputs
-    worst = {"psnr_db": float("inf"), "max_abs": 0.0, "levels": 0.0, "changed_share": 0.0}
-    count = 0
+    worst = Drift(artifact=path, psnr_db=PSNR_OF_EQUAL_DB)
     with old.runner(precision=precision) as left_runner, new.runner(precision=precision) as right_runner:
-        from cgan_runtime.generator import SeededGenerator
-
         left, right = SeededGenerator(left_runner), SeededGenerator(right_runner)
         for golden, conditions in zip(old.manifest.golden, golden_conditions(old), strict=True):
             for seed in (golden.seed, *MORE_SEEDS):
@@ -148,14 +148,14 @@ def _drift(old: Bundle, new: Bundle, path: str, precision: str) -> Drift:
                 try:
                     after = right.generate(row, [seed], [golden.draw])
                     for output in outputs:
-                        _note(worst, before[output.name][0], after[output.name][0], output)
+                        worst = _worse(worst, before[output.name][0], after[output.name][0], output)
                 except (CganError, KeyError, ValueError) as error:  # another signature, or other shapes
                     return Drift(artifact=path, problem=f"the golden conditions do not fit it ({error})")
-                count += 1
-    return Drift(artifact=path, samples=count, **worst)
+                worst = replace(worst, samples=worst.samples + 1)
+    return worst
 
 
-def _note(worst: dict[str, float], before: Array, after: Array, output: Output) -> None:
+def _worse(worst: Drift, before: Array, after: Array, output: Output) -> Drift:
     if before.shape != after.shape:
         raise ValueError(f"{output.name} is {list(after.shape)}, it was {list(before.shape)}")
     span = output.range[1] - output.range[0] if output.range else 1.0
@@ -165,10 +165,13 @@ def _note(worst: dict[str, float], before: Array, after: Array, output: Output) 
         levels = np.abs(a - b).astype(np.float64)
     else:
         levels = np.floor(apart / span * 256)
-    worst["psnr_db"] = min(worst["psnr_db"], psnr_db(before, after, span))
-    worst["max_abs"] = max(worst["max_abs"], float(apart.max()))
-    worst["levels"] = max(worst["levels"], float(levels.max()))
-    worst["changed_share"] = max(worst["changed_share"], float((levels > 0).mean()))
+    return replace(
+        worst,
+        psnr_db=min(worst.psnr_db, psnr_db(before, after, span)),
+        max_abs=max(worst.max_abs, float(apart.max())),
+        levels=max(worst.levels, float(levels.max())),
+        changed_share=max(worst.changed_share, float((levels > 0).mean())),
+    )
 
 
 def _files(old: Bundle, new: Bundle) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a figure in a table does not show: the worst sample, the spread as maps, and where a bad graph goes wrong."""
+"""What no figure in a table shows: the worst sample, the spread as maps, and where a bad graph goes wrong."""
 
 from __future__ import annotations
 

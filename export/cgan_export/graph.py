@@ -118,6 +118,7 @@ class _FreeAxes:
         self._multiple = sides.multiple if sides else 1
         # Sizes 0 and 1 would be taken for constants, and equal ones for one and the same: hence 3 and 2 units.
         self._units = {"h": 3, "w": 2} if sides else {}
+        self._least = sides.min // sides.multiple if sides else 1
         self._dims = {
             name: torch.export.Dim(
                 f"{name}_units", min=sides.min // sides.multiple, max=sides.max // sides.multiple

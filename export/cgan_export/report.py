@@ -97,17 +97,14 @@ def _worst(contract: Contract, evidence: Evidence) -> str:
     if output.encoding is None or evidence.ours.ndim != 3:
         return f"<p>Largest difference: {np.abs(evidence.ours - evidence.theirs).max():.4g}.</p>"
     error = np.abs(evidence.ours.astype(np.float64) - evidence.theirs).max(axis=0)
+    shown = [] if evidence.condition is None else [(evidence.condition, "condition")]
     pictures = [
-        *((picture_pixels(evidence.condition, output.encoding), "condition") for _ in _shown(evidence.condition)),
+        *((picture_pixels(tensor, output.encoding), caption) for tensor, caption in shown),
         (picture_pixels(evidence.theirs, output.encoding), "PyTorch"),
         (picture_pixels(evidence.ours, output.encoding), "this artifact"),
         (coloured(error), f"difference; black 0, white {np.nanmax(error):.3g}"),
     ]
     return "<div>" + "".join(_image(pixels, caption) for pixels, caption in pictures) + "</div>"
-
-
-def _shown(condition: Array | None) -> list[Array]:
-    return [] if condition is None else [condition]
 
 
 def _spread(maps: SpreadMaps | None) -> str:

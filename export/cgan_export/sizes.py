@@ -120,7 +120,7 @@ def _rule(generator: Generator, free: Contract, native: tuple[int, int]) -> Side
         step *= 2
     else:
         raise UsageError(
-            f"this generator takes pictures of {width}x{height} only: its layers or its noise do not follow the size."
+            f"this generator takes {width}x{height} only: its layers or its noise do not follow the picture's size."
         )
     smallest = step
     while smallest < min(native) and not _runs(probe, free, smallest, smallest):
