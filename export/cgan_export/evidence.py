@@ -88,4 +88,4 @@ def _divergence(bench: Workbench, variant: Variant, sample: int) -> Divergence:
     sizes = sizes_of(bench.contract, conditions)
     inputs = {**conditions, **noise_tensors(bench.contract.noise, [sample + 1], [0], sizes)}
     floor = Limits.of(variant.precision).min_psnr_db
-    return layer_divergence(bench.plain, onnx.load_from_string(variant.model), inputs, floor_db=floor)
+    return layer_divergence(bench.plain, onnx.load_from_string(variant.measured), inputs, floor_db=floor)

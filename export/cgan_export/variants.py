@@ -26,7 +26,7 @@ from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 from cgan_export.gates import Case, Limits, LiveReference, run_gates, worst_psnr_db
 from cgan_export.graph import lint
 from cgan_export.precision.calibration import activation_scales
-from cgan_export.precision.fp16 import half_precision
+from cgan_export.precision.fp16 import half_precision, measurable
 from cgan_export.precision.int8 import Layer, quantizable_layers, with_qdq
 from cgan_export.precision.search import layers_to_keep
 from cgan_export.remembering import Remembering
@@ -72,6 +72,7 @@ class Variant:
     """One artifact to be: its bytes, what the gates measured, and the very session that was measured.
 
     Attributes:
+        measured: the graph that the gates ran: `model` itself, or for FP16 the one that rounds on a CPU too.
         io: type of the float inputs and outputs of the file. The runner's side is float32 in any case.
         kept: layers kept in FP32, for INT8.
         kept_share: their share of the multiply-adds.
@@ -79,6 +80,7 @@ class Variant:
 
     precision: Precision
     model: bytes
+    measured: bytes
     figures: dict[str, Figure]
     generator: SeededGenerator
     io: IoType = "fp32"
@@ -152,12 +154,14 @@ def make_variant(
         model, kept, share = _int8(bench, progress)
     lint(model)
     data = model.SerializeToString(deterministic=True)
-    generator = _generator(data, bench.contract)
+    measured = measurable(data, precision)
+    generator = _generator(measured, bench.contract)
     case = _case(bench, generator, precision)
     figures = run_gates(case, lambda text: progress(f"{precision}: {text}"))
     return Variant(
         precision=precision,
         model=data,
+        measured=measured,
         figures=figures,
         generator=generator,
         io=bench.io if precision == "fp16" else "fp32",

@@ -8,11 +8,13 @@ import numpy as np
 from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.contract import Condition, ImageEncoding, Output
 from cgan_runtime.generator import SeededGenerator
-from cgan_runtime.manifest import Figure
+from cgan_runtime.manifest import Artifact, Figure
 from cgan_runtime.pictures import pixels_from_tensor, read_picture, tensor_from_picture
-from cgan_runtime.runners.base import Array
+from cgan_runtime.runners.base import Array, Runner
+from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 
 from cgan_export.gates import MIN_SAMPLES, Case, Limits, run_gates
+from cgan_export.precision.fp16 import measurable
 from cgan_export.remembering import Remembering
 
 __all__ = ["MAX_LEVELS", "QUANTILE", "golden_conditions", "verify_bundle"]
@@ -44,13 +46,19 @@ def verify_bundle(
         if artifact.backend != "onnxruntime":
             continue
         own = artifact.precision == "fp32"
-        subject = fp32 if own else SeededGenerator(Remembering(bundle.runner(precision=artifact.precision)))
+        subject = fp32 if own else SeededGenerator(Remembering(_runner(bundle, artifact)))
         limits = Limits.of(artifact.precision)
         case = Case(subject=subject, reference=None if own else fp32, live=None, samples=samples, limits=limits)
         figures = {"golden_levels": _golden_levels(bundle, fp32, stored)} if own else {}
         gates = run_gates(case, lambda text, a=artifact: progress(f"{a.precision}: {text}"))  # type: ignore[misc]
         results[artifact.path] = {**figures, **{_against_fp32(key): figure for key, figure in gates.items()}}
     return results
+
+
+def _runner(bundle: Bundle, artifact: Artifact) -> Runner:
+    with bundle.runner(precision=artifact.precision):
+        pass  # the artifact itself must load here; what is measured may be a graph made from it
+    return OnnxRuntimeRunner(measurable(bundle.read(artifact), artifact.precision), bundle.manifest.contract)
 
 
 def golden_conditions(bundle: Bundle) -> list[dict[str, Array]]:

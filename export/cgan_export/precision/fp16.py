@@ -20,7 +20,7 @@ import onnx
 from cgan_runtime.errors import CheckFailedError
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-__all__ = ["FP32_OPS", "MAX_HALF", "half_precision"]
+__all__ = ["FP32_OPS", "MAX_HALF", "half_precision", "measurable", "with_rounding"]
 
 FP32_OPS: Final = frozenset(
     {
@@ -61,6 +61,42 @@ def half_precision(model: onnx.ModelProto, *, io_fp16: bool = False, keep: Colle
         CheckFailedError: the graph has control flow, so types cannot be told node by node.
     """
     return _Rewriter(model, keep=frozenset(keep), io_fp16=io_fp16).run()
+
+
+def with_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The FP16 graph for measuring on a CPU: every FP16 result is really rounded, and overflows where FP16 does.
+
+    ONNX Runtime's CPU provider computes FP16 operators in FP32 between casts, and removes casts that follow each
+    other: what is left is an FP32 network with rounded weights, which hides rounding and overflow alike. Behind
+    every result stands therefore a Max of one tensor, which changes nothing, has a kernel for FP16, and keeps
+    the casts apart. Sums inside a convolution stay in FP32, as on a GPU's tensor cores.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    halves = {
+        value.name for value in (*graph.value_info, *graph.output) if value.type.tensor_type.elem_type == HALF
+    }
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        nodes.append(copy)
+        for at, name in enumerate(node.output):
+            if name in halves:
+                copy.output[at] = f"{name}_unrounded"
+                nodes.append(helper.make_node("Max", [copy.output[at]], [name], name=f"{name}_rounded"))
+    del result.graph.node[:]
+    result.graph.node.extend(nodes)
+    del result.graph.value_info[:]
+    return result
+
+
+def measurable(model: bytes, precision: str) -> bytes:
+    """The bytes to run on a CPU in order to learn what the artifact does where it is meant to run."""
+    if precision != "fp16":
+        return model
+    return bytes(with_rounding(onnx.load_from_string(model)).SerializeToString(deterministic=True))
 
 
 class _Rewriter:
