@@ -11,7 +11,7 @@ from cgan_runtime.generator import noise_tensors, sizes_of
 from cgan_runtime.runners.base import Array
 
 from cgan_export.bisect import Divergence, layer_divergence
-from cgan_export.gates import SPREAD_SEEDS, Case, Limits
+from cgan_export.gates import SPREAD_SEEDS, Case, Limits, spread_samples
 from cgan_export.measures import psnr_db
 from cgan_export.variants import Variant, Workbench
 
@@ -76,10 +76,8 @@ def gather(bench: Workbench, variant: Variant) -> Evidence:
 def _spread(case: Case) -> SpreadMaps | None:
     if not case.contract.noise or case.live is None:
         return None
-    name = case.contract.outputs[0].name
-    seeds = range(1, SPREAD_SEEDS + 1)
-    ours = np.stack([case.main(case.subject, case.alone(0), [seed])[0] for seed in seeds])
-    theirs = np.stack([case.live.infer_live(case.alone(0), seed)[name][0] for seed in seeds])
+    ours, theirs = spread_samples(case)
+    assert theirs is not None  # noqa: S101 - there is a live reference
     return SpreadMaps(seeds=SPREAD_SEEDS, ours=ours.std(axis=0, ddof=1), theirs=theirs.std(axis=0, ddof=1))
 
 

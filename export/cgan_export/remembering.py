@@ -1,4 +1,4 @@
-"""Runners whose answers to single samples are kept: several gates and artifacts ask for the same pictures."""
+"""Runners whose answers are kept: several gates, artifacts and the report ask for the same pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Remembering", "RememberingLive"]
 
 @final
 class Remembering(Runner):
-    """Another runner, asked once for each batch of one. Larger batches always run: they are what is tested."""
+    """Another runner, asked once for the same inputs: the same rows, in the same batch."""
 
     def __init__(self, runner: Runner) -> None:
         super().__init__(runner.contract)
@@ -28,8 +28,6 @@ class Remembering(Runner):
         return self._runner.description
 
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
-        if len(next(iter(inputs.values()))) != 1:
-            return self._runner.infer(inputs)
         key = _key(inputs)
         if key not in self._answers:
             self._answers[key] = self._runner.infer(inputs)

@@ -9,24 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, Protocol
+from typing import Final
 
+from cgan_runtime.contract import Sides
 from cgan_runtime.errors import UsageError
 
-__all__ = ["axis_size", "bound_sizes", "nearest_size", "shape_of"]
+__all__ = ["axis_size", "bound_sizes", "nearest_size", "require_legal", "shape_of"]
 
 AXIS: Final = re.compile(r"^(?:(?P<times>[1-9][0-9]{0,4})\*)?(?P<name>[a-z])(?:/(?P<by>[1-9][0-9]{0,4}))?$")
 
 Sizes = Mapping[str, int]
-
-
-class _Sided(Protocol):
-    @property
-    def multiple(self) -> int: ...
-    @property
-    def min(self) -> int: ...
-    @property
-    def max(self) -> int: ...
 
 
 def axis_size(axis: int | str, sizes: Sizes) -> int:
@@ -73,7 +65,21 @@ def bound_sizes(shapes: Iterable[tuple[tuple[int | str, ...], tuple[int, ...]]])
     return sizes
 
 
-def nearest_size(side: int, rule: _Sided) -> int:
+def require_legal(sizes: Sizes, sides: Sides | None) -> None:
+    """Stop at a height or width that the generator does not take.
+
+    Raises:
+        UsageError: says what was given and what is needed.
+    """
+    if sides is not None and not all(sides.takes(size) for size in sizes.values()):
+        given = "x".join(str(sizes[name]) for name in ("w", "h") if name in sizes)
+        raise UsageError(
+            f"a picture of {given} was given; each side must be a multiple of {sides.multiple}, from {sides.min} "
+            f"to {sides.max}."
+        )
+
+
+def nearest_size(side: int, rule: Sides) -> int:
     """The legal size nearest to `side`; of two equally near ones the larger."""
     whole = (side + rule.multiple // 2) // rule.multiple * rule.multiple
     return min(max(whole, rule.min), rule.max)

@@ -11,7 +11,7 @@ from typing import Protocol, final
 
 import numpy as np
 
-from cgan_runtime.axes import bound_sizes, shape_of
+from cgan_runtime.axes import bound_sizes, require_legal, shape_of
 from cgan_runtime.contract import Contract, NoiseInput
 from cgan_runtime.errors import UsageError
 from cgan_runtime.noise import noise
@@ -66,9 +66,15 @@ class SeededGenerator:
 
 
 def sizes_of(contract: Contract, conditions: Tensors) -> dict[str, int]:
-    """The free sizes that conditions [N, ...] bind; nothing where the picture size is fixed."""
+    """The free sizes that conditions [N, ...] bind; nothing where the picture size is fixed.
+
+    Raises:
+        UsageError: a size that the contract does not allow.
+    """
     given = (c for c in contract.conditions if c.name in conditions)
-    return bound_sizes((c.shape, conditions[c.name].shape[1:]) for c in given)
+    sizes = bound_sizes((c.shape, conditions[c.name].shape[1:]) for c in given)
+    require_legal(sizes, contract.sides)
+    return sizes
 
 
 def noise_tensors(

@@ -15,7 +15,7 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from cgan_runtime.axes import bound_sizes, shape_of
+from cgan_runtime.axes import bound_sizes, require_legal, shape_of
 from cgan_runtime.contract import Contract, Tensor
 from cgan_runtime.errors import CganError, UsageError
 
@@ -79,7 +79,7 @@ def _check_inputs(contract: Contract, inputs: Tensors) -> tuple[int, dict[str, i
         raise UsageError(f"all inputs need the same batch of at least 1, got {sorted(batches)}.")
     batch = batches.pop()
     sizes = bound_sizes((c.shape, inputs[c.name].shape[1:]) for c in contract.conditions)
-    _check_sides(contract, sizes)
+    require_legal(sizes, contract.sides)
     for tensor in contract.inputs:
         given = inputs[tensor.name]
         if not _fits(given, tensor, batch, sizes):
@@ -88,16 +88,6 @@ def _check_inputs(contract: Contract, inputs: Tensors) -> tuple[int, dict[str, i
                 f"input {tensor.name} is {given.dtype} {list(given.shape)}, {tensor.dtype} [{shape}] is needed."
             )
     return batch, sizes
-
-
-def _check_sides(contract: Contract, sizes: dict[str, int]) -> None:
-    sides = contract.sides
-    if sides is not None and not all(sides.takes(size) for size in sizes.values()):
-        given = "x".join(str(sizes[name]) for name in ("w", "h") if name in sizes)
-        raise UsageError(
-            f"a picture of {given} was given; each side must be a multiple of {sides.multiple} from {sides.min} to "
-            f"{sides.max}."
-        )
 
 
 def _fits(array: Array, tensor: Tensor, batch: int, sizes: dict[str, int]) -> bool:
