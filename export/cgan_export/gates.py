@@ -20,7 +20,7 @@ from cgan_runtime.manifest import Figure
 from cgan_runtime.pictures import pixels_from_tensor
 from cgan_runtime.runners.base import Array, Tensors
 
-from cgan_export.measures import psnr_db, ssim
+from cgan_export.measures import psnr_db, spread_sigmas, ssim
 
 __all__ = [
     "GATES",
@@ -171,7 +171,7 @@ def noise_is_alive(case: Case) -> Figures:
         "weakest_noise_input_max_abs": Figure(value=_weakest_input(case), limit=1e-6, rule=">="),
     }
     if theirs is not None:
-        figures["spread_error_sigmas"] = Figure(value=_spread_sigmas(ours, theirs), limit=5.0, rule="<=")
+        figures["spread_error_sigmas"] = Figure(value=spread_sigmas(ours, theirs), limit=5.0, rule="<=")
     return figures
 
 
@@ -239,29 +239,6 @@ def _weakest_input(case: Case) -> float:
         changed = {**base, **noise_tensors([item], [2], [0], sizes)}
         effects.append(float(np.abs(case.subject.runner.infer(changed)[name] - plain).max()))
     return min(effects)
-
-
-def _spread_sigmas(ours: Array, theirs: Array) -> float:
-    """Difference of two mean pixel-wise spreads, in units of its jackknifed standard error."""
-    difference = _spread(ours) - _spread(theirs)
-    error = math.hypot(_jackknife_error(ours), _jackknife_error(theirs))
-    return abs(difference) / error if error > 0 else (0.0 if difference == 0 else math.inf)
-
-
-def _spread(pictures: Array) -> float:
-    return float(pictures.astype(np.float64).std(axis=0, ddof=1).mean())
-
-
-def _jackknife_error(pictures: Array) -> float:
-    count = len(pictures)
-    values = pictures.astype(np.float64)
-    total, squares = values.sum(axis=0), np.square(values).sum(axis=0)
-    spreads = []
-    for left_out in values:
-        mean = (total - left_out) / (count - 1)
-        variance = (squares - np.square(left_out)) / (count - 1) - np.square(mean)
-        spreads.append(float(np.sqrt(np.maximum(variance, 0) * (count - 1) / (count - 2)).mean()))
-    return math.sqrt((count - 1) / count * float(np.sum(np.square(np.array(spreads) - np.mean(spreads)))))
 
 
 def _levels_apart(a: Array, b: Array, output: Output) -> float:

@@ -61,7 +61,7 @@ class Small(Pix2pixGenerator):
             nn.Conv2d(4, 3, 3, 1, 1),
         )  # fmt: skip
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         picture: torch.Tensor = self.unet(inputs[0])
         return picture
 
