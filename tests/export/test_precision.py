@@ -177,6 +177,13 @@ def test_the_search_keeps_nothing_that_need_not_be_kept() -> None:
         assert score(fewer) < 36
 
 
+def test_the_search_takes_back_what_a_dearer_layer_made_needless() -> None:
+    """l0 does more harm per multiply-add and is kept first; once l1 is kept it could go back to INT8."""
+    score = additive({"l0": 2e-5, "l1": 1e-3, "l2": 1e-6})
+    assert callable(score)
+    assert [layer.name for layer in layers_to_keep(layers(1, 100, 1), score, floor_db=40)] == ["l1"]
+
+
 def test_a_net_that_cannot_be_quantised_says_so() -> None:
     with pytest.raises(CheckFailedError, match="leave out int8"):
         layers_to_keep(layers(1, 1), lambda chosen: 20.0 if chosen else 99.0, floor_db=35)
