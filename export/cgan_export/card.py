@@ -19,12 +19,11 @@ GRID_SEEDS: Final = (1, 2, 3)
 GAP: Final = 4
 
 
-def model_card(name: str, family: str, contract: Contract, artifact: Artifact, origin: Provenance) -> str:
+def model_card(
+    name: str, family: str, contract: Contract, artifacts: tuple[Artifact, ...], origin: Provenance
+) -> str:
     """Markdown text of the card."""
-    rows = "\n".join(
-        f"| {key} | {figure.value:.4g} {figure.unit} | {figure.rule} {figure.limit:.4g} | {MEANINGS.get(key, '')} |"
-        for key, figure in artifact.fidelity.items()
-    )
+    tables = "\n".join(_fidelity(artifact) for artifact in artifacts)
     grid = "\n![condition and three seeds](golden/grid.png)\n" if contract.image_output else ""
     training = "\n".join(f"* {key}: {value}" for key, value in origin.training.items())
     return f"""# {name}
@@ -38,11 +37,8 @@ every backend, alone or in any batch. Normalisation statistics: {contract.statis
     cgan-serve {name}
     cgan-bench {name} --batch 1
 
-## Fidelity of {artifact.path} ({artifact.precision})
-
-| figure | measured | limit | meaning |
-|---|---|---|---|
-{rows}
+{tables}
+Pictures of the worst samples are in `report.html`.
 
 ## Where it comes from
 
@@ -69,6 +65,20 @@ def picture_grid(exported: Exported) -> bytes:
             tiles.append(_rgb(pixels_from_tensor(result, output.encoding or ImageEncoding())))
         rows.append(_joined(tiles, axis=1))
     return png_bytes(_joined(rows, axis=0))
+
+
+def _fidelity(artifact: Artifact) -> str:
+    rows = "\n".join(
+        f"| {key} | {figure.value:.4g} {figure.unit} | {figure.rule} {figure.limit:.4g} | {MEANINGS.get(key, '')} |"
+        for key, figure in artifact.fidelity.items()
+    )
+    kept = f"\nKept in FP32: {', '.join(artifact.kept)}.\n" if artifact.kept else ""
+    return f"""## Fidelity of {artifact.path} ({artifact.precision})
+
+| figure | measured | limit | meaning |
+|---|---|---|---|
+{rows}
+{kept}"""
 
 
 def _signature(contract: Contract) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NoReturn
 
 from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.cli.shell import app, run
-from cgan_runtime.errors import CganError, UsageError
+from cgan_runtime.errors import CganError, CheckFailedError, UsageError
 from cgan_runtime.manifest import Figure, Manifest
 from cyclopts import Parameter
 
@@ -22,6 +22,7 @@ command = app("cgan-export")
 @command.default
 def export(
     path: Path,
+    other: Path | None = None,
     /,
     *,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
@@ -29,28 +30,46 @@ def export(
     statistics: Literal["per_sample", "running"] | None = None,
     conditions: Path | None = None,
     force: bool = False,
+    precision: str = "fp32",
+    io_type: Literal["fp32", "fp16"] = "fp32",
+    calibrate: Path | None = None,
+    size: str | None = None,
+    dynamic_size: bool = False,
     verify: bool = False,
+    compare: bool = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
-    """Turn a checkpoint into a bundle proven to be the same model, or check one again.
+    """Turn a checkpoint into a bundle proven to be the same model; check or compare bundles.
 
     For example:
 
         cgan-export runs/satellite/best.pt
         cgan-export facades.pt -o facades --statistics running
+        cgan-export facades.pt --precision fp32,fp16,int8 --calibrate pictures/
         cgan-export --verify facades
+        cgan-export --compare facades-old facades
 
     Args:
-        path: A checkpoint written by cgan-train; with --verify, a bundle.
+        path: A checkpoint written by cgan-train; with --verify or --compare, a bundle.
+        other: With --compare, the newer bundle.
         out: Folder to write the bundle to. [default: the model's name, here]
         name: Name of the model, as clients will see it. [default: from the file or its folder]
         statistics: What batch-norm layers use: the picture's own statistics, or the averages of training.
             [default: as the checkpoint says; pix2pix: per_sample]
         conditions: Folder of pictures to check on, instead of the examples in the checkpoint.
         force: Replace an existing bundle.
+        precision: Artifacts to make, separated by commas: fp32 (always made), fp16, int8. [default: fp32]
+        io_type: Inputs and outputs of the FP16 file; fp16 saves transfers. [default: fp32, as the contract]
+        calibrate: Folder of pictures that INT8 ranges are measured on. [default: the pictures of the check]
+        size: Size of the pictures, as 256 or WIDTHxHEIGHT. [default: the checkpoint's]
+        dynamic_size: Leave the size free: any multiple of what the net needs.
         verify: Run the gates of an existing bundle on this machine, without torch.
+        compare: Report what differs between two bundles, and how far their pictures are apart.
         as_json: Print the result as one JSON object.
     """
+    if compare or other is not None:
+        _compare(path, other, compare=compare, as_json=as_json)
+        return
     if verify:
         _verify(path, as_json=as_json)
         return
@@ -60,25 +79,55 @@ def export(
         raise UsageError(f"{target} exists already; choose another name with -o or add --force to replace it.")
     _require_torch()
     from cgan_export.export import export_checkpoint, require_passed
-    from cgan_export.writer import provenance, write_bundle
+    from cgan_export.sizes import parse_size
+    from cgan_export.variants import VariantOptions, parse_precisions
+    from cgan_export.writer import provenance, write_bundle, write_failed_report
 
+    options = VariantOptions(precisions=parse_precisions(precision), io=io_type, calibrate=calibrate)
+    wanted = parse_size(size, dynamic=dynamic_size)
+    if "int8" in options.precisions and calibrate is None:
+        print("cgan-export: INT8 is calibrated on the pictures of the check; use --calibrate.", file=sys.stderr)
     started = perf_counter()
     with _Progress() as progress:
         checkpoint, exported = export_checkpoint(
-            path, name=name, statistics=statistics, pictures=conditions, progress=progress.say
+            path,
+            name=name,
+            statistics=statistics,
+            pictures=conditions,
+            options=options,
+            size=wanted,
+            progress=progress.say,
         )
-        progress.say("writing the bundle")
-        if all(figure.passed for figure in exported.figures.values()):
+        if exported.passed:
+            progress.say("writing the bundle")
             origin = provenance(
                 path, checkpoint.file_sha256, options=checkpoint.options, training=checkpoint.provenance
             )
             manifest, digest = write_bundle(
                 target, exported, name=name, family=checkpoint.family, origin=origin, replace=force
             )
-    if not as_json:
-        _print_figures(exported.figures, f"{name}: model.onnx (fp32) against PyTorch")
-    require_passed(exported.figures, str(path))
+        else:
+            progress.say("looking for the first bad layer")
+            report = write_failed_report(target, exported, name=name)
+    for variant in exported.variants if not as_json else ():
+        _print_figures(variant.figures, f"{name}: {variant.path} ({variant.precision}) against PyTorch")
+    if not exported.passed:
+        require_passed(exported.variants[-1].figures, f"{path} as {exported.variants[-1].precision}", see=report)
     _report(target, manifest, digest, seconds=perf_counter() - started, as_json=as_json)
+
+
+def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> None:
+    if new is None or not compare:
+        raise UsageError("two bundles are compared by: cgan-export --compare OLD NEW")
+    from cgan_export.compare import compare_bundles, print_comparison
+
+    with _Progress() as progress:
+        comparison = compare_bundles(read_bundle(old), read_bundle(new), progress.say)
+    if as_json:
+        print(json.dumps(comparison.plain()))
+    else:
+        print_comparison(comparison)
+    comparison.require_kept(old, new)
 
 
 def _verify(path: Path, *, as_json: bool) -> None:
@@ -86,29 +135,35 @@ def _verify(path: Path, *, as_json: bool) -> None:
 
     bundle = read_bundle(path)
     with _Progress() as progress:
-        figures = verify_bundle(bundle, progress.say)
+        artifacts = verify_bundle(bundle, progress.say)
     if as_json:
-        print(json.dumps({"bundle": bundle.digest, "figures": _plain(figures)}))
+        plain = {artifact: _plain(figures) for artifact, figures in artifacts.items()}
+        print(json.dumps({"bundle": bundle.digest, "figures": plain["model.onnx"], "artifacts": plain}))
     else:
-        _print_figures(figures, f"{bundle.manifest.name}: model.onnx (fp32) on this machine")
-    failed = [key for key, figure in figures.items() if not figure.passed]
+        for artifact, figures in artifacts.items():
+            _print_figures(figures, f"{bundle.manifest.name}: {artifact} on this machine")
+    failed = [
+        f"{key} of {artifact}"
+        for artifact, figures in artifacts.items()
+        for key, figure in figures.items()
+        if not figure.passed
+    ]
     if failed:
-        from cgan_runtime.errors import CheckFailedError
-
         raise CheckFailedError(f"{path} does not hold here: {', '.join(failed)} beyond the limit.")
 
 
 def _report(target: Path, manifest: Manifest, digest: str, *, seconds: float, as_json: bool) -> None:
     if as_json:
-        figures = _plain(dict(manifest.artifacts[0].fidelity))
-        print(json.dumps({"path": str(target), "name": manifest.name, "bundle": digest, "figures": figures}))
+        artifacts = {artifact.path: _plain(dict(artifact.fidelity)) for artifact in manifest.artifacts}
+        document = {"path": str(target), "name": manifest.name, "bundle": digest}
+        print(json.dumps({**document, "figures": artifacts["model.onnx"], "artifacts": artifacts}))
         return
     bundle = Bundle(path=target, manifest=manifest, digest=digest)
     print(f"\nwrote {target}/ in {seconds:.0f} s, bundle {digest[:16]}")
     for file in (*bundle.manifest.artifacts,):
         print(f"  {file.path:<24}{file.bytes / 1e6:8.1f} MB  {file.backend} {file.precision}")
     golden = sum(file.bytes for file in manifest.files)
-    print(f"  {'golden samples, card':<24}{golden / 1e6:8.1f} MB")
+    print(f"  {'golden, card, report':<24}{golden / 1e6:8.1f} MB")
     print(
         "\nnext:\n"
         f"  cgan-translate PICTURE --bundle {target} --seed 7\n"

@@ -13,18 +13,19 @@ from cgan_runtime.errors import BadInputError, CheckFailedError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.manifest import Figure
 from cgan_runtime.runners.base import Array
-from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
 from cgan_trainer.errors import TrainerError
 from cgan_trainer.families import build_generator
 from cgan_trainer.families.base import Generator
 
-from cgan_export.gates import Case, Limits, run_gates
-from cgan_export.graph import lint, onnx_from_generator, with_metadata
+from cgan_export.graph import onnx_from_generator, with_metadata
+from cgan_export.remembering import Remembering, RememberingLive
 from cgan_export.rewrites import rewrite
-from cgan_export.samples import sample_conditions
+from cgan_export.samples import calibration_conditions, sample_conditions
+from cgan_export.sizes import SizeWish, sized
 from cgan_export.statistics import with_statistics
 from cgan_export.torch_runner import TorchRunner
+from cgan_export.variants import Variant, VariantOptions, Workbench, make_variant
 
 __all__ = ["Exported", "export_checkpoint", "export_generator", "require_passed"]
 
@@ -33,15 +34,38 @@ __all__ = ["Exported", "export_checkpoint", "export_generator", "require_passed"
 class Exported:
     """A generator that became a graph, and what the gates measured; what a bundle is written from.
 
-    `samples` are the conditions [N, ...] it was tested on, `generator` runs the very bytes of `model`.
+    Attributes:
+        samples: the conditions [N, ...] it was tested on.
+        variants: the FP32 graph, then the other precisions that were asked for. Where one fails its gates it
+            is the last: nothing is made from what is wrong.
+        bench: what they were made from and held against.
     """
 
     contract: Contract
-    model: bytes
     rewrites: dict[str, int]
-    figures: dict[str, Figure]
     samples: dict[str, Array]
-    generator: SeededGenerator
+    variants: tuple[Variant, ...]
+    bench: Workbench
+
+    @property
+    def model(self) -> bytes:
+        """The FP32 graph."""
+        return self.variants[0].model
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """What the gates measured on the FP32 graph."""
+        return self.variants[0].figures
+
+    @property
+    def generator(self) -> SeededGenerator:
+        """Runs the very bytes of `model`."""
+        return self.variants[0].generator
+
+    @property
+    def passed(self) -> bool:
+        """Whether every figure of every variant keeps to its limit."""
+        return all(variant.passed for variant in self.variants)
 
 
 def export_checkpoint(
@@ -50,6 +74,8 @@ def export_checkpoint(
     name: str,
     statistics: Statistics | None = None,
     pictures: Path | None = None,
+    options: VariantOptions | None = None,
+    size: SizeWish | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[Checkpoint, Exported]:
     """Read a checkpoint and export its generator.
@@ -59,6 +85,8 @@ def export_checkpoint(
         name: name of the model inside the graph.
         statistics: the policy for batch-norm; None takes the checkpoint's.
         pictures: a folder of conditions to test on; None takes the checkpoint's examples.
+        options: precisions besides FP32, and how they are made.
+        size: another picture size, or a free one; None takes the checkpoint's.
         progress: told what is being done.
 
     Raises:
@@ -73,7 +101,9 @@ def export_checkpoint(
         raise BadInputError(str(error)) from error
     contract = Contract.model_validate_json(json.dumps(checkpoint.contract))
     examples = None if checkpoint.examples is None else checkpoint.examples.numpy()
-    samples = sample_conditions(contract, examples, pictures)
+    native, contract = contract, sized(generator, contract, size)
+    tested = native if contract.sides is not None else contract  # a free size is tested at the checkpoint's first
+    samples = sample_conditions(tested, examples, pictures)
     exported = export_generator(
         generator,
         contract,
@@ -81,6 +111,7 @@ def export_checkpoint(
         name=name,
         family=checkpoint.family,
         statistics=statistics,
+        options=options,
         progress=progress,
     )
     return checkpoint, exported
@@ -94,6 +125,7 @@ def export_generator(
     name: str,
     family: str,
     statistics: Statistics | None = None,
+    options: VariantOptions | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """A generator of any family as a graph, with the figures of every gate (see `require_passed`).
@@ -102,35 +134,33 @@ def export_generator(
         CheckFailedError: the graph draws random numbers, depends on its batch, or is not valid ONNX.
     """
     generator, contract = with_statistics(generator, contract, statistics)
+    options = options or VariantOptions()
     progress("making the graph")
-    model = with_metadata(onnx_from_generator(generator, contract), name=name, family=family, contract=contract)
-    rewrites = rewrite(model)
-    lint(model)
-    data = model.SerializeToString(deterministic=True)
-    subject = SeededGenerator(OnnxRuntimeRunner(data, contract))
+    plain = with_metadata(onnx_from_generator(generator, contract), name=name, family=family, contract=contract)
+    rewritten = onnx.ModelProto()
+    rewritten.CopyFrom(plain)
+    rewrites = rewrite(rewritten)
     reference = TorchRunner(generator, contract)
-    figures = run_gates(
-        Case(
-            subject=subject,
-            reference=SeededGenerator(reference),
-            live=reference,
-            samples=samples,
-            limits=Limits.of("fp32"),
-        ),
-        progress,
-    )
-    return Exported(
+    bench = Workbench(
         contract=contract,
-        model=data,
-        rewrites=rewrites,
-        figures=figures,
+        plain=plain,
+        rewritten=rewritten,
+        reference=SeededGenerator(Remembering(reference)),
+        live=RememberingLive(reference),
         samples=samples,
-        generator=subject,
+        calibration=calibration_conditions(contract, options.calibrate, samples),
+        io=options.io,
     )
+    variants: list[Variant] = []
+    for precision in options.precisions:
+        variants.append(make_variant(bench, precision, progress))
+        if not variants[-1].passed:
+            break
+    return Exported(contract=contract, rewrites=rewrites, samples=samples, variants=tuple(variants), bench=bench)
 
 
-def require_passed(figures: dict[str, Figure], what: str) -> None:
-    """Stop where a figure is beyond its limit.
+def require_passed(figures: dict[str, Figure], what: str, *, see: Path | None = None) -> None:
+    """Stop where a figure is beyond its limit; `see` is the report that says more.
 
     Raises:
         CheckFailedError: lists every figure that failed.
@@ -141,7 +171,8 @@ def require_passed(figures: dict[str, Figure], what: str) -> None:
         if not figure.passed
     ]
     if failed:
-        raise CheckFailedError(f"{what} failed its fidelity gates: {'; '.join(failed)}.")
+        more = f"; see {see}" if see else ""
+        raise CheckFailedError(f"{what} failed its fidelity gates: {'; '.join(failed)}{more}.")
 
 
 def opset(model: bytes) -> int:

@@ -1,4 +1,4 @@
-"""The five fidelity gates: an artifact is only shipped when these hold.
+"""The fidelity gates: an artifact is only shipped when these hold.
 
 Each gate is a function of a `Case` (what is tested, what it is compared with, on which samples) and returns
 figures with their limits. A gate that does not apply (no noise inputs, no reference at hand) returns nothing
@@ -15,17 +15,27 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 from cgan_runtime.contract import Condition, Contract, LabelEncoding, Output
-from cgan_runtime.generator import SeededGenerator, noise_tensors
+from cgan_runtime.generator import SeededGenerator, noise_tensors, sizes_of
 from cgan_runtime.manifest import Figure
 from cgan_runtime.pictures import pixels_from_tensor
 from cgan_runtime.runners.base import Array, Tensors
 
-from cgan_export.measures import psnr_db, ssim
+from cgan_export.measures import psnr_db, spread_sigmas, ssim
 
-__all__ = ["GATES", "MIN_SAMPLES", "Case", "Limits", "run_gates"]
+__all__ = [
+    "GATES",
+    "MIN_SAMPLES",
+    "Case",
+    "Limits",
+    "LiveReference",
+    "run_gates",
+    "spread_samples",
+    "worst_psnr_db",
+]
 
 MIN_SAMPLES: Final = 8
 SPREAD_SEEDS: Final = 32
+SPREAD_BATCHES: Final = 4
 SSIM_MIN_SIDE: Final = 11
 
 
@@ -33,7 +43,7 @@ class LiveReference(Protocol):
     """The reference with its own noise, not the contract's."""
 
     def infer_live(self, conditions: Tensors, seed: int) -> dict[str, Array]:
-        """Outputs under noise of its own making; another seed, other noise."""
+        """Outputs under noise of its own making, other noise in every row; another seed, other noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +130,17 @@ def parity(case: Case) -> Figures:
     return figures
 
 
+def worst_psnr_db(case: Case) -> float:
+    """The smallest PSNR of any sample; minus infinity where a result is not finite."""
+    assert case.reference is not None  # noqa: S101 - asked only where there is one
+    peak, worst = _peak(case.contract.outputs[0]), math.inf
+    for i in range(case.count):
+        ours = case.main(case.subject, case.alone(i), [i + 1])[0]
+        theirs = case.main(case.reference, case.alone(i), [i + 1])[0]
+        worst = min(worst, psnr_db(ours, theirs, peak) if np.isfinite(ours).all() else -math.inf)
+    return worst
+
+
 def batch_invariance(case: Case) -> Figures:
     """Gate 2: sample i of a batch is the picture that sample i is alone."""
     seeds = [i + 1 for i in range(case.count)]
@@ -143,28 +164,57 @@ def noise_is_alive(case: Case) -> Figures:
     """Gate 4: the seed matters, every noise input matters, and the spread is that of PyTorch's own noise."""
     if not case.contract.noise:
         return {}
-    seeds = list(range(1, SPREAD_SEEDS + 1))
-    ours = np.stack([case.main(case.subject, case.alone(0), [seed])[0] for seed in seeds])
-    other = min(float(np.abs(ours[i] - ours[0]).max()) for i in range(1, len(seeds)))
+    ours, theirs = spread_samples(case)
+    other = min(float(np.abs(picture - ours[0]).max()) for picture in ours[1:])
     figures = {
         "other_seed_max_abs": Figure(value=other, limit=1e-6, rule=">="),
         "weakest_noise_input_max_abs": Figure(value=_weakest_input(case), limit=1e-6, rule=">="),
     }
-    if case.live is not None:
-        name = case.contract.outputs[0].name
-        theirs = np.stack([case.live.infer_live(case.alone(0), seed)[name][0] for seed in seeds])
-        figures["spread_error_sigmas"] = Figure(value=_spread_sigmas(ours, theirs), limit=5.0, rule="<=")
+    if theirs is not None:
+        figures["spread_error_sigmas"] = Figure(value=spread_sigmas(ours, theirs), limit=5.0, rule="<=")
     return figures
+
+
+def spread_samples(case: Case) -> tuple[Array, Array | None]:
+    """The first sample under SPREAD_SEEDS seeds, and as often under the live reference's own noise.
+
+    In batches, because rows are independent and the weights of a large net are then read once for many rows.
+    """
+    name, rows = case.contract.outputs[0].name, SPREAD_SEEDS // SPREAD_BATCHES
+    repeated = {key: np.repeat(value, rows, axis=0) for key, value in case.alone(0).items()}
+    starts = range(1, SPREAD_SEEDS + 1, rows)
+    ours = np.concatenate([case.main(case.subject, repeated, list(range(s, s + rows))) for s in starts])
+    if case.live is None:
+        return ours, None
+    return ours, np.concatenate([case.live.infer_live(repeated, start)[name] for start in starts])
 
 
 def finite(case: Case) -> Figures:
     """Gate 5: no NaN or infinity on extreme conditions."""
     broken = 0
     for kind in ("low", "high", "checkerboard", "random"):
-        conditions = {c.name: _extreme(c, kind)[None] for c in case.contract.conditions}
+        conditions = {
+            c.name: _extreme(c, case.samples[c.name].shape[1:], kind)[None] for c in case.contract.conditions
+        }
         result = case.main(case.subject, conditions, [1])
         broken += int(np.size(result) - np.isfinite(result).sum())
     return {"nonfinite_values": Figure(value=broken, limit=0, rule="<=")}
+
+
+def other_sizes(case: Case) -> Figures:
+    """Gate 6, where the size is free: the artifact gives what PyTorch gives at other sizes too."""
+    sides = case.contract.sides
+    image = case.contract.image_condition
+    if sides is None or image is None or case.reference is None:
+        return {}
+    height, width = case.samples[image.name].shape[2:]
+    worst = math.inf
+    for rows, columns in ((sides.min, sides.min), (height + sides.multiple, width)):
+        cut = case.samples[image.name][:1, :, np.arange(rows) % height][..., np.arange(columns) % width]
+        conditions = {**case.alone(0), image.name: np.ascontiguousarray(cut)}
+        ours, theirs = (case.main(g, conditions, [1])[0] for g in (case.subject, case.reference))
+        worst = min(worst, psnr_db(ours, theirs, _peak(case.contract.outputs[0])))
+    return {"other_sizes_psnr": Figure(value=worst, limit=case.limits.min_psnr_db, rule=">=", unit="dB")}
 
 
 GATES: Final[dict[str, Callable[[Case], Figures]]] = {
@@ -173,43 +223,22 @@ GATES: Final[dict[str, Callable[[Case], Figures]]] = {
     "identical rows": identical_rows,
     "noise is alive": noise_is_alive,
     "finite on extremes": finite,
+    "other sizes": other_sizes,
 }
 
 
 def _weakest_input(case: Case) -> float:
     """Smallest effect of redrawing one noise input while the others stay."""
     contract, conditions = case.contract, case.alone(0)
-    base = {**conditions, **noise_tensors(contract.noise, [1], [0])}
+    sizes = sizes_of(contract, conditions)
+    base = {**conditions, **noise_tensors(contract.noise, [1], [0], sizes)}
     name = contract.outputs[0].name
     plain = case.subject.runner.infer(base)[name]
     effects = []
     for item in contract.noise:
-        changed = {**base, **noise_tensors([item], [2], [0])}
+        changed = {**base, **noise_tensors([item], [2], [0], sizes)}
         effects.append(float(np.abs(case.subject.runner.infer(changed)[name] - plain).max()))
     return min(effects)
-
-
-def _spread_sigmas(ours: Array, theirs: Array) -> float:
-    """Difference of two mean pixel-wise spreads, in units of its jackknifed standard error."""
-    difference = _spread(ours) - _spread(theirs)
-    error = math.hypot(_jackknife_error(ours), _jackknife_error(theirs))
-    return abs(difference) / error if error > 0 else (0.0 if difference == 0 else math.inf)
-
-
-def _spread(pictures: Array) -> float:
-    return float(pictures.astype(np.float64).std(axis=0, ddof=1).mean())
-
-
-def _jackknife_error(pictures: Array) -> float:
-    count = len(pictures)
-    values = pictures.astype(np.float64)
-    total, squares = values.sum(axis=0), np.square(values).sum(axis=0)
-    spreads = []
-    for left_out in values:
-        mean = (total - left_out) / (count - 1)
-        variance = (squares - np.square(left_out)) / (count - 1) - np.square(mean)
-        spreads.append(float(np.sqrt(np.maximum(variance, 0) * (count - 1) / (count - 2)).mean()))
-    return math.sqrt((count - 1) / count * float(np.sum(np.square(np.array(spreads) - np.mean(spreads)))))
 
 
 def _levels_apart(a: Array, b: Array, output: Output) -> float:
@@ -220,8 +249,7 @@ def _levels_apart(a: Array, b: Array, output: Output) -> float:
     return float(np.abs(a - b).max() / _peak(output) * 256)
 
 
-def _extreme(condition: Condition, kind: str) -> Array:
-    shape = tuple(axis for axis in condition.shape if isinstance(axis, int))
+def _extreme(condition: Condition, shape: tuple[int, ...], kind: str) -> Array:
     if isinstance(condition.encoding, LabelEncoding):
         top = max(len(condition.encoding.names) - 1, 0)
         return np.full(shape, 0 if kind in ("low", "checkerboard") else top, dtype=np.int64)

@@ -8,12 +8,13 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import onnx
 import torch
+from cgan_runtime.axes import axis_size, shape_of
 from cgan_runtime.contract import Contract
-from cgan_runtime.errors import CheckFailedError, UsageError
+from cgan_runtime.errors import CheckFailedError
 from cgan_runtime.onnx_file import has_external_data
 from cgan_trainer.families.base import Generator
 from torch import Tensor, nn
@@ -44,17 +45,19 @@ def onnx_from_generator(generator: Generator, contract: Contract) -> onnx.ModelP
     """The plain export: what torch.onnx makes of the pure function, batch axis free, tensors named.
 
     Raises:
-        UsageError: the contract has a free axis besides the batch.
+        UsageError: the contract has a free axis that no size rule binds.
         CheckFailedError: the graph is not a valid, deterministic, self-contained ONNX model.
     """
-    inputs = tuple(_example(t.shape, t.dtype, t.name) for t in contract.inputs)
-    batch = torch.export.Dim("batch", min=1, max=4096)
+    axes = _FreeAxes(contract)
+    inputs = tuple(
+        torch.zeros(EXAMPLE_BATCH, *axes.example(t.shape), dtype=TORCH_DTYPES[t.dtype]) for t in contract.inputs
+    )
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             _Positional(generator).eval(),
             inputs,
             dynamo=True,
-            dynamic_shapes=(tuple({0: batch} for _ in inputs),),
+            dynamic_shapes=(tuple(axes.dynamic(t.shape) for t in contract.inputs),),
             input_names=[t.name for t in contract.inputs],
             output_names=[t.name for t in contract.outputs],
             opset_version=OPSET,
@@ -65,6 +68,8 @@ def onnx_from_generator(generator: Generator, contract: Contract) -> onnx.ModelP
     model = program.model_proto
     _strip(model)
     _name(model, keep={tensor.name for tensor in (*contract.inputs, *contract.outputs)})
+    if contract.sides is not None:
+        _name_free_axes(model, contract)
     lint(model)
     return model
 
@@ -106,11 +111,47 @@ def lint(model: onnx.ModelProto) -> None:
         raise CheckFailedError(f"onnx.checker refuses the graph: {str(error).splitlines()[0]}") from error
 
 
-def _example(shape: tuple[int | str, ...], dtype: str, name: str) -> Tensor:
-    sizes = [axis for axis in shape if isinstance(axis, int)]
-    if len(sizes) != len(shape):
-        raise UsageError(f"{name} has a free axis {shape}; this release exports generators of a fixed size.")
-    return torch.zeros(EXAMPLE_BATCH, *sizes, dtype=TORCH_DTYPES[dtype])
+class _FreeAxes:
+    """The batch and, where the picture size is free, its sides as torch.export wants them: ``multiple * units``."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._batch = torch.export.Dim("batch", min=1, max=4096)
+        sides = contract.sides
+        self._multiple = sides.multiple if sides else 1
+        # Sizes 0 and 1 would be taken for constants, and equal ones for one and the same: hence 3 and 2 units.
+        self._units = {"h": 3, "w": 2} if sides else {}
+        self._least = sides.min // sides.multiple if sides else 1
+        self._dims = {
+            name: torch.export.Dim(
+                f"{name}_units", min=sides.min // sides.multiple, max=sides.max // sides.multiple
+            )
+            for name in self._units
+            if sides
+        }
+        self._least = max(1, -(-sides.min // sides.multiple)) if sides else 1
+
+    def example(self, shape: tuple[int | str, ...]) -> tuple[int, ...]:
+        sizes = {name: max(units, self._least + units) * self._multiple for name, units in self._units.items()}
+        return shape_of(shape, sizes)
+
+    def dynamic(self, shape: tuple[int | str, ...]) -> dict[int, Any]:
+        free: dict[int, Any] = {0: self._batch}
+        for at, axis in enumerate(shape, 1):
+            if isinstance(axis, str):
+                name = next(letter for letter in axis if letter in self._dims)
+                factor = axis_size(axis, {name: self._multiple})
+                free[at] = self._dims[name] if factor == 1 else factor * self._dims[name]
+        return free
+
+
+def _name_free_axes(model: onnx.ModelProto, contract: Contract) -> None:
+    """Call the free axes what the contract calls them, and leave the inner shapes to inference."""
+    named = {tensor.name: tensor.shape for tensor in (*contract.inputs, *contract.outputs)}
+    for value in (*model.graph.input, *model.graph.output):
+        for dim, axis in zip(value.type.tensor_type.shape.dim[1:], named[value.name], strict=True):
+            if isinstance(axis, str):
+                dim.dim_param = axis
+    del model.graph.value_info[:]
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -17,5 +17,8 @@ MEANINGS: Final = {
     "weakest_noise_input_max_abs": "weakest noise input, change",
     "spread_error_sigmas": "spread vs. PyTorch's, standard errors",
     "nonfinite_values": "NaN or infinity on extremes, values",
+    "other_sizes_psnr": "PSNR at other sizes, worst",
+    "fp32_psnr": "PSNR to the FP32 artifact, worst sample",
+    "fp32_ssim": "SSIM to the FP32 artifact, worst sample",
     "golden_levels": "golden pictures, 8-bit levels",
 }

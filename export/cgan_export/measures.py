@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PSNR_OF_EQUAL_DB", "psnr_db", "ssim"]
+__all__ = ["PSNR_OF_EQUAL_DB", "psnr_db", "spread_sigmas", "ssim"]
 
 # Two equal pictures have no finite PSNR; this figure stands for it in tables and JSON.
 PSNR_OF_EQUAL_DB: Final = 200.0
@@ -44,3 +44,26 @@ def _blur(x: Float) -> Float:
     for axis in (-1, -2):
         x = np.asarray(np.lib.stride_tricks.sliding_window_view(x, len(window), axis=axis) @ window)
     return x
+
+
+def spread_sigmas(ours: Float, theirs: Float) -> float:
+    """Difference of two mean pixel-wise spreads, in units of its jackknifed standard error."""
+    difference = _spread(ours) - _spread(theirs)
+    error = math.hypot(_jackknife_error(ours), _jackknife_error(theirs))
+    return abs(difference) / error if error > 0 else (0.0 if difference == 0 else math.inf)
+
+
+def _spread(pictures: Float) -> float:
+    return float(pictures.astype(np.float64).std(axis=0, ddof=1).mean())
+
+
+def _jackknife_error(pictures: Float) -> float:
+    count = len(pictures)
+    values = pictures.astype(np.float64)
+    total, squares = values.sum(axis=0), np.square(values).sum(axis=0)
+    spreads = []
+    for left_out in values:
+        mean = (total - left_out) / (count - 1)
+        variance = (squares - np.square(left_out)) / (count - 1) - np.square(mean)
+        spreads.append(float(np.sqrt(np.maximum(variance, 0) * (count - 1) / (count - 2)).mean()))
+    return math.sqrt((count - 1) / count * float(np.sum(np.square(np.array(spreads) - np.mean(spreads)))))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from cgan_runtime.atomic import atomic_folder
+from cgan_runtime.atomic import atomic_folder, write_atomic
 from cgan_runtime.bundle import file_entry, write_manifest
 from cgan_runtime.contract import Contract, ImageEncoding, image_size
 from cgan_runtime.manifest import Artifact, Batch, Golden, Manifest, Provenance
@@ -19,9 +19,12 @@ from cgan_runtime.pictures import pixels_from_tensor, png_bytes
 from cgan_runtime.runners.base import Array
 
 from cgan_export.card import model_card, picture_grid
+from cgan_export.evidence import gather
 from cgan_export.export import Exported, opset
+from cgan_export.report import failed_report_name, report_html
+from cgan_export.variants import Variant
 
-__all__ = ["provenance", "write_bundle"]
+__all__ = ["provenance", "write_bundle", "write_failed_report"]
 
 GOLDEN_SEEDS: Final = (7, 8, 2**64 - 1)
 PACKAGES: Final = ("cgan-deploy", "torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
@@ -37,36 +40,36 @@ def write_bundle(
         OSError: no room or no permission; nothing is left behind.
     """
     with atomic_folder(path, replace=replace) as root:
-        (root / "model.onnx").write_bytes(exported.model)
+        for variant in exported.variants:
+            (root / variant.path).write_bytes(variant.model)
         (root / "golden").mkdir()
         golden = tuple(_golden(root, exported, i, seed) for i, seed in enumerate(GOLDEN_SEEDS))
         if exported.contract.image_output is not None:
             (root / "golden" / "grid.png").write_bytes(picture_grid(exported))
-        entry = file_entry(root, "model.onnx")
-        artifact = Artifact(
-            **entry.model_dump(),
-            backend="onnxruntime",
-            precision="fp32",
-            batch=Batch(),
-            size=_size(exported.contract),
-            requires=(f"onnxruntime>=1.27 (opset {opset(exported.model)})",),
-            fidelity=exported.figures,
-        )
-        (root / "README.md").write_text(
-            model_card(name, family, exported.contract, artifact, origin), encoding="utf-8"
-        )
-        others = sorted(p for p in root.rglob("*") if p.is_file() and p.name != "model.onnx")
+        artifacts = tuple(_artifact(root, variant, exported.contract) for variant in exported.variants)
+        card = model_card(name, family, exported.contract, artifacts, origin)
+        (root / "README.md").write_text(card, encoding="utf-8")
+        (root / "report.html").write_text(_report(name, exported), encoding="utf-8")
+        others = sorted(p for p in root.rglob("*") if p.is_file() and p.suffix != ".onnx")
         manifest = Manifest(
             name=name,
             family=family,
             contract=exported.contract,
-            artifacts=(artifact,),
+            artifacts=artifacts,
             golden=golden,
             files=tuple(file_entry(root, p.relative_to(root).as_posix()) for p in others),
             provenance=origin,
         )
         digest = write_manifest(root, manifest)
     return manifest, digest
+
+
+def write_failed_report(target: Path, exported: Exported, *, name: str) -> Path:
+    """What the gates found, beside the place where the bundle would have been; returns the file."""
+    path = target.with_name(failed_report_name(target.name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, _report(name, exported).encode())
+    return path
 
 
 def provenance(
@@ -91,6 +94,25 @@ def provenance(
         versions=versions,
         command=shlex.join(words),
     )
+
+
+def _artifact(root: Path, variant: Variant, contract: Contract) -> Artifact:
+    return Artifact(
+        **file_entry(root, variant.path).model_dump(),
+        backend="onnxruntime",
+        precision=variant.precision,
+        batch=Batch(),
+        size=_size(contract),
+        requires=(f"onnxruntime>=1.27 (opset {opset(variant.model)})",),
+        io=variant.io,
+        kept=variant.kept,
+        fidelity=variant.figures,
+    )
+
+
+def _report(name: str, exported: Exported) -> str:
+    evidence = tuple(gather(exported.bench, variant) for variant in exported.variants)
+    return report_html(name, exported.contract, exported.variants, evidence)
 
 
 def _golden(root: Path, exported: Exported, index: int, seed: int) -> Golden:

@@ -46,13 +46,18 @@ class Bundle:
             raise BundleError(_damaged(self.path / file.path))
         return data
 
-    def runner(self, *, threads: int = 0) -> Runner:
-        """A runner for the FP32 ONNX artifact."""
-        return OnnxRuntimeRunner(self.read(self.artifact()), self.manifest.contract, threads=threads)
+    def runner(self, *, precision: str = "fp32", threads: int = 0) -> Runner:
+        """A runner for the ONNX artifact of a precision.
 
-    def generator(self, *, threads: int = 0) -> SeededGenerator:
+        Raises:
+            BundleError: the bundle has no such artifact, or it changed since the bundle was read.
+        """
+        data = self.read(self.artifact(precision=precision))
+        return OnnxRuntimeRunner(data, self.manifest.contract, threads=threads)
+
+    def generator(self, *, precision: str = "fp32", threads: int = 0) -> SeededGenerator:
         """The bundle as conditions and seeds to outputs."""
-        return SeededGenerator(self.runner(threads=threads))
+        return SeededGenerator(self.runner(precision=precision, threads=threads))
 
 
 def read_bundle(path: Path) -> Bundle:

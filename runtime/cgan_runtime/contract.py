@@ -2,7 +2,7 @@
 
 These types are the only place where the wording of a contract is defined. The trainer writes the same JSON
 into its checkpoints, the exporter validates it here, and every runner, client and server reads it from here.
-Shapes are per sample, without the batch axis; an axis given as a string is free ("h", "w").
+Shapes are per sample, without the batch axis; an axis given as a string is free ("h", "w", "h/64": axes.py).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = [
     "NoiseInput",
     "Output",
     "Shape",
+    "Sides",
     "Tensor",
     "image_size",
 ]
@@ -132,14 +133,43 @@ class Output(Tensor):
         return self
 
 
+class Sides(Value):
+    """Which heights and widths a generator of free size takes: multiples of `multiple` from `min` to `max`."""
+
+    multiple: Annotated[int, Field(ge=1, le=65536)]
+    min: Annotated[int, Field(ge=1, le=65536)]
+    max: Annotated[int, Field(ge=1, le=65536)]
+
+    @model_validator(mode="after")
+    def _is_a_range_of_multiples(self) -> Self:
+        if self.min > self.max or self.min % self.multiple or self.max % self.multiple:
+            raise ValueError("min and max must be multiples in order")
+        return self
+
+    def takes(self, side: int) -> bool:
+        """Whether a picture may have this height or width."""
+        return self.min <= side <= self.max and side % self.multiple == 0
+
+
 class Contract(Value):
-    """The whole signature, in the order of the call: conditions, then noise inputs."""
+    """The whole signature, in the order of the call: conditions, then noise inputs.
+
+    `sides` is given where the picture size is free ("h" and "w" in the shapes).
+    """
 
     noise_version: Literal[1] = 1
     conditions: tuple[Condition, ...]
     noise: tuple[NoiseInput, ...]
     outputs: Annotated[tuple[Output, ...], Field(min_length=1)]
     statistics: Statistics
+    sides: Sides | None = None
+
+    @model_validator(mode="after")
+    def _free_axes_are_bound(self) -> Self:
+        given = {axis for c in self.conditions for axis in c.shape if isinstance(axis, str)}
+        if self.sides is not None and not given <= {"h", "w"}:
+            raise ValueError(f"free sizes of conditions must be h and w: {sorted(given)}")
+        return self
 
     @model_validator(mode="after")
     def _names_and_indices_are_sound(self) -> Self:

@@ -6,17 +6,18 @@ benchmark all go through it, so they cannot disagree about what a seed means.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, final
 
 import numpy as np
 
+from cgan_runtime.axes import bound_sizes, require_legal, shape_of
 from cgan_runtime.contract import Contract, NoiseInput
 from cgan_runtime.errors import UsageError
 from cgan_runtime.noise import noise
 from cgan_runtime.runners.base import Array, Runner, Tensors
 
-__all__ = ["Generator", "SeededGenerator", "noise_tensors"]
+__all__ = ["Generator", "SeededGenerator", "noise_tensors", "sizes_of"]
 
 
 class Generator(Protocol):
@@ -56,26 +57,41 @@ class SeededGenerator:
             UsageError: a seed or draw out of range, or conditions that do not fit the contract.
             CganError: the backend failed.
         """
-        return self.runner.infer({**conditions, **noise_tensors(self.contract.noise, seeds, draws)})
+        sizes = sizes_of(self.contract, conditions)
+        return self.runner.infer({**conditions, **noise_tensors(self.contract.noise, seeds, draws, sizes)})
 
     def close(self) -> None:
         """Release the runner."""
         self.runner.close()
 
 
-def noise_tensors(inputs: Sequence[NoiseInput], seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
-    """Every noise input, float32 [N, ...], row i from (seeds[i], index, draws[i]) alone.
+def sizes_of(contract: Contract, conditions: Tensors) -> dict[str, int]:
+    """The free sizes that conditions [N, ...] bind; nothing where the picture size is fixed.
 
     Raises:
-        UsageError: seeds and draws of different length, a value out of range, or a free axis in a shape.
+        UsageError: a size that the contract does not allow.
+    """
+    given = (c for c in contract.conditions if c.name in conditions)
+    sizes = bound_sizes((c.shape, conditions[c.name].shape[1:]) for c in given)
+    require_legal(sizes, contract.sides)
+    return sizes
+
+
+def noise_tensors(
+    inputs: Sequence[NoiseInput], seeds: Sequence[int], draws: Sequence[int], sizes: Mapping[str, int] | None = None
+) -> dict[str, Array]:
+    """Every noise input, float32 [N, ...], row i from (seeds[i], index, draws[i]) and its shape alone.
+
+    `sizes` gives the free axes, as the conditions bind them.
+
+    Raises:
+        UsageError: seeds and draws of different length, a value out of range, or a free axis without a size.
     """
     if len(seeds) != len(draws):
         raise UsageError(f"{len(seeds)} seeds but {len(draws)} draws.")
     filled: dict[str, Array] = {}
     for item in inputs:
-        shape = tuple(axis for axis in item.shape if isinstance(axis, int))
-        if len(shape) != len(item.shape):
-            raise UsageError(f"noise input {item.name} follows the picture size, which this bundle leaves free.")
+        shape = shape_of(item.shape, sizes or {})
         batch = np.empty((len(seeds), *shape), dtype=np.float32)
         for row, (seed, draw) in enumerate(zip(seeds, draws, strict=True)):
             try:

@@ -80,13 +80,20 @@ class Batch(Value):
 
 
 class Artifact(File):
-    """One executable form of the generator."""
+    """One executable form of the generator.
+
+    `io` is the type of the file's float inputs and outputs. It is a matter of the file alone: runners take and
+    give the contract's float32 and cast at this edge. `kept` names the layers of an INT8 artifact that compute
+    in FP32, because the picture needs them to.
+    """
 
     backend: Literal["onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"]
     precision: Literal["fp32", "fp16", "int8"]
     batch: Batch
     size: tuple[int, int] | None
     requires: tuple[str, ...] = ()
+    io: Literal["fp32", "fp16"] = "fp32"
+    kept: tuple[str, ...] = ()
     fidelity: dict[str, Figure] = Field(default_factory=dict)
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from cgan_runtime.contract import Condition, ImageEncoding, image_size
+from cgan_runtime.axes import nearest_size
+from cgan_runtime.contract import Condition, ImageEncoding, Sides, image_size
 from cgan_runtime.errors import PictureError
 
 if TYPE_CHECKING:
@@ -79,11 +80,16 @@ def read_picture(source: Path | bytes, name: str | None = None) -> PilImage.Imag
         raise PictureError(f"{label} is a damaged {picture.format} picture and cannot be decoded.") from error
 
 
-def tensor_from_picture(picture: PilImage.Image, condition: Condition) -> Float32:
-    """The condition's tensor [C, H, W] of a picture, float32 ``(pixel / 255 - mean) / std``."""
+def tensor_from_picture(picture: PilImage.Image, condition: Condition, sides: Sides | None = None) -> Float32:
+    """The condition's tensor [C, H, W] of a picture, float32 ``(pixel / 255 - mean) / std``.
+
+    A condition of free size takes the picture's own where `sides` allows it, else the nearest that it allows.
+    """
     encoding = condition.encoding
     assert isinstance(encoding, ImageEncoding)  # noqa: S101 - callers choose by the contract
     size = image_size(condition)
+    if size is None and sides is not None:
+        size = (nearest_size(picture.height, sides), nearest_size(picture.width, sides))
     picture = picture.convert(encoding.color)
     if size is not None:
         picture = resized(picture, (size[1], size[0]), encoding.filter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -61,7 +62,9 @@ class Source:
         self.generator.close()
 
 
-def open_source(*, bundle: Path | None, url: str | None, model: str | None, threads: int = 0) -> Source:
+def open_source(
+    *, bundle: Path | None, url: str | None, model: str | None, precision: str = "fp32", threads: int = 0
+) -> Source:
     """A bundle on this machine, or a model on a server.
 
     Raises:
@@ -73,7 +76,7 @@ def open_source(*, bundle: Path | None, url: str | None, model: str | None, thre
         raise UsageError("one of --bundle FOLDER and --url ADDRESS (with --model NAME) is needed.")
     if bundle is not None:
         read = read_bundle(bundle)
-        return _source(read.generator(threads=threads), read.manifest.name, read.digest)
+        return _source(read.generator(precision=precision, threads=threads), read.manifest.name, read.digest)
     if model is None:
         raise UsageError("--url needs --model NAME, the name the server gives the generator.")
     from cgan_runtime.triton_client import TritonClient, TritonGenerator
@@ -137,12 +140,17 @@ def run_jobs(
 def _run_batch(
     source: Source, ready: list[tuple[Job, Image.Image]], *, seed: int, original_size: bool
 ) -> Iterator[tuple[Job, None]]:
-    condition = np.stack([tensor_from_picture(picture, source.condition) for _, picture in ready])
-    draws = [job.draw for job, _ in ready]
-    results = source.generator.generate({source.condition.name: condition}, [seed] * len(ready), draws)
-    for (job, picture), tensor in zip(ready, results[source.output.name], strict=True):
-        _write(source, job, picture, tensor, seed=seed, original_size=original_size)
-        yield job, None
+    """One execution for each run of pictures that come to the same size (all, where the size is fixed)."""
+    sides = source.generator.contract.sides
+    tensors = [tensor_from_picture(picture, source.condition, sides) for _, picture in ready]
+    for _, group in groupby(zip(ready, tensors, strict=True), key=lambda pair: pair[1].shape):
+        pairs = list(group)
+        condition = np.stack([tensor for _, tensor in pairs])
+        draws = [job.draw for (job, _), _ in pairs]
+        results = source.generator.generate({source.condition.name: condition}, [seed] * len(pairs), draws)
+        for ((job, picture), _), tensor in zip(pairs, results[source.output.name], strict=True):
+            _write(source, job, picture, tensor, seed=seed, original_size=original_size)
+            yield job, None
 
 
 def _write(

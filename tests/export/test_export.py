@@ -183,9 +183,12 @@ def test_a_model_that_fails_a_gate_is_not_written(tmp_path: Path) -> None:
             weights.zero_()
     path = write_pix2pix_checkpoint(tmp_path / "dead.pt", generator)
     done = run_command("cgan-export", path, "-o", tmp_path / "out")
-    assert_one_sentence(done, 5, "failed its fidelity gates", "other_seed_max_abs")
+    assert_one_sentence(done, 5, "failed its fidelity gates", "other_seed_max_abs", "out.failed.html")
     assert "FAILED" in done.stdout
-    assert [p.name for p in tmp_path.iterdir()] == ["dead.pt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dead.pt", "out.failed.html"]
+    page = (tmp_path / "out.failed.html").read_text()
+    assert "FAILED" in page
+    assert "Layer by layer" in page
 
 
 def test_a_full_disk_leaves_nothing_half_written(checkpoint: Path, tmp_path: Path) -> None:

@@ -34,8 +34,10 @@ class Changed(Runner):
     def infer_live(self, conditions: Tensors, seed: int) -> dict[str, Array]:
         """Masks of another random generator, as live dropout draws them."""
         rng = np.random.default_rng(seed)
+        rows = len(conditions["condition"])
         masks = {
-            n.name: (rng.random((1, *map(int, n.shape))) >= 0.5).astype(np.float32) * 2 for n in self.contract.noise
+            n.name: (rng.random((rows, *map(int, n.shape))) >= 0.5).astype(np.float32) * 2
+            for n in self.contract.noise
         }
         return self.infer({**conditions, **masks})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from cyclopts import Parameter, validators
 
@@ -32,6 +32,7 @@ def serve(
     grpc_port: Port = 8001,
     metrics_port: Port = 8002,
     max_batch: Positive = 8,
+    precision: Literal["fp32", "fp16", "int8"] = "fp32",
     threads: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     drain_seconds: Positive = 10,
     triton_repo: Path | None = None,
@@ -56,6 +57,7 @@ def serve(
         grpc_port: Port for gRPC. [default: 8001]
         metrics_port: Port for Prometheus metrics. [default: 8002]
         max_batch: Most rows that one execution holds. [default: 8]
+        precision: Which artifact of the bundles to serve. [default: fp32]
         threads: ONNX Runtime threads. [default: ONNX Runtime chooses]
         drain_seconds: Longest wait for requests in flight and idle clients when stopping. [default: 10]
         triton_repo: Only write the model repository to this new folder and stop.
@@ -75,14 +77,14 @@ def serve(
         raise UsageError("a bundle is needed, as written by cgan-export; for example: cgan-serve facades")
     read = [read_bundle(path) for path in bundles]
     if triton_repo is not None:
-        _write_only(triton_repo, read, RepositoryOptions(max_batch=max_batch, threads=threads))
+        _write_only(triton_repo, read, RepositoryOptions(max_batch=max_batch, threads=threads, precision=precision))
         return 0
     environment = find_environment() or make_environment(say=_say)
     options = ServerOptions(
         host=host,
         ports=Ports(http=http_port, grpc=grpc_port, metrics=metrics_port),
         drain_seconds=drain_seconds,
-        repository=RepositoryOptions(max_batch=max_batch, threads=threads, link=True),
+        repository=RepositoryOptions(max_batch=max_batch, threads=threads, precision=precision, link=True),
     )
     server = TritonServer(read, environment, options)
     signal.signal(signal.SIGTERM, _end)

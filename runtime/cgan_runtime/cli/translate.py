@@ -6,7 +6,7 @@ import json
 import secrets
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 from cyclopts import Parameter, validators
 
@@ -32,6 +32,7 @@ def translate(
     samples: Positive = 1,
     batch: Positive = 4,
     original_size: bool = False,
+    precision: Literal["fp32", "fp16", "int8"] = "fp32",
     threads: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
@@ -57,6 +58,7 @@ def translate(
         samples: Pictures to make of each input, all from the one seed. [default: 1]
         batch: Pictures per execution; it changes no picture. [default: 4]
         original_size: Scale the result to the size of the input.
+        precision: Which artifact of the bundle to run; a server has made this choice. [default: fp32]
         threads: ONNX Runtime threads. [default: ONNX Runtime chooses]
         as_json: Print one JSON object instead of the paths.
     """
@@ -66,7 +68,7 @@ def translate(
         raise UsageError("a picture or a folder is needed; for example: cgan-translate map.png --bundle facades")
     chosen = secrets.randbits(53) if seed is None else _seed(seed)
     jobs = plan_jobs(list(inputs), out, samples=samples)
-    source = open_source(bundle=bundle, url=url, model=model, threads=threads)
+    source = open_source(bundle=bundle, url=url, model=model, precision=precision, threads=threads)
     if seed is None:
         print(f"cgan-translate: seed {chosen}", file=sys.stderr)
     done: list[Job] = []

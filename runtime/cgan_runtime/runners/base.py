@@ -15,6 +15,7 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
+from cgan_runtime.axes import bound_sizes, require_legal, shape_of
 from cgan_runtime.contract import Contract, Tensor
 from cgan_runtime.errors import CganError, UsageError
 
@@ -43,11 +44,11 @@ class Runner(ABC):
             UsageError: an input is missing, unknown, of another dtype or shape, or the batches differ.
             CganError: the backend failed, or its answer does not have the contract's form.
         """
-        batch = _check_inputs(self.contract, inputs)
+        batch, sizes = _check_inputs(self.contract, inputs)
         outputs = self._infer(inputs)
         for output in self.contract.outputs:
             answer = outputs.get(output.name)
-            if answer is None or not _fits(answer, output, batch):
+            if answer is None or not _fits(answer, output, batch, sizes):
                 seen = None if answer is None else (str(answer.dtype), answer.shape)
                 raise CganError(f"{self.description} answered {output.name} as {seen}, not as the contract says.")
         return outputs
@@ -69,7 +70,7 @@ class Runner(ABC):
         self.close()
 
 
-def _check_inputs(contract: Contract, inputs: Tensors) -> int:
+def _check_inputs(contract: Contract, inputs: Tensors) -> tuple[int, dict[str, int]]:
     wanted = [tensor.name for tensor in contract.inputs]
     if set(inputs) != set(wanted):
         raise UsageError(f"inputs {sorted(inputs)} given, {sorted(wanted)} needed.")
@@ -77,20 +78,17 @@ def _check_inputs(contract: Contract, inputs: Tensors) -> int:
     if len(batches) != 1 or 0 in batches:
         raise UsageError(f"all inputs need the same batch of at least 1, got {sorted(batches)}.")
     batch = batches.pop()
+    sizes = bound_sizes((c.shape, inputs[c.name].shape[1:]) for c in contract.conditions)
+    require_legal(sizes, contract.sides)
     for tensor in contract.inputs:
         given = inputs[tensor.name]
-        if not _fits(given, tensor, batch):
+        if not _fits(given, tensor, batch, sizes):
             shape = ", ".join(map(str, ("N", *tensor.shape)))
             raise UsageError(
                 f"input {tensor.name} is {given.dtype} {list(given.shape)}, {tensor.dtype} [{shape}] is needed."
             )
-    return batch
+    return batch, sizes
 
 
-def _fits(array: Array, tensor: Tensor, batch: int) -> bool:
-    shape = (batch, *tensor.shape)
-    return (
-        array.dtype == np.dtype(tensor.dtype)
-        and array.ndim == len(shape)
-        and all(isinstance(axis, str) or axis == size for axis, size in zip(shape, array.shape, strict=True))
-    )
+def _fits(array: Array, tensor: Tensor, batch: int, sizes: dict[str, int]) -> bool:
+    return array.dtype == np.dtype(tensor.dtype) and array.shape == (batch, *shape_of(tensor.shape, sizes))

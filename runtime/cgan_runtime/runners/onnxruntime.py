@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
+
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import BundleError, CganError
 from cgan_runtime.onnx_file import has_external_data
@@ -75,6 +77,8 @@ class OnnxRuntimeRunner(Runner):
         if names != wanted:
             raise BundleError(f"the ONNX model takes {names}, its contract says {wanted}.")
         self._version = ort.__version__
+        # A file with FP16 inputs and outputs is fed and read through casts: the contract speaks float32.
+        self._halves = {item.name for item in self._session.get_inputs() if item.type == "tensor(float16)"}
 
     @classmethod
     def from_file(cls, path: Path, contract: Contract, *, threads: int = 0) -> OnnxRuntimeRunner:
@@ -89,10 +93,13 @@ class OnnxRuntimeRunner(Runner):
 
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
         names = [output.name for output in self.contract.outputs]
+        feed = {k: v.astype(np.float16) if k in self._halves else v for k, v in inputs.items()}
         try:
-            return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+            results = self._session.run(names, feed)
         except Exception as error:  # as above
             raise CganError(f"ONNX Runtime failed: {_first_line(error)}") from error
+        wide = (value.astype(np.float32) if value.dtype == np.float16 else value for value in results)
+        return dict(zip(names, wide, strict=True))
 
     def close(self) -> None:
         """Drop the session and its weights."""

@@ -56,22 +56,28 @@ class _Model:
                 plan.append(rows[-1])
             except CganError as error:
                 plan.append(pb.TritonError(str(error), pb.TritonError.INVALID_ARG))
-        outputs: dict[str, Array] | Any = {}
+        answers: dict[int, Any] = {}
+        for group in _same_shapes(rows):
+            answers.update(self._answers(group))
+        return [
+            pb.InferenceResponse([], item) if isinstance(item, pb.TritonError) else answers[id(item)]
+            for item in plan
+        ]
+
+    def _answers(self, rows: list[_Rows]) -> dict[int, Any]:
+        """Responses to requests whose tensors can be joined, from one call, by the identity of their rows."""
         try:
-            outputs = self._run(rows) if rows else {}
+            outputs = self._run(rows)
         except CganError as error:
             code = pb.TritonError.INVALID_ARG if isinstance(error, UsageError) else pb.TritonError.INTERNAL
             failure = pb.TritonError(str(error), code)
-            return [pb.InferenceResponse([], p if isinstance(p, pb.TritonError) else failure) for p in plan]
-        responses, start = [], 0
-        for item in plan:
-            if isinstance(item, pb.TritonError):
-                responses.append(pb.InferenceResponse([], item))
-                continue
+            return {id(item): pb.InferenceResponse([], failure) for item in rows}
+        answers, start = {}, 0
+        for item in rows:
             stop = start + item.count
-            responses.append(self._answer(item, {name: value[start:stop] for name, value in outputs.items()}))
+            answers[id(item)] = self._answer(item, {name: value[start:stop] for name, value in outputs.items()})
             start = stop
-        return responses
+        return answers
 
     def _read(self, request: Any) -> _Rows:
         raise NotImplementedError  # abstract: abc would be the only import of it inside Triton
@@ -143,7 +149,10 @@ class PngModel(SeededModel):
         plain = [_from_base64(bytes(data)) for data in files]
         pictures = [read_picture(data, "image") for data, _ in plain]
         tensors = {c.name: _input(request, c.name) for c in self.contract.conditions if c is not image}
-        tensors[image.name] = np.stack([tensor_from_picture(picture, image) for picture in pictures])
+        values = [tensor_from_picture(picture, image, self.contract.sides) for picture in pictures]
+        if len({value.shape for value in values}) > 1:
+            raise UsageError("the pictures of one request come to different sizes; send each on its own.")
+        tensors[image.name] = np.stack(values)
         return _Rows(tensors, *_seeds_and_draws(request, len(files)), as_text=any(text for _, text in plain))
 
     def _answer(self, rows: _Rows, outputs: dict[str, Array]) -> Any:
@@ -213,6 +222,15 @@ def _seeds_and_draws(request: Any, count: int | None) -> tuple[list[int], list[i
 
 def _seed_tensor(rows: _Rows) -> Any:
     return pb.Tensor("seed", np.array(rows.seeds, dtype=np.uint64).reshape(-1, 1))
+
+
+def _same_shapes(rows: list[_Rows]) -> list[list[_Rows]]:
+    """Rows whose tensors have the same shapes, together; where the picture size is fixed that is all of them."""
+    groups: dict[Any, list[_Rows]] = {}
+    for item in rows:
+        shapes = tuple((name, value.shape[1:]) for name, value in item.tensors.items())
+        groups.setdefault(shapes, []).append(item)
+    return list(groups.values())
 
 
 def _joined(rows: list[_Rows]) -> dict[str, Array]:

@@ -23,6 +23,7 @@ FRONT_INSTANCES: Final = 2  # one prepares the next batch while the other waits 
 # What the models import; the commands and the launcher stay behind.
 PACKAGE_FILES: Final = (
     "__init__.py",
+    "axes.py",
     "contract.py",
     "errors.py",
     "generator.py",
@@ -44,11 +45,13 @@ class RepositoryOptions:
     Attributes:
         max_batch: rows that one execution may hold.
         threads: ONNX Runtime threads of the engine; 0 lets it choose.
+        precision: which ONNX artifact of the bundle to serve.
         link: link the ONNX file instead of copying it (for a repository that lives beside its bundle).
     """
 
     max_batch: int = 8
     threads: int = 0
+    precision: str = "fp32"
     link: bool = False
 
 
@@ -69,7 +72,8 @@ def write_repository(root: Path, bundle: Bundle, options: RepositoryOptions) -> 
         code = f"from cgan_runtime.serving.models import {kind} as TritonPythonModel\n"
         (version / "model.py").write_text(code, encoding="utf-8")
         (root / name / "config.pbtxt").write_text(_config(name, kind, bundle, options), encoding="utf-8")
-    _place(bundle.path / bundle.artifact().path, root / names[0] / "1" / "model.onnx", link=options.link)
+    artifact = bundle.artifact(precision=options.precision)
+    _place(bundle.path / artifact.path, root / names[0] / "1" / "model.onnx", link=options.link)
     return names
 
 

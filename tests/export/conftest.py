@@ -1,0 +1,29 @@
+"""One bundle with every precision, for the tests of what an export writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cgan_runtime.bundle import Bundle, read_bundle
+
+from tests.helpers import png, run_command, smooth_pictures
+
+
+@pytest.fixture(scope="session")
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the user's pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, pixels in enumerate(smooth_pictures(6, seed=5)):
+        (folder / f"{number}.png").write_bytes(png(pixels))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def full_bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path, calibration: Path) -> Bundle:
+    """facades/ in FP32, FP16 with FP16 inputs, and INT8."""
+    target = tmp_path_factory.mktemp("full") / "facades"
+    words = ("--precision", "int8,fp16", "--io-type", "fp16", "--calibrate", calibration)
+    done = run_command("cgan-export", checkpoint, "-o", target, *words)
+    assert done.returncode == 0, done.stderr
+    return read_bundle(target)

@@ -1,0 +1,218 @@
+"""FP16 and INT8 are the same function, to their floor, and say with every type what they compute in."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from cgan_export.precision.calibration import activation_scales, tensor_values
+from cgan_export.precision.fp16 import FP32_OPS, half_precision, with_rounding
+from cgan_export.precision.int8 import Layer, quantizable_layers, with_qdq
+from cgan_export.precision.search import layers_to_keep
+from cgan_runtime.bundle import Bundle
+from cgan_runtime.errors import CheckFailedError
+from onnx import TensorProto, numpy_helper
+from onnxruntime import InferenceSession
+
+GRAPH = """
+<ir_version: 10, opset_import: ["" : 20]>
+g (float[N, 4, 8, 8] x) => (float[N, 6, 16, 16] y)
+<float[5, 4, 3, 3] a, float[5] scale = {1, 1, 1, 1, 1}, float[5] bias = {0, 0, 0, 0, 0},
+ float[5, 6, 4, 4] b, float half = {0.5}>
+{
+  c = Conv <pads = [1, 1, 1, 1]> (x, a)
+  n = InstanceNormalization <epsilon = 1e-05> (c, scale, bias)
+  r = LeakyRelu <alpha = 0.2> (n)
+  t = ConvTranspose <strides = [2, 2], pads = [1, 1, 1, 1]> (r, b)
+  m = Mul (t, half)
+  y = Tanh (m)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def model() -> onnx.ModelProto:
+    rng = np.random.default_rng(0)
+    made = onnx.parser.parse_model(GRAPH)
+    for name, shape in (("a", (5, 4, 3, 3)), ("b", (5, 6, 4, 4))):
+        weight = numpy_helper.from_array((rng.standard_normal(shape) / 4).astype(np.float32), name)
+        kept = [w for w in made.graph.initializer if w.name != name]
+        del made.graph.initializer[:]
+        made.graph.initializer.extend([*kept, weight])
+    for number, node in enumerate(made.graph.node):
+        node.name = f"node_{number}"
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
+def data(count: int = 1) -> np.ndarray:
+    return np.random.default_rng(1).uniform(-1, 1, (count, 4, 8, 8)).astype(np.float32)
+
+
+def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    onnx.checker.check_model(model, full_check=True)
+    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (name,) = (i.name for i in session.get_inputs())
+    return np.asarray(session.run(None, {name: x})[0])
+
+
+def types(model: onnx.ModelProto) -> dict[str, int]:
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    values = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input, *graph.output)}
+    return {**values, **{w.name: w.data_type for w in graph.initializer}}
+
+
+def test_every_operator_computes_in_half_precision_but_the_islands(model: onnx.ModelProto) -> None:
+    half = half_precision(model)
+    known = types(half)
+    for node in half.graph.node:
+        floats = {known[name] for name in node.input if known[name] in (TensorProto.FLOAT, TensorProto.FLOAT16)}
+        if node.op_type == "Cast":
+            continue
+        assert floats == {TensorProto.FLOAT if node.op_type in FP32_OPS else TensorProto.FLOAT16}, node.op_type
+    assert [known[v.name] for v in (*half.graph.input, *half.graph.output)] == [TensorProto.FLOAT] * 2
+    assert np.abs(run(half, data()) - run(model, data())).max() < 2e-3
+    assert {w.data_type for w in half.graph.initializer if w.name in ("a", "b")} == {TensorProto.FLOAT16}
+
+
+def test_half_precision_inputs_and_outputs_need_no_casts_at_the_edge(model: onnx.ModelProto) -> None:
+    half = half_precision(model, io_fp16=True)
+    known = types(half)
+    assert [known[v.name] for v in (*half.graph.input, *half.graph.output)] == [TensorProto.FLOAT16] * 2
+    assert [n.op_type for n in half.graph.node].count("Cast") == 2  # into the island and out of it
+    assert np.abs(run(half, data().astype(np.float16)) - run(model, data())).max() < 2e-3
+
+
+def test_an_island_saves_what_half_precision_cannot_hold(model: onnx.ModelProto) -> None:
+    """Activations of 1e5 do not fit FP16; the nodes that make and take them can be kept in FP32."""
+    wild = onnx.ModelProto()
+    wild.CopyFrom(model)
+    weight = next(w for w in wild.graph.initializer if w.name == "a")
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(4e4), "a"))
+    expected = run(wild, data())
+    assert not np.isfinite(run(with_rounding(half_precision(wild)), data())).all()
+    assert np.abs(run(with_rounding(half_precision(wild, keep=["node_0"])), data()) - expected).max() < 2e-3
+
+
+def test_measuring_rounds_every_result_to_half_precision(model: onnx.ModelProto) -> None:
+    """ONNX Runtime alone would compute in FP32 throughout: its tensors would carry more digits than FP16 has."""
+    half = half_precision(model, io_fp16=True)
+    x = data().astype(np.float16)
+    names = [node.output[0] for node in half.graph.node if node.op_type in ("Conv", "LeakyRelu", "ConvTranspose")]
+    plain, rounded = (next(iter(tensor_values(m, names, [{"x": x}]))) for m in (half, with_rounding(half)))
+    assert all(value.dtype == np.float16 for value in rounded.values())
+    conv = {w.name: numpy_helper.to_array(w).astype(np.float64) for w in half.graph.initializer}["a"]
+    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+    exact = np.einsum("ncijkl,ockl->noij", windows, conv)
+    assert (rounded["c"] == exact.astype(np.float16)).mean() > 0.999
+    assert not np.array_equal(run(with_rounding(half), x), run(half, x))
+    assert plain.keys() == rounded.keys()
+
+
+def test_tiny_weights_are_rounded_and_not_raised(model: onnx.ModelProto) -> None:
+    small = onnx.ModelProto()
+    small.CopyFrom(model)
+    weight = next(w for w in small.graph.initializer if w.name == "b")
+    weight.CopyFrom(numpy_helper.from_array(np.full((5, 6, 4, 4), 1e-9, dtype=np.float32), "b"))
+    half = {w.name: w for w in half_precision(small).graph.initializer}
+    assert not numpy_helper.to_array(half["b"]).any()
+
+
+def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
+    layers = quantizable_layers(model)
+    scales = activation_scales(model, sorted({layer.data for layer in layers}), [{"x": data(8)}])
+    return with_qdq(model, layers, scales)
+
+
+def test_int8_weights_have_a_scale_per_channel_on_axis_0(model: onnx.ModelProto) -> None:
+    made = quantized(model)
+    weights = {w.name: numpy_helper.to_array(w) for w in made.graph.initializer}
+    pairs = {n.input[0]: n for n in made.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in weights}
+    assert set(pairs) == {"a_int8", "b_int8"}
+    original = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer}
+    for name in ("a", "b"):
+        node = pairs[f"{name}_int8"]
+        assert [a.i for a in node.attribute if a.name == "axis"] == [0]
+        whole, scale = weights[node.input[0]], weights[node.input[1]]
+        assert whole.dtype == np.dtype(np.int8)
+        assert scale.shape == (len(original[name]),)
+        assert not weights[node.input[2]].any()  # symmetric
+        rounded = whole * scale.reshape(-1, 1, 1, 1)
+        assert (np.abs(rounded - original[name]) <= scale.reshape(-1, 1, 1, 1) / 2 + 1e-7).all()
+        assert (np.abs(whole).max(axis=(1, 2, 3)) == 127).all()
+    assert np.abs(run(made, data()) - run(model, data())).max() < 0.05
+    assert "a" not in weights
+
+
+def test_calibration_clips_a_lonely_outlier(model: onnx.ModelProto) -> None:
+    calm = np.random.default_rng(0).normal(0, 1, (100, 4, 8, 8)).astype(np.float32)
+    lonely = calm.copy()
+    lonely[0, 0, 0, 0] = 12
+    plain, clipped = (activation_scales(model, ["x"], [{"x": x}])["x"] for x in (calm, lonely))
+    assert plain <= np.abs(calm).max() / 127 + 1e-7
+    assert clipped < 12 / 127
+
+
+def layers(*macs: int) -> list[Layer]:
+    return [Layer(name=f"l{i}", nodes=(f"n{i}",), data="x", macs=m) for i, m in enumerate(macs)]
+
+
+def additive(harm: dict[str, float]) -> object:
+    """A net whose layers' squared errors simply add up."""
+    return lambda chosen: float(-10 * np.log10(sum(harm[layer.name] for layer in chosen) + 1e-12))
+
+
+def test_the_search_keeps_nothing_that_need_not_be_kept() -> None:
+    harm = {"l0": 1e-5, "l1": 5e-4, "l2": 4e-4, "l3": 1e-5}
+    score = additive(harm)
+    assert callable(score)
+    assert layers_to_keep(layers(9, 9, 9, 9), score, floor_db=30) == ()
+    kept = layers_to_keep(layers(100, 10, 40, 100), score, floor_db=36)
+    assert [layer.name for layer in kept] == ["l1", "l2"]
+    # l2 alone would do at 33 dB, and so would l1: the cheap one is kept
+    assert [layer.name for layer in layers_to_keep(layers(100, 10, 40, 100), score, floor_db=33)] == ["l1"]
+    for left_out in kept:
+        fewer = [layer for layer in layers(100, 10, 40, 100) if layer not in kept or layer == left_out]
+        assert score(fewer) < 36
+
+
+def test_the_search_takes_back_what_a_dearer_layer_made_needless() -> None:
+    """l0 does more harm per multiply-add and is kept first; once l1 is kept it could go back to INT8."""
+    score = additive({"l0": 2e-5, "l1": 1e-3, "l2": 1e-6})
+    assert callable(score)
+    assert [layer.name for layer in layers_to_keep(layers(1, 100, 1), score, floor_db=40)] == ["l1"]
+
+
+def test_a_net_that_cannot_be_quantised_says_so() -> None:
+    with pytest.raises(CheckFailedError, match="leave out int8"):
+        layers_to_keep(layers(1, 1), lambda chosen: 20.0 if chosen else 99.0, floor_db=35)
+    with pytest.raises(CheckFailedError, match="there are none"):
+        layers_to_keep([], lambda _: 99.0, floor_db=35)
+
+
+def test_each_artifact_was_held_to_its_own_floor(full_bundle: Bundle) -> None:
+    artifacts = {a.precision: a for a in full_bundle.manifest.artifacts}
+    assert list(artifacts) == ["fp32", "fp16", "int8"]
+    assert {p: a.fidelity["parity_psnr"].limit for p, a in artifacts.items()} == {
+        "fp32": 80.0,
+        "fp16": 60.0,
+        "int8": 35.0,
+    }
+    assert artifacts["fp16"].bytes < 0.6 * artifacts["fp32"].bytes
+    assert artifacts["int8"].kept  # this net needs it: 30 dB with every layer in INT8
+    half = onnx.load(full_bundle.path / "model.fp16.onnx")
+    assert "DepthToSpace" not in {n.op_type for n in half.graph.node}  # native deconvolution for TensorRT
+    assert "Layers kept in FP32" in (full_bundle.path / "report.html").read_text()
+
+
+def test_every_precision_runs_from_the_bundle_as_the_gates_saw_it(full_bundle: Bundle) -> None:
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32)
+    pictures = {}
+    for precision, floor in (("fp32", 1e-6), ("fp16", 0.05), ("int8", 0.6)):
+        generator = full_bundle.generator(precision=precision)
+        pictures[precision] = generator.generate({"condition": x}, [7, 8], [0, 0])["picture"]
+        assert pictures[precision].dtype == np.float32
+        assert np.abs(pictures[precision] - pictures["fp32"]).max() <= floor
+    assert not np.array_equal(pictures["fp16"], pictures["fp32"])
+    assert not np.array_equal(pictures["int8"], pictures["fp16"])
