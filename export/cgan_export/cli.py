@@ -14,6 +14,8 @@ from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.manifest import Figure, Manifest
 from cyclopts import Parameter
 
+from cgan_export.source_flags import SourceFlags
+
 __all__ = ["main"]
 
 command = app("cgan-export", "Turn a checkpoint into a bundle that is proven to be the same model.")
@@ -28,6 +30,7 @@ def export(
     name: str | None = None,
     statistics: Literal["per_sample", "running"] | None = None,
     conditions: Path | None = None,
+    flags: SourceFlags | None = None,
     force: bool = False,
     verify: bool = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -37,15 +40,18 @@ def export(
     Examples:
         cgan-export runs/satellite/best.pt
         cgan-export facades.pt -o facades --statistics running
+        cgan-export latest_net_G.pth -o facades --source labels --target photo
         cgan-export --verify facades
 
     Args:
-        path: A checkpoint written by cgan-train; with --verify, a bundle.
+        path: A checkpoint of cgan-train, pytorch-CycleGAN-and-pix2pix, PyTorch-GAN or pix2pix-tensorflow;
+            with --verify, a bundle.
         out: Folder to write the bundle to. [default: the model's name, here]
         name: Name of the model, as clients will see it. [default: from the file or its folder]
         statistics: What batch-norm layers use. per_sample: the picture's own statistics, as pix2pix does at
             test time. running: the averages of training. [default: as the checkpoint says]
         conditions: Folder of pictures to check on, instead of the examples in the checkpoint.
+        flags: What a file from other code does not say.
         force: Replace an existing bundle.
         verify: Run the gates of an existing bundle on this machine, without torch.
         as_json: Print the result as one JSON object.
@@ -59,17 +65,28 @@ def export(
         raise UsageError(f"{target} exists already; choose another name with -o or add --force to replace it.")
     _require_torch()
     from cgan_export.export import export_checkpoint, require_passed
+    from cgan_export.sources import say_assumptions
     from cgan_export.writer import provenance, write_bundle
 
     started = perf_counter()
     with _Progress() as progress:
         checkpoint, exported = export_checkpoint(
-            path, name=name, statistics=statistics, pictures=conditions, progress=progress.say
+            path,
+            name=name,
+            statistics=statistics,
+            pictures=conditions,
+            choices=flags.choices() if flags else None,
+            progress=progress.say,
         )
+        say_assumptions(checkpoint, progress.note)
         progress.say("writing the bundle")
         if all(figure.passed for figure in exported.figures.values()):
             origin = provenance(
-                path, checkpoint.file_sha256, options=checkpoint.options, training=checkpoint.provenance
+                path,
+                checkpoint.file_sha256,
+                options=checkpoint.options,
+                training=checkpoint.provenance,
+                assumed=checkpoint.assumed,
             )
             manifest, digest = write_bundle(
                 target, exported, name=name, family=checkpoint.family, origin=origin, replace=force
@@ -168,6 +185,10 @@ class _Progress:
             self._status.update(text)
         else:
             print(f"cgan-export: {text}", file=sys.stderr)
+
+    def note(self, text: str) -> None:
+        """A line that stays, on a terminal too."""
+        self._console.print(f"cgan-export: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> _Progress:
         self._status.start()

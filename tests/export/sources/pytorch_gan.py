@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -83,7 +85,7 @@ class Cgan(nn.Module):
         self.label_emb = nn.Embedding(classes, classes)
         widths = [128 // scale, 256 // scale, 512 // scale, 1024 // scale]
         layers: list[nn.Module] = [nn.Linear(latent + classes, widths[0]), nn.LeakyReLU(0.2)]
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in itertools.pairwise(widths):
             layers += [nn.Linear(a, b), nn.BatchNorm1d(b, eps), nn.LeakyReLU(0.2)]
         self.model = nn.Sequential(*layers, nn.Linear(widths[-1], side * side), nn.Tanh())
         self.side = side

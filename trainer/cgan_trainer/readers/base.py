@@ -42,6 +42,7 @@ class Choices:
         variant: a named deviation of a layout, see the reader.
         rounding: how a value becomes an 8-bit pixel.
         filter: how a condition of another size is resampled.
+        statistics: what batch norm goes by; the exporter applies it, the reader only need not assume it.
     """
 
     direction: Literal["AtoB", "BtoA"] | None = None
@@ -53,10 +54,11 @@ class Choices:
     variant: str | None = None
     rounding: Rounding | None = None
     filter: Filter | None = None
+    statistics: Literal["per_sample", "running", "none"] | None = None
 
     def given(self) -> tuple[str, ...]:
-        """Names of what the user said."""
-        return tuple(name for name, value in vars(self).items() if value is not None)
+        """Names of what the user said about a file from other code; statistics may be chosen for any."""
+        return tuple(name for name, value in vars(self).items() if value is not None and name != "statistics")
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,7 @@ from cgan_trainer.errors import UsageError
 from cgan_trainer.nets.norm import NormKind
 from cgan_trainer.nets.resnet import Padding, ResNet
 from cgan_trainer.readers.base import Entry, Notes, Plan, State
-from cgan_trainer.readers.layers import entries_of, norm_kind, stray_statistics
+from cgan_trainer.readers.layers import entries_of, norm_kind, note_statistics, stray_statistics
 from cgan_trainer.readers.pictures import choose_eps, choose_size, sides, translator_plan
 
 __all__ = ["JunyanzResnet"]
@@ -62,6 +62,7 @@ class JunyanzResnet:
         size = choose_size(
             notes, SOURCE_SIDE, 2**halvings, f"{halvings} halvings must be undone by {halvings} doublings"
         )
+        note_statistics(notes, kind)
         eps = choose_eps(notes, 1e-5) if kind != "none" else 1e-5
         return translator_plan(
             lambda: ResNet(

@@ -12,7 +12,7 @@ from cgan_trainer.errors import UsageError
 from cgan_trainer.nets.norm import NormKind
 from cgan_trainer.nets.unet import UNet, unet_widths
 from cgan_trainer.readers.base import Entry, Notes, Plan, State
-from cgan_trainer.readers.layers import entries_of, norm_kind, stray_statistics
+from cgan_trainer.readers.layers import entries_of, norm_kind, note_statistics, stray_statistics
 from cgan_trainer.readers.pictures import choose_eps, choose_size, sides, translator_plan
 
 __all__ = ["JunyanzUnet"]
@@ -53,6 +53,7 @@ class JunyanzUnet:
         size = choose_size(
             notes, max(SOURCE_SIDE, 2**depth), 2**depth, f"{depth} levels halve the picture {depth} times"
         )
+        note_statistics(notes, kind)
         eps = choose_eps(notes, 1e-5) if kind != "none" else 1e-5
         return translator_plan(
             lambda: UNet(

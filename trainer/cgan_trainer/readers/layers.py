@@ -6,7 +6,7 @@ from cgan_trainer.errors import BadInputError
 from cgan_trainer.nets.norm import NormKind
 from cgan_trainer.readers.base import Entry, Notes, State
 
-__all__ = ["AFFINE_VARIANT", "entries_of", "norm_kind", "stray_statistics"]
+__all__ = ["AFFINE_VARIANT", "entries_of", "norm_kind", "note_statistics", "stray_statistics"]
 
 AFFINE_VARIANT = "affine-norm"
 _PARTS = {
@@ -35,8 +35,8 @@ def norm_kind(state: State, conv: str, norm: str, notes: Notes) -> NormKind:
     if learned:
         if biased and notes.choices.variant != AFFINE_VARIANT:
             raise BadInputError(
-                f"{notes.label} has norms with weights and convolutions with a bias ({norm}.weight, {conv}.bias): it "
-                "may be instance norm with weights or batch norm without averages; if per-sample statistics are "
+                f"{notes.label} has norms with weights and biased convolutions ({norm}.weight, {conv}.bias): "
+                "it may be instance norm with weights or batch norm without averages; if per-sample statistics are "
                 f"right for it, add --variant {AFFINE_VARIANT}."
             )
         return "affine"
@@ -53,6 +53,13 @@ def entries_of(
     if norm is not None:
         parts |= {f"{ours}.{norm_ours}.{part}": Entry(f"{norm}.{part}") for part in _PARTS[kind]}
     return parts
+
+
+def note_statistics(notes: Notes, kind: NormKind) -> None:
+    """Batch norm over a batch of one, unless the user says otherwise; the other kinds leave no choice."""
+    if kind == "batch":
+        words = "batch norm by each picture's own statistics, as the source's test script"
+        notes.choose("statistics", "per_sample", words, "--statistics running")
 
 
 def stray_statistics(state: State, kind: NormKind) -> frozenset[str]:

@@ -6,7 +6,7 @@ import math
 import re
 
 from cgan_trainer.contract import ImageEncoding
-from cgan_trainer.errors import UsageError
+from cgan_trainer.errors import BadInputError, UsageError
 from cgan_trainer.families.label_mlp import LabelMlpGenerator
 from cgan_trainer.readers.base import Entry, Notes, Plan, State
 from cgan_trainer.readers.pytorch_gan_eps import choose_norm_eps
@@ -41,7 +41,7 @@ class PytorchGanCgan:
         picture = _picture(state["model.11.weight"].shape[0], notes)
         notes.found(f"{classes} classes", f"z of {latent}", f"widths {'-'.join(map(str, widths))}", "batch norm")
         eps = choose_norm_eps(notes)
-        notes.assumed.append("running statistics, as for any sampling in eval()")
+        notes.choose("statistics", "running", "running statistics, as in eval()", "")
         encoding = ImageEncoding(
             color="L" if picture[0] == 1 else "RGB",
             mean=(0.5,) * picture[0],
@@ -83,4 +83,4 @@ def _picture(numbers: int, notes: Notes) -> tuple[int, int, int]:
         if side >= 1 and channels * side * side == numbers:
             notes.choose("size", None, f"picture {channels}x{side}x{side}, of {numbers} numbers", "--size")
             return channels, side, side
-    raise UsageError(f"{notes.label} makes {numbers} numbers, no square picture: give its --size HxW.")
+    raise BadInputError(f"{notes.label} makes {numbers} numbers, no square picture: give its --size HxW.")

@@ -46,9 +46,9 @@ class PytorchGanSrgan:
         eps = choose_norm_eps(notes)
         notes.assumed += [
             f"batch norm with eps {UP_EPS:g} before the pixel shuffles",
-            "running statistics, as for any sampling in eval()",
             "ImageNet mean and std, in and out",
         ]
+        notes.choose("statistics", "running", "running statistics, as in eval()", "--statistics per_sample")
         ends = sides(notes, rounding="nearest", filter_="bicubic")
         ends |= {
             "source": notes.choices.source or "low resolution",

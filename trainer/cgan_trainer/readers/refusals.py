@@ -44,7 +44,7 @@ def refuse_other_networks(state: State, label: str, file_name: str) -> None:
 
 
 def unknown_layout(state: State, label: str, readers: Sequence[Reader]) -> BadInputError:
-    """The refusal of a state dict that no reader recognises: the layout most of its keys would fit, what does not."""
+    """The refusal of a state dict that no reader recognises: the nearest layout and what differs."""
     fits = {reader.title: sum(bool(reader.keys.fullmatch(key)) for key in state) for reader in readers}
     nearest = max(readers, key=lambda reader: fits[reader.title])
     strange = [key for key in state if not nearest.keys.fullmatch(key)]
@@ -64,9 +64,9 @@ def refuse_absurd_weights(state: State, label: str) -> None:
         BadInputError: names the first such tensor.
     """
     for key, value in state.items():
-        if max(value.shape, default=0) > MAX_AXIS or value.dim() > 5:
+        if max(value.shape, default=0) > MAX_AXIS or value.dim() > 5 or 0 in value.shape:
             raise BadInputError(f"{label}: {key} has the shape {list(value.shape)}, which no known layout has.")
-        if not value.is_floating_point() or value.numel() == 0:
+        if not value.is_floating_point():
             continue
         low, high = (float(end) for end in torch.aminmax(value))
         variance = key.endswith(("running_var", "moving_variance"))
