@@ -74,7 +74,16 @@ def read_generator(path: Path, choices: Choices | None = None) -> Loaded:
         BadInputError: the file is damaged, hostile, or of no known layout.
         UsageError: a choice that does not fit the network in the file.
     """
-    choices = choices or Choices()
+    try:
+        return _read(path, choices or Choices())
+    except BadInputError as refusal:
+        text = _printable(str(refusal))
+        if text == str(refusal):
+            raise
+        raise BadInputError(text) from refusal
+
+
+def _read(path: Path, choices: Choices) -> Loaded:
     if is_own(_bytes(path, HEAD_BYTES)):
         return _own(path, choices)
     data = _bytes(path, MAX_FILE_BYTES + 1)
@@ -117,6 +126,11 @@ def _own(path: Path, choices: Choices) -> Loaded:
         assumed=(),
         file_sha256=checkpoint.file_sha256,
     )
+
+
+def _printable(text: str) -> str:
+    """One line: keys come from the file, which may hold anything, terminal sequences too."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _bytes(path: Path, count: int) -> bytes:
