@@ -210,12 +210,12 @@ def _zipped(parts: dict[str, bytes]) -> bytes:
 
 def _renumbered_pickle(draws: random.Random, data: bytes) -> bytes:
     widths = {"BININT1": 1, "BININT2": 2, "BININT": 4}
-    found = []
+    found: list[tuple[int, int]] = []
     stream = io.BytesIO(data)
     for _ in range(4 if data.startswith(b"\x80\x02\x8a") else 1):  # the old format is several pickles
-        found += [(at, widths[op.name]) for op, _, at in pickletools.genops(stream) if op.name in widths]
+        found += [(at or 0, widths[op.name]) for op, _, at in pickletools.genops(stream) if op.name in widths]
     at, width = draws.choice(found)
-    number = draws.choice(HUGE) & (2 ** (8 * width) - 1)
+    number: int = draws.choice(HUGE) % 256**width
     return data[: at + 1] + number.to_bytes(width, "little") + data[at + 1 + width :]
 
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from cgan_export.export import export_checkpoint
 from cgan_runtime.bundle import read_bundle
-from cgan_trainer.contract import ImageEncoding
+from cgan_trainer.contract import Condition, ImageEncoding, NoiseInput
 from cgan_trainer.readers import Choices, Loaded, read_generator
 from torch import Tensor
 
 from tests.export.sources import pytorch_gan
 from tests.export.sources.files import FILES, SourceFile, trained_like
-from tests.helpers import assert_one_sentence, run_command
+from tests.helpers import REPOSITORY, assert_one_sentence, run_command
 
 TOLERANCE = 1e-4  # of a range of 2: what parity of FP32 is held to everywhere
 
@@ -33,7 +33,8 @@ def inputs_of(loaded: Loaded, batch: int = 2) -> list[Tensor]:
     draws = torch.Generator().manual_seed(3)
     contract = loaded.generator.contract
     values: list[Tensor] = []
-    for tensor in (*contract.conditions, *contract.noise):
+    inputs: list[Condition | NoiseInput] = [*contract.conditions, *contract.noise]
+    for tensor in inputs:
         shape = (batch, *(int(axis) for axis in tensor.shape))
         if tensor.dtype == "int64":
             values.append(torch.arange(batch) + 3)
@@ -157,3 +158,9 @@ def test_a_damaged_file_ends_the_command_with_3(tmp_path: Path) -> None:
     assert_one_sentence(run_command("cgan-export", path), 3, "truncated")
     path.write_bytes(FILES["unet6-batch"]().data)
     assert_one_sentence(run_command("cgan-export", path, "--size", "100"), 2, "multiples of 64")
+
+
+def test_the_table_in_the_documentation_names_every_source() -> None:
+    text = (REPOSITORY / "docs" / "checkpoints.md").read_text()
+    for made in FILES.values():
+        assert f"| {made().title} |" in text, "run python -m docs.make_checkpoints"

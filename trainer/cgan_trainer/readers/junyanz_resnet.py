@@ -11,7 +11,7 @@ from cgan_trainer.errors import UsageError
 from cgan_trainer.nets.norm import NormKind
 from cgan_trainer.nets.resnet import Padding, ResNet
 from cgan_trainer.readers.base import Entry, Notes, Plan, State
-from cgan_trainer.readers.layers import entries_of, norm_kind, note_statistics, stray_statistics
+from cgan_trainer.readers.layers import entries_of, norm_kind, norm_words, note_statistics, stray_statistics
 from cgan_trainer.readers.pictures import choose_eps, choose_size, sides, translator_plan
 
 __all__ = ["JunyanzResnet"]
@@ -53,10 +53,12 @@ class JunyanzResnet:
             f"ResNet, {len(blocks)} blocks, {halvings} halvings",
             f"{c_in} to {c_out} channels",
             f"ngf {ngf}",
-            f"{kind} norm",
+            norm_words(kind),
             "dropout in the blocks" if dropout else "no dropout",
-            f"{padding} padding" + (" or replicate, taken as reflect" if padding == "reflect" else ""),
+            *(("zero padding in the blocks",) if padding == "zero" else ()),
         )
+        if padding == "reflect":  # replicate padding leaves the same indices
+            notes.assumed.append("reflect padding, the source's default")
         live = _live(notes, present=dropout)
         ends = sides(notes, rounding="truncate", filter_="bicubic", direction=_direction(notes))
         size = choose_size(

@@ -12,7 +12,7 @@ from cgan_trainer.errors import UsageError
 from cgan_trainer.nets.norm import NormKind
 from cgan_trainer.nets.unet import UNet, unet_widths
 from cgan_trainer.readers.base import Entry, Notes, Plan, State
-from cgan_trainer.readers.layers import entries_of, norm_kind, note_statistics, stray_statistics
+from cgan_trainer.readers.layers import entries_of, norm_kind, norm_words, note_statistics, stray_statistics
 from cgan_trainer.readers.pictures import choose_eps, choose_size, sides, translator_plan
 
 __all__ = ["JunyanzUnet"]
@@ -47,7 +47,7 @@ class JunyanzUnet:
         block = "model.model.1.model"
         kind = norm_kind(state, f"{block}.1", f"{block}.2", notes)
         bias = f"{block}.1.bias" in state
-        notes.found(f"U-Net, {depth} levels", f"{c_in} to {c_out} channels", f"ngf {ngf}", f"{kind} norm")
+        notes.found(f"U-Net, {depth} levels", f"{c_in} to {c_out} channels", f"ngf {ngf}", norm_words(kind))
         sites = _dropout_sites(depth, notes)
         ends = sides(notes, rounding="truncate", filter_="bicubic", direction=_direction(notes))
         size = choose_size(

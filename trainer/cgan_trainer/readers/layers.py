@@ -6,7 +6,7 @@ from cgan_trainer.errors import BadInputError
 from cgan_trainer.nets.norm import NormKind
 from cgan_trainer.readers.base import Entry, Notes, State
 
-__all__ = ["AFFINE_VARIANT", "entries_of", "norm_kind", "note_statistics", "stray_statistics"]
+__all__ = ["AFFINE_VARIANT", "entries_of", "norm_kind", "norm_words", "note_statistics", "stray_statistics"]
 
 AFFINE_VARIANT = "affine-norm"
 _PARTS = {
@@ -53,6 +53,11 @@ def entries_of(
     if norm is not None:
         parts |= {f"{ours}.{norm_ours}.{part}": Entry(f"{norm}.{part}") for part in _PARTS[kind]}
     return parts
+
+
+def norm_words(kind: NormKind) -> str:
+    """The kind in the words of a table."""
+    return {"none": "no norm", "affine": "norm with weights, without averages"}.get(kind, f"{kind} norm")
 
 
 def note_statistics(notes: Notes, kind: NormKind) -> None:
