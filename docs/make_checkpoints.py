@@ -25,7 +25,7 @@ keys and shapes alone. What a file cannot say has the source's own default; cgan
 
 | flag | what it says |
 |---|---|
-| `--direction AtoB`, `BtoA`, `--source`, `--target` | names of the two sides; chooses between two generators |
+| `--direction AtoB`, `BtoA`, `--source`, `--target` | names of the sides; picks one of two generators |
 | `--size N` or `HxW` | size of the condition; a U-Net of n levels takes multiples of 2^n |
 | `--dropout`, `--no-dropout` | dropout live, or one picture per condition |
 | `--statistics per_sample` or `running` | what batch norm goes by |
@@ -34,8 +34,9 @@ keys and shapes alone. What a file cannot say has the source's own default; cgan
 | `--rounding`, `--filter` | how values become pixels, how pictures are resized |
 
 Containers: PyTorch's zip and its older format, `.safetensors`, `.npz`. Taken off: `module.`, `_orig_mod.`, nests
-such as `state_dict`, `netG`, `generator`, `g_ema` and `params_ema` (averaged weights are preferred, and named), spectral
-norm and weight norm (folded). Nothing in a file is ever run: pickles go through a machine that can call nothing.
+such as `state_dict`, `netG`, `generator`, `g_ema` and `params_ema` (averaged weights are preferred, and named),
+spectral norm and weight norm (folded). Nothing in a file is ever run: pickles go through a machine that can call
+nothing.
 
 Fidelity: largest difference from a plain forward pass of the source's layout, noise given, output range -1..1.
 
