@@ -14,6 +14,8 @@ from cgan_runtime.errors import CganError, CheckFailedError, UsageError
 from cgan_runtime.manifest import Figure, Manifest
 from cyclopts import Parameter
 
+from cgan_export.source_flags import SourceFlags
+
 __all__ = ["main"]
 
 command = app("cgan-export")
@@ -29,6 +31,7 @@ def export(
     name: str | None = None,
     statistics: Literal["per_sample", "running"] | None = None,
     conditions: Path | None = None,
+    flags: SourceFlags | None = None,
     force: bool = False,
     precision: str = "fp32",
     io_type: Literal["fp32", "fp16"] = "fp32",
@@ -46,17 +49,20 @@ def export(
         cgan-export runs/satellite/best.pt
         cgan-export facades.pt -o facades --statistics running
         cgan-export facades.pt --precision fp32,fp16,int8 --calibrate pictures/
+        cgan-export latest_net_G.pth -o facades --source labels --target photo
         cgan-export --verify facades
         cgan-export --compare facades-old facades
 
     Args:
-        path: A checkpoint written by cgan-train; with --verify or --compare, a bundle.
+        path: A checkpoint of cgan-train, pytorch-CycleGAN-and-pix2pix, PyTorch-GAN or pix2pix-tensorflow;
+            with --verify or --compare, a bundle.
         other: With --compare, the newer bundle.
         out: Folder to write the bundle to. [default: the model's name, here]
         name: Name of the model, as clients will see it. [default: from the file or its folder]
         statistics: What batch-norm layers use: the picture's own statistics, or the averages of training.
             [default: as the checkpoint says; pix2pix: per_sample]
         conditions: Folder of pictures to check on, instead of the examples in the checkpoint.
+        flags: What a file from other code does not say.
         force: Replace an existing bundle.
         precision: Artifacts to make, separated by commas: fp32 (always made), fp16, int8. [default: fp32]
         io_type: Inputs and outputs of the FP16 file; fp16 saves transfers. [default: fp32, as the contract]
@@ -80,6 +86,7 @@ def export(
     _require_torch()
     from cgan_export.export import export_checkpoint, require_passed
     from cgan_export.sizes import parse_size
+    from cgan_export.sources import say_assumptions
     from cgan_export.variants import VariantOptions, parse_precisions
     from cgan_export.writer import provenance, write_bundle, write_failed_report
 
@@ -94,14 +101,20 @@ def export(
             name=name,
             statistics=statistics,
             pictures=conditions,
+            choices=flags.choices() if flags else None,
             options=options,
             size=wanted,
             progress=progress.say,
         )
+        say_assumptions(checkpoint, progress.note)
         if exported.passed:
             progress.say("writing the bundle")
             origin = provenance(
-                path, checkpoint.file_sha256, options=checkpoint.options, training=checkpoint.provenance
+                path,
+                checkpoint.file_sha256,
+                options=checkpoint.options,
+                training=checkpoint.provenance,
+                assumed=checkpoint.assumed,
             )
             manifest, digest = write_bundle(
                 target, exported, name=name, family=checkpoint.family, origin=origin, replace=force
@@ -224,6 +237,10 @@ class _Progress:
             self._status.update(text)
         else:
             print(f"cgan-export: {text}", file=sys.stderr)
+
+    def note(self, text: str) -> None:
+        """A line that stays, on a terminal too."""
+        self._console.print(f"cgan-export: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> _Progress:
         self._status.start()

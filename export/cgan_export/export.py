@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 from cgan_runtime.contract import Contract, Statistics
-from cgan_runtime.errors import BadInputError, CheckFailedError
+from cgan_runtime.errors import CheckFailedError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.manifest import Figure
 from cgan_runtime.runners.base import Array
-from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
-from cgan_trainer.errors import TrainerError
-from cgan_trainer.families import build_generator
 from cgan_trainer.families.base import Generator
+from cgan_trainer.readers import Choices, Loaded
 
 from cgan_export.graph import onnx_from_generator, with_metadata
 from cgan_export.remembering import Remembering, RememberingLive
 from cgan_export.rewrites import rewrite
 from cgan_export.samples import calibration_conditions, sample_conditions
 from cgan_export.sizes import SizeWish, sized
+from cgan_export.sources import load_source
 from cgan_export.statistics import with_statistics
 from cgan_export.torch_runner import TorchRunner
 from cgan_export.variants import Variant, VariantOptions, Workbench, make_variant
@@ -74,47 +72,47 @@ def export_checkpoint(
     name: str,
     statistics: Statistics | None = None,
     pictures: Path | None = None,
+    choices: Choices | None = None,
     options: VariantOptions | None = None,
     size: SizeWish | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> tuple[Checkpoint, Exported]:
+) -> tuple[Loaded, Exported]:
     """Read a checkpoint and export its generator.
 
     Args:
-        path: a checkpoint written by cgan-train.
+        path: a checkpoint written by cgan-train, or by code the readers know.
         name: name of the model inside the graph.
         statistics: the policy for batch-norm; None takes the checkpoint's.
         pictures: a folder of conditions to test on; None takes the checkpoint's examples.
+        choices: what a file from other code does not say.
         options: precisions besides FP32, and how they are made.
         size: another picture size, or a free one; None takes the checkpoint's.
         progress: told what is being done.
 
     Raises:
         BadInputError: the checkpoint or a picture cannot be used.
+        UsageError: a choice does not fit the checkpoint.
         CheckFailedError: the graph is not a valid pure function.
     """
     progress("reading the checkpoint")
-    try:
-        checkpoint = read_checkpoint(path)
-        generator = build_generator(checkpoint)
-    except TrainerError as error:
-        raise BadInputError(str(error)) from error
-    contract = Contract.model_validate_json(json.dumps(checkpoint.contract))
-    examples = None if checkpoint.examples is None else checkpoint.examples.numpy()
-    native, contract = contract, sized(generator, contract, size)
+    if size is not None and size.fixed is not None:
+        choices = replace(choices or Choices(), size=size.fixed)
+    loaded, contract = load_source(path, choices, statistics)
+    examples = None if loaded.examples is None else loaded.examples.numpy()
+    native, contract = contract, sized(loaded.generator, contract, size)
     tested = native if contract.sides is not None else contract  # a free size is tested at the checkpoint's first
     samples = sample_conditions(tested, examples, pictures)
     exported = export_generator(
-        generator,
+        loaded.generator,
         contract,
         samples,
         name=name,
-        family=checkpoint.family,
+        family=loaded.family,
         statistics=statistics,
         options=options,
         progress=progress,
     )
-    return checkpoint, exported
+    return loaded, exported
 
 
 def export_generator(

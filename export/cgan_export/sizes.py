@@ -64,6 +64,8 @@ def sized(generator: Generator, contract: Contract, wish: SizeWish | None) -> Co
     if wish is None:
         return contract
     native = _native_size(contract)
+    if wish.fixed == native:
+        return contract
     free = _freed(contract, native)
     sides = _rule(generator, free, native)
     if wish.fixed is None:
@@ -136,8 +138,10 @@ def _runs(probe: Generator, free: Contract, height: int, width: int) -> bool:
         ]
         with torch.inference_mode():
             answer = probe(*inputs)
-    except (RuntimeError, ValueError):  # torch's words for maps that do not meet, kernels larger than the map,
-        return False  # and (UsageError included) statistics over one pixel or a mask that does not divide
+    # torch's words for maps that do not meet and kernels larger than the map, and (UsageError included) statistics
+    # over one pixel or a mask that does not divide; TypeError where a shape checker is installed.
+    except (RuntimeError, ValueError, TypeError):
+        return False
     outputs = answer if isinstance(answer, tuple) else (answer,)
     wanted = [(2, *shape_of(output.shape, sizes)) for output in free.outputs]
     return [tuple(output.shape) for output in outputs] == wanted

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import copy
 
-import torch.nn.functional as F
 from cgan_runtime.contract import Contract, Statistics
 from cgan_runtime.errors import UsageError
 from cgan_trainer.families.base import Generator
+from cgan_trainer.nets.norm import normalised_per_sample
 from torch import Tensor, nn
 
 __all__ = ["PerSampleNorm", "with_statistics"]
@@ -30,7 +30,7 @@ class PerSampleNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x [N, C, H, W] over H and W; the variance is the biased one, as in batch-norm."""
-        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        return normalised_per_sample(x, self.weight, self.bias, self.eps)
 
 
 def _averaged(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:

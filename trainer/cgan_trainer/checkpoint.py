@@ -205,7 +205,7 @@ def _check_content(path: Path, content: dict[str, Any]) -> None:
     try:
         stated = content.pop("sha256")
         sound = stated == _digest(content, max_bytes=size_bytes) and version == VERSION and _is_complete(content)
-    except (KeyError, TypeError, ValueError, RecursionError) as problem:
+    except (KeyError, TypeError, ValueError, RecursionError, RuntimeError) as problem:
         raise BadInputError(f"{path} is damaged ({problem}): {_TRAIN_AGAIN}.") from problem
     if not sound:
         raise BadInputError(f"{path} is damaged (its digest does not match its content): {_TRAIN_AGAIN}.")

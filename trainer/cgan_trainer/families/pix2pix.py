@@ -72,7 +72,7 @@ class Pix2pixOptions:
     @property
     def mask_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """[C, H, W] of every mask, innermost first."""
-        widths = unet_widths(self.size, self.ngf)
+        widths = unet_widths(self.size.bit_length() - 1, self.ngf)
         return tuple((widths[-2 - site], 2 ** (site + 1), 2 ** (site + 1)) for site in self.dropout_sites)
 
 
@@ -83,10 +83,9 @@ class Pix2pixGenerator(Generator):
         super().__init__()
         self.options = options
         self.unet = UNet(
-            size=options.size,
+            widths=unet_widths(options.size.bit_length() - 1, options.ngf),
             c_in=options.in_channels,
             c_out=options.out_channels,
-            ngf=options.ngf,
             dropout_sites=options.dropout_sites,
         )
 

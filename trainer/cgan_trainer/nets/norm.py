@@ -1,12 +1,20 @@
-"""Batch normalisation whose test-time form is the one pix2pix is judged by."""
+"""Normalisation whose test-time form is the one the generators are judged by: statistics of each sample."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["SampleNorm"]
+__all__ = ["InstanceNorm", "NormKind", "SampleNorm", "norm_layer", "normalised_per_sample"]
+
+# batch     weight, bias and running averages;
+# affine    weight and bias alone: instance norm with affine=True, or batch norm that keeps no averages;
+# instance  nothing to learn and nothing kept;
+# none      no normalisation.
+NormKind = Literal["batch", "affine", "instance", "none"]
 
 
 class SampleNorm(nn.BatchNorm2d):
@@ -24,4 +32,38 @@ class SampleNorm(nn.BatchNorm2d):
         if self.training:
             normalised: Tensor = super().forward(x)
             return normalised
-        return F.instance_norm(x, weight=self.weight, bias=self.bias, use_input_stats=True, eps=self.eps)
+        return normalised_per_sample(x, self.weight, self.bias, self.eps)
+
+
+class InstanceNorm(nn.Module):
+    """Zero mean and unit variance per sample and channel, in `train()` and `eval()` alike; no parameters."""
+
+    def __init__(self, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """``(x - mean) / sqrt(var + eps)`` over h and w."""
+        return normalised_per_sample(x, None, None, self.eps)
+
+
+def norm_layer(kind: NormKind, channels: int, eps: float = 1e-5) -> nn.Module | None:
+    """The layer of a kind, or None."""
+    if kind == "none":
+        return None
+    if kind == "instance":
+        return InstanceNorm(eps)
+    return SampleNorm(channels, eps=eps, track_running_stats=kind == "batch")
+
+
+def normalised_per_sample(
+    x: Float[Tensor, "b c h w"], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Float[Tensor, "b c h w"]:
+    """``(x - mean) / sqrt(var + eps) * weight + bias``, mean and biased variance over h and w of each sample.
+
+    A single pixel is its own mean, so what is left of it is the bias; torch's function refuses that case.
+    """
+    if x.shape[-2] * x.shape[-1] == 1:
+        nothing = x * 0
+        return nothing if bias is None else nothing + bias[:, None, None]
+    return F.instance_norm(x, weight=weight, bias=bias, use_input_stats=True, eps=eps)

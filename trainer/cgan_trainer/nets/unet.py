@@ -1,4 +1,4 @@
-"""The U-Net generator of pix2pix: halve the picture down to 1x1, double it back, join equal sizes.
+"""The U-Net generator of pix2pix: halve the picture level by level, double it back, join equal sizes.
 
 Source: Isola et al. 2017, section 6.1.1 and the PyTorch port's channel and bias choices.
 """
@@ -13,27 +13,24 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cgan_trainer.nets.dropout import DropoutSite
-from cgan_trainer.nets.norm import SampleNorm
+from cgan_trainer.nets.norm import NormKind, norm_layer
 
 __all__ = ["Down", "UNet", "Up", "unet_widths"]
 
 
-def unet_widths(size: int, ngf: int) -> tuple[int, ...]:
-    """Channels after each of the log2(size) halvings: ngf * (1, 2, 4, 8, 8, ...), down to 1x1."""
-    depth = size.bit_length() - 1
+def unet_widths(depth: int, ngf: int) -> tuple[int, ...]:
+    """Channels after each of `depth` halvings: ngf * (1, 2, 4, 8, 8, ...)."""
     return tuple(ngf * min(2**level, 8) for level in range(depth))
 
 
 class Down(nn.Module):
     """LeakyReLU, convolution, norm: h x w becomes h/2 x w/2. The first one has no activation."""
 
-    def __init__(self, c_in: int, c_out: int, *, activated: bool, normalised: bool) -> None:
+    def __init__(self, c_in: int, c_out: int, *, activated: bool, bias: bool, norm: nn.Module | None) -> None:
         super().__init__()
         self.activated = activated
-        # Without a bias even where no norm follows (first and last), as in the PyTorch port: the 54.414 M
-        # parameters everybody quotes, and its weights fit.
-        self.conv = nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=False)
-        self.norm = SampleNorm(c_out) if normalised else None
+        self.conv = nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=bias)
+        self.norm = norm
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         """h2 = h / 2, w2 = w / 2."""
@@ -44,10 +41,10 @@ class Down(nn.Module):
 class Up(nn.Module):
     """ReLU, transposed convolution, norm, dropout: h x w becomes 2h x 2w. The last one ends without a norm."""
 
-    def __init__(self, c_in: int, c_out: int, *, normalised: bool, dropout: bool) -> None:
+    def __init__(self, c_in: int, c_out: int, *, bias: bool, norm: nn.Module | None, dropout: bool) -> None:
         super().__init__()
-        self.conv = nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=not normalised)
-        self.norm = SampleNorm(c_out) if normalised else None
+        self.conv = nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=bias)
+        self.norm = norm
         self.dropout = DropoutSite(0.5) if dropout else None
 
     def forward(
@@ -61,33 +58,55 @@ class Up(nn.Module):
 
 
 class UNet(nn.Module):
-    """[b, c_in, size, size] to [b, c_out, size, size] in -1..1.
+    """[b, c_in, h, w] to [b, c_out, h, w] in -1..1, h and w multiples of 2^depth.
 
     Args:
-        size: side of the picture, a power of two; the depth is log2(size).
+        widths: channels after each halving, see `unet_widths`; their number is the depth.
         c_in: channels in.
         c_out: channels out.
-        ngf: channels after the first convolution.
-        dropout_sites: decoder layers followed by dropout, 0 being the innermost (2x2).
+        dropout_sites: decoder layers followed by dropout, 0 being the innermost.
+        norm: after every layer but the first, the last and the innermost halving.
+        eps: of the norm.
+        bias: convolutions with a bias. The default is the PyTorch port's with batch norm: none but the last
+            one's, even where no norm follows; 54.414 M parameters at depth 8.
+        bottleneck_norm: a norm after the innermost halving too (TensorFlow port).
     """
 
-    def __init__(self, *, size: int, c_in: int, c_out: int, ngf: int, dropout_sites: Sequence[int]) -> None:
+    def __init__(
+        self,
+        *,
+        widths: Sequence[int],
+        c_in: int,
+        c_out: int,
+        dropout_sites: Sequence[int],
+        norm: NormKind = "batch",
+        eps: float = 1e-5,
+        bias: bool = False,
+        bottleneck_norm: bool = False,
+    ) -> None:
         super().__init__()
-        widths = unet_widths(size, ngf)
         last = len(widths) - 1
         self.down = nn.ModuleList(
-            Down(c_in if k == 0 else widths[k - 1], width, activated=k > 0, normalised=0 < k < last)
+            Down(
+                c_in if k == 0 else widths[k - 1],
+                width,
+                activated=k > 0,
+                bias=bias,
+                norm=norm_layer(norm if 0 < k < last + bottleneck_norm else "none", width, eps),
+            )
             for k, width in enumerate(widths)
         )
         # Innermost first. Every layer but the first takes the skip too, hence twice the channels.
+        outer = [*widths[last - 1 :: -1], c_out]
         self.up = nn.ModuleList(
             Up(
                 widths[last - k] * (1 if k == 0 else 2),
-                c_out if k == last else widths[last - k - 1],
-                normalised=k < last,
+                width,
+                bias=bias or k == last,
+                norm=norm_layer(norm if k < last else "none", width, eps),
                 dropout=k in dropout_sites,
             )
-            for k in range(len(widths))
+            for k, width in enumerate(outer)
         )
 
     def forward(self, x: Float[Tensor, "b c h w"], masks: Sequence[Tensor] = ()) -> Float[Tensor, "b c_out h w"]:

@@ -1,0 +1,123 @@
+"""Any net that turns a picture into a picture, with dropout as its only noise, as a generator.
+
+The contract is not written down but observed: the net runs once without data, and its dropout sites say which
+masks they would have drawn, its output says which size it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from cgan_trainer.contract import Condition, Contract, ImageEncoding, NoiseInput, Output, Statistics
+from cgan_trainer.families.base import Generator
+from cgan_trainer.nets.dropout import DropoutSite
+
+__all__ = ["ImageTranslator", "Picture"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What the tensor on one side of the net shows, and how it stands for 8-bit pixels (None: a raw tensor)."""
+
+    meaning: str
+    encoding: ImageEncoding | None
+
+
+class ImageTranslator(Generator):
+    """``picture = net(condition, masks)``.
+
+    Args:
+        net: called with [b, c_in, h, w] and the masks in the order in which it uses them.
+        c_in: channels of the condition.
+        size: (h, w) of the condition.
+        source: the condition.
+        target: the picture.
+        statistics: what the net's normalisation goes by.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        c_in: int,
+        size: tuple[int, int],
+        source: Picture,
+        target: Picture,
+        statistics: Statistics,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        masks, out = _observed(net, (1, c_in, *size))
+        self._contract = Contract(
+            conditions=(
+                Condition(name="condition", shape=(c_in, *size), meaning=source.meaning, encoding=source.encoding),
+            ),
+            noise=tuple(
+                NoiseInput(
+                    name=f"mask_{index}",
+                    index=index,
+                    distribution="mask",
+                    shape=shape,
+                    parameters={"p": p},
+                    site=f"net.{site}",
+                )
+                for index, (site, p, shape) in enumerate(masks)
+            ),
+            outputs=(Output(name="picture", shape=out, meaning=target.meaning, encoding=target.encoding),),
+            statistics=statistics,
+        )
+
+    @property
+    def contract(self) -> Contract:
+        """One condition, one mask per dropout site, one picture."""
+        return self._contract
+
+    def forward(  # type: ignore[override]  # narrower on purpose: exactly one condition
+        self, condition: Float[Tensor, "b c h w"], *masks: Float[Tensor, "b _ _ _"]
+    ) -> Float[Tensor, "b c_out _ _"]:
+        """One picture per row. No masks: they are drawn from torch's global random state."""
+        expected = len(self._contract.noise)
+        if masks and len(masks) != expected:
+            raise ValueError(f"{len(masks)} masks were given, but this generator takes {expected}, or none at all.")
+        picture: Tensor = self.net(condition, masks)
+        return picture
+
+
+Mask = tuple[str, float, tuple[int, ...]]
+
+
+def _observed(net: nn.Module, shape: tuple[int, ...]) -> tuple[list[Mask], tuple[int, ...]]:
+    """Every dropout site in the order of use with its p and mask shape, and the shape of the output.
+
+    Shapes only: the net runs on torch's meta device, where tensors have no data.
+    """
+    masks: list[Mask] = []
+
+    def note(name: str) -> Any:
+        def hook(site: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            assert isinstance(site, DropoutSite)  # noqa: S101 - only those are hooked
+            masks.append((name, site.p, tuple(arguments[0].shape[1:])))
+
+        return hook
+
+    hooks = [
+        site.register_forward_pre_hook(note(name))
+        for name, site in net.named_modules()
+        if isinstance(site, DropoutSite)
+    ]
+    weightless = {name: value.to("meta") for name, value in (*net.named_parameters(), *net.named_buffers())}
+    was_training = net.training
+    try:
+        with torch.no_grad():
+            out: Tensor = functional_call(net.eval(), weightless, (torch.empty(shape, device="meta"),))
+    finally:
+        net.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return masks, tuple(out.shape[1:])

@@ -1,0 +1,152 @@
+"""junyanz/pytorch-CycleGAN-and-pix2pix, `resnet_*blocks`: one flat sequence (and pix2pixHD's, with more halvings).
+
+With d halvings and B blocks: conv7 at 1, convs at 4, 7, ...; blocks from 4 + 3d on; transposed convs; conv7 last.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cgan_trainer.errors import UsageError
+from cgan_trainer.nets.norm import NormKind
+from cgan_trainer.nets.resnet import Padding, ResNet
+from cgan_trainer.readers.base import Entry, Notes, Plan, State
+from cgan_trainer.readers.layers import entries_of, norm_kind, norm_words, note_statistics, stray_statistics
+from cgan_trainer.readers.pictures import choose_eps, choose_size, sides, translator_plan
+
+__all__ = ["JunyanzResnet"]
+
+MAX_BLOCKS = 64
+MAX_HALVINGS = 6
+SOURCE_SIDE = 256
+_CONV_IN_BLOCK = re.compile(r"model\.(\d+)\.conv_block\.(\d+)\.weight")
+
+
+class JunyanzResnet:
+    """ResNet of any number of blocks; reads dropout and padding too, from the indices inside a block."""
+
+    name = "junyanz-resnet"
+    title = "a ResNet of pytorch-CycleGAN-and-pix2pix"
+    keys = re.compile(
+        r"model\.\d+(\.conv_block\.[0-7])?\.(weight|bias|running_mean|running_var|num_batches_tracked)"
+    )
+
+    def recognises(self, state: State) -> bool:
+        """Blocks called conv_block directly under the sequence."""
+        return any(_CONV_IN_BLOCK.fullmatch(key) for key in state)
+
+    def plan(self, state: State, notes: Notes) -> Plan:
+        """Everything but direction, size and eps is in the keys."""
+        blocks = sorted({int(match[1]) for key in state if (match := _CONV_IN_BLOCK.fullmatch(key))})
+        start, halvings = blocks[0], (blocks[0] - 4) // 3
+        if blocks != list(range(start, start + len(blocks))) or start != 4 + 3 * halvings:
+            raise ValueError(f"blocks at {blocks[:4]} are not where this layout has them")
+        if not (1 <= halvings <= MAX_HALVINGS and len(blocks) <= MAX_BLOCKS):
+            raise ValueError(f"{halvings} halvings and {len(blocks)} blocks are more than any known file has")
+        padding, dropout = _block_kind(state, f"model.{start}.conv_block")
+        ngf, c_in = state["model.1.weight"].shape[:2]
+        tail = f"model.{start + len(blocks) + 3 * halvings + 1}"
+        c_out = state[f"{tail}.weight"].shape[0]
+        kind = norm_kind(state, "model.1", "model.2", notes)
+        bias = "model.1.bias" in state
+        notes.found(
+            f"ResNet, {len(blocks)} blocks, {halvings} halvings",
+            f"{c_in} to {c_out} channels",
+            f"ngf {ngf}",
+            norm_words(kind),
+            "dropout in the blocks" if dropout else "no dropout",
+            *(("zero padding in the blocks",) if padding == "zero" else ()),
+        )
+        if padding == "reflect":  # replicate padding leaves the same indices
+            notes.assumed.append("reflect padding, the source's default")
+        live = _live(notes, present=dropout)
+        ends = sides(notes, rounding="truncate", filter_="bicubic", direction=_direction(notes))
+        size = choose_size(
+            notes, SOURCE_SIDE, 2**halvings, f"{halvings} halvings must be undone by {halvings} doublings"
+        )
+        note_statistics(notes, kind)
+        eps = choose_eps(notes, 1e-5) if kind != "none" else 1e-5
+        return translator_plan(
+            lambda: ResNet(
+                c_in=c_in,
+                c_out=c_out,
+                ngf=ngf,
+                blocks=len(blocks),
+                halvings=halvings,
+                norm=kind,
+                eps=eps,
+                bias=bias,
+                dropout=live,
+                block_padding=padding,
+            ),
+            _entries(start, len(blocks), halvings, _indices(padding, dropout=dropout), kind, bias=bias),
+            channels=(c_in, c_out),
+            size=size,
+            ends=ends,
+            statistics="none" if kind == "none" else "per_sample",
+            options={
+                "net": "resnet",
+                "blocks": len(blocks),
+                "halvings": halvings,
+                "ngf": ngf,
+                "norm": kind,
+                "eps": eps,
+                "dropout": live,
+                "padding": padding,
+            },
+            unused=stray_statistics(state, kind),
+        )
+
+
+def _block_kind(state: State, block: str) -> tuple[Padding, bool]:
+    """Padding and dropout from the indices of the two convolutions (four axes; norms have one)."""
+    convs = tuple(
+        index for index in range(8) if (w := state.get(f"{block}.{index}.weight")) is not None and w.dim() == 4
+    )
+    known: dict[tuple[int, ...], tuple[Padding, bool]] = {
+        (1, 5): ("reflect", False),
+        (1, 6): ("reflect", True),
+        (0, 3): ("zero", False),
+        (0, 4): ("zero", True),
+    }
+    if convs not in known:
+        raise ValueError(f"convolutions at {convs} in a block")
+    return known[convs]
+
+
+def _indices(padding: Padding, *, dropout: bool) -> tuple[int, int]:
+    pad = int(padding == "reflect")
+    return pad, 2 * pad + 3 + dropout
+
+
+def _live(notes: Notes, *, present: bool) -> bool:
+    if not present:
+        notes.used.add("dropout")
+        if notes.choices.dropout:
+            raise UsageError("--dropout does not fit: this ResNet was built without dropout.")
+        return False
+    return bool(notes.choose("dropout", True, "dropout live, as the source's test script", "--no-dropout"))
+
+
+def _direction(notes: Notes) -> str:
+    return "BtoA" if notes.file_name.endswith("_net_G_B.pth") else "AtoB"
+
+
+def _entries(
+    start: int, blocks: int, halvings: int, convs: tuple[int, int], kind: NormKind, *, bias: bool
+) -> dict[str, Entry]:
+    entries = entries_of("head", "model.1", "model.2", bias=bias, kind=kind)
+    for level in range(halvings):
+        at = 4 + 3 * level
+        entries |= entries_of(f"down.{level}", f"model.{at}", f"model.{at + 1}", bias=bias, kind=kind)
+    for block in range(blocks):
+        for part, at in zip(("first", "second"), convs, strict=True):
+            theirs = f"model.{start + block}.conv_block"
+            entries |= entries_of(
+                f"blocks.{block}.{part}", f"{theirs}.{at}", f"{theirs}.{at + 1}", bias=bias, kind=kind
+            )
+    for level in range(halvings):
+        at = start + blocks + 3 * level
+        entries |= entries_of(f"up.{level}", f"model.{at}", f"model.{at + 1}", bias=bias, kind=kind)
+    tail = start + blocks + 3 * halvings + 1
+    return entries | entries_of("tail", f"model.{tail}", None, bias=True, kind=kind)

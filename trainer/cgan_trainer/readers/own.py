@@ -1,0 +1,33 @@
+"""Our own checkpoints as one kind of file among the others: checkpoint.py reads and verifies them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from cgan_trainer.checkpoint import FORMAT, Checkpoint, read_checkpoint
+from cgan_trainer.errors import UsageError
+from cgan_trainer.readers.base import Choices
+
+__all__ = ["HEAD_BYTES", "is_own", "read_own"]
+
+# The format's name is the first value of the file.
+HEAD_BYTES: Final = 4096
+
+
+def is_own(head: bytes) -> bool:
+    """Whether a file begins like one of ours; a damaged one may still, and is then refused as one of ours."""
+    return head.startswith(b"PK\x03\x04") and FORMAT.encode() in head[:HEAD_BYTES]
+
+
+def read_own(path: Path, choices: Choices) -> Checkpoint:
+    """The checkpoint, verified by its digest.
+
+    Raises:
+        BadInputError: it is damaged.
+        UsageError: something is chosen that the file itself says.
+    """
+    given = [name for name in choices.given() if name != "size"]  # another size is the exporter's to judge
+    if given:
+        raise UsageError(f"--{given[0]} is for files from other code: {path} says it itself, so leave it out.")
+    return read_checkpoint(path)

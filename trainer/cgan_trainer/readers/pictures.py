@@ -1,0 +1,101 @@
+"""What the readers of picture-to-picture nets share: sides, sizes, dropout, the plan of a translator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from cgan_trainer.contract import ImageEncoding, Statistics
+from cgan_trainer.errors import UsageError
+from cgan_trainer.families.translator import ImageTranslator, Picture
+from cgan_trainer.readers.base import Entry, Notes, Plan
+
+__all__ = ["choose_eps", "choose_size", "sides", "translator_plan"]
+
+
+def sides(notes: Notes, *, rounding: str, filter_: str, direction: str = "AtoB") -> dict[str, Any]:
+    """Meaning of both sides and the source's way from pixels to values and back.
+
+    Returns:
+        "source" and "target" in words, and "filter" and "rounding".
+    """
+    way = notes.choose("direction", direction, f"direction {direction[0]} to {direction[-1]}", "--direction")
+    ends = {"source": way[0], "target": way[-1]}
+    for name, default in ends.items():
+        notes.used.add(name)
+        ends[name] = getattr(notes.choices, name) or default
+    ends["filter"] = notes.choose(
+        "filter", filter_, f"pictures resized with {filter_}, not keeping aspect", "--filter"
+    )
+    ends["rounding"] = notes.choose("rounding", rounding, f"pixel values rounded by {rounding}", "--rounding")
+    return ends
+
+
+def choose_size(notes: Notes, default: int, multiple: int, why: str) -> tuple[int, int]:
+    """The size of the condition.
+
+    Raises:
+        UsageError: the net cannot take it.
+    """
+    height, width = notes.choose("size", (default, default), f"size {default}x{default}", "--size")
+    if height % multiple or width % multiple or not multiple <= min(height, width):
+        raise UsageError(
+            f"--size {height}x{width} does not fit: {why}, so height and width must be multiples of {multiple}."
+        )
+    if max(height, width) > 8192:
+        raise UsageError(f"--size {height}x{width} is too large: at most 8192 a side.")
+    return height, width
+
+
+def choose_eps(notes: Notes, default: float) -> float:
+    """The eps of the norms."""
+    eps = float(notes.choose("eps", default, f"eps {default:g}", "--eps"))
+    if not 0 < eps <= 10:
+        raise UsageError(f"--eps {eps:g} is out of range: above 0, at most 10.")
+    return eps
+
+
+def translator_plan(
+    make_net: Callable[[], nn.Module],
+    entries: Mapping[str, Entry],
+    *,
+    channels: tuple[int, int],
+    size: tuple[int, int],
+    ends: Mapping[str, Any],
+    statistics: Statistics,
+    options: Mapping[str, Any],
+    unused: frozenset[str] = frozenset(),
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5),
+    std: tuple[float, ...] = (0.5, 0.5, 0.5),
+) -> Plan:
+    """The plan of an ImageTranslator; 1 or 3 channels are pictures, other numbers raw tensors."""
+
+    def side(name: str, count: int) -> Picture:
+        if count not in (1, 3):
+            return Picture(meaning=ends[name], encoding=None)
+        return Picture(
+            meaning=ends[name],
+            encoding=ImageEncoding(
+                color="RGB" if count == 3 else "L",
+                mean=mean[:count],
+                std=std[:count],
+                filter=ends["filter"],
+                rounding=ends["rounding"],
+            ),
+        )
+
+    return Plan(
+        make=lambda: ImageTranslator(
+            make_net(),
+            c_in=channels[0],
+            size=size,
+            source=side("source", channels[0]),
+            target=side("target", channels[1]),
+            statistics=statistics,
+        ),
+        entries=entries,
+        options={**options, "in_channels": channels[0], "out_channels": channels[1], "size": list(size), **ends},
+        unused=unused,
+    )
