@@ -118,14 +118,14 @@ def plain_export(subject: Subject, folder: Path, *, say: Callable[[str], None]) 
 
 def _write_graphs(generator: Generator, contract: Contract, *, plain: Path, bundle: Path | None = None) -> None:
     from cgan_export.graph import lint, onnx_from_generator
-    from cgan_export.rewrites import rewrite
+    from cgan_export.rewrites import FOR_ALL, FOR_CPUS, rewrite
     from cgan_export.statistics import with_statistics
 
     generator, contract = with_statistics(generator, contract, None)
     model = onnx_from_generator(generator, contract)
     plain.write_bytes(model.SerializeToString(deterministic=True))
     if bundle is not None:
-        rewrite(model)
+        rewrite(model, FOR_ALL | FOR_CPUS)
         lint(model)
         bundle.write_bytes(model.SerializeToString(deterministic=True))
 

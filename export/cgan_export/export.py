@@ -17,7 +17,7 @@ from cgan_trainer.readers import Choices, Loaded
 
 from cgan_export.graph import onnx_from_generator, with_metadata
 from cgan_export.remembering import Remembering, RememberingLive
-from cgan_export.rewrites import rewrite
+from cgan_export.rewrites import FOR_ALL, FOR_CPUS, rewrite
 from cgan_export.samples import calibration_conditions, sample_conditions
 from cgan_export.sizes import SizeWish, sized
 from cgan_export.sources import load_source
@@ -135,9 +135,10 @@ def export_generator(
     options = options or VariantOptions()
     progress("making the graph")
     plain = with_metadata(onnx_from_generator(generator, contract), name=name, family=family, contract=contract)
+    rewrites = rewrite(plain, FOR_ALL)
     rewritten = onnx.ModelProto()
     rewritten.CopyFrom(plain)
-    rewrites = rewrite(rewritten)
+    rewrites |= rewrite(rewritten, FOR_CPUS)
     reference = TorchRunner(generator, contract)
     bench = Workbench(
         contract=contract,

@@ -1,7 +1,7 @@
 """The artifacts of one export: the FP32 graph, and the same graph in other precisions, each through the gates.
 
 fp32   rewritten for CPU runtimes                                 model.onnx
-fp16   from the graph before those rewrites, for TensorRT         model.fp16.onnx
+fp16   from the graph before those rewrites, for TensorRT        model.fp16.onnx
 int8   from the rewritten graph: what was a transposed
 convolution is then a convolution, which has an
 8-bit kernel everywhere                                    model.int8.onnx

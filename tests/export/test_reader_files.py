@@ -234,8 +234,8 @@ def test_sizes_the_net_cannot_take_are_refused_with_the_rule(unet: State, tmp_pa
 
 
 def test_flags_that_mean_nothing_for_a_file_are_refused(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--size is for files from other code"):
-        read_generator(checkpoint, Choices(size=(64, 64)))
+    with pytest.raises(UsageError, match="--eps is for files from other code"):
+        read_generator(checkpoint, Choices(eps=1e-3))
     norm_free = trained_like(junyanz.unet(5, kind="none")).state_dict()
     with pytest.raises(UsageError, match="--eps means nothing"):
         read(tmp_path, norm_free, eps=1e-3)

@@ -100,9 +100,11 @@ def _observed(net: nn.Module, shape: tuple[int, ...]) -> tuple[list[Mask], tuple
     masks: list[Mask] = []
 
     def note(name: str) -> Any:
-        def hook(site: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        def hook(site: nn.Module, arguments: tuple[Tensor | None, ...]) -> None:
             assert isinstance(site, DropoutSite)  # noqa: S101 - only those are hooked
-            masks.append((name, site.p, tuple(arguments[0].shape[1:])))
+            x = arguments[0]
+            assert x is not None  # noqa: S101 - the second is the mask, which is not given here
+            masks.append((name, site.p, tuple(x.shape[1:])))
 
         return hook
 
