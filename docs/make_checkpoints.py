@@ -26,7 +26,7 @@ keys and shapes alone. What a file cannot say has the source's own default; cgan
 | flag | what it says |
 |---|---|
 | `--direction AtoB`, `BtoA`, `--source`, `--target` | names of the sides; picks one of two generators |
-| `--size N` or `HxW` | size of the condition; a U-Net of n levels takes multiples of 2^n |
+| `--size N` or `WIDTHxHEIGHT` | size of the condition; a U-Net of n levels takes multiples of 2^n |
 | `--dropout`, `--no-dropout` | dropout live, or one picture per condition |
 | `--statistics per_sample` or `running` | what batch norm goes by |
 | `--eps`, `--variant eps-1e-5` | eps of the norms; PyTorch-GAN wrote 0.8 where it meant the momentum |

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -44,6 +45,11 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], code: int, *part
     assert "Traceback" not in done.stderr
     for part in parts:
         assert part in lines[-1], done.stderr
+
+
+def hear_ctrl_c() -> None:
+    """For `preexec_fn`: under a shell's `&` Ctrl-C is ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def free_ports() -> Ports:

@@ -15,7 +15,7 @@ from cgan_runtime.cli.shell import run
 from cgan_runtime.serving.server import TritonServer
 
 from tests.bench.fakes import Fake
-from tests.helpers import assert_one_sentence, run_command
+from tests.helpers import assert_one_sentence, hear_ctrl_c, run_command
 
 BRIEF = ("--rounds", "3", "--warmup", "1")
 
@@ -161,6 +161,7 @@ def test_ctrl_c_ends_with_130_and_leaves_no_process(bundle_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_ctrl_c,
     )
     assert running.stderr is not None
     for line in running.stderr:

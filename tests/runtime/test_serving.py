@@ -25,7 +25,7 @@ from cgan_runtime.triton_client import TritonClient, TritonGenerator
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from tests.helpers import assert_one_sentence, free_ports, png, run_command, smooth_pictures
+from tests.helpers import assert_one_sentence, free_ports, hear_ctrl_c, png, run_command, smooth_pictures
 
 PICTURE = smooth_pictures(1, seed=5)[0]
 
@@ -166,6 +166,7 @@ def start_command(bundle_path: Path, *words: str) -> tuple[subprocess.Popen[str]
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     )
     return process, ports.http, ports.grpc
 

@@ -83,4 +83,4 @@ def _picture(numbers: int, notes: Notes) -> tuple[int, int, int]:
         if side >= 1 and channels * side * side == numbers:
             notes.choose("size", None, f"picture {channels}x{side}x{side}, of {numbers} numbers", "--size")
             return channels, side, side
-    raise BadInputError(f"{notes.label} makes {numbers} numbers, no square picture: give its --size HxW.")
+    raise BadInputError(f"{notes.label} makes {numbers} numbers, no square picture: give its --size WIDTHxHEIGHT.")
