@@ -9,7 +9,7 @@ from cgan_trainer.nets.dropout import DropoutSite
 from cgan_trainer.nets.init import init_weights
 from cgan_trainer.nets.norm import SampleNorm
 from cgan_trainer.nets.patchgan import patchgan
-from cgan_trainer.training.evaluation import as_used
+from cgan_trainer.training.validation import as_used
 from jaxtyping import Float
 from torch import Tensor
 

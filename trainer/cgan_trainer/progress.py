@@ -19,7 +19,7 @@ def note(sentence: str) -> None:
 
 
 @contextlib.contextmanager
-def progress(title: str, *, unit: str, start: int = 0) -> Iterator[Callable[[int, int], None]]:
+def progress(title: str, *, unit: str, start: int = 0) -> Iterator[Callable[..., None]]:
     """Yield `report(done, total)`.
 
     Args:
@@ -35,21 +35,21 @@ def progress(title: str, *, unit: str, start: int = 0) -> Iterator[Callable[[int
 
 
 @contextlib.contextmanager
-def _bar(title: str, unit: str, start: int) -> Iterator[Callable[[int, int], None]]:
+def _bar(title: str, unit: str, start: int) -> Iterator[Callable[..., None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, completed=start, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total, _values=None: bar.update(task, completed=done, total=total)
 
 
-def _lines(title: str, unit: str, start: int) -> Callable[[int, int], None]:
+def _lines(title: str, unit: str, start: int) -> Callable[..., None]:
     began_s = time.monotonic()
     last_s = began_s
 
-    def report(done: int, total: int) -> None:
+    def report(done: int, total: int, _values: object = None) -> None:
         nonlocal last_s
         now_s = time.monotonic()
         if now_s - last_s < _LINE_EVERY_S and done < total:

@@ -17,6 +17,7 @@ from torch.func import functional_call
 from cgan_trainer.contract import Condition, Contract, ImageEncoding, NoiseInput, Output, Statistics
 from cgan_trainer.families.base import Generator
 from cgan_trainer.nets.dropout import DropoutSite
+from cgan_trainer.nets.one_hot import OneHot
 
 __all__ = ["ImageTranslator", "Picture"]
 
@@ -39,6 +40,8 @@ class ImageTranslator(Generator):
         source: the condition.
         target: the picture.
         statistics: what the net's normalisation goes by.
+        name: of the net's weights in the state dict.
+        one_hot: turns the condition, a label map in colours, into what the net takes.
     """
 
     def __init__(
@@ -50,10 +53,14 @@ class ImageTranslator(Generator):
         source: Picture,
         target: Picture,
         statistics: Statistics,
+        name: str = "net",
+        one_hot: OneHot | None = None,
     ) -> None:
         super().__init__()
-        self.net = net
-        masks, out = _observed(net, (1, c_in, *size))
+        self.add_module(name, net)
+        self.one_hot = one_hot
+        self._name = name
+        masks, out = _observed(net, (1, c_in if one_hot is None else len(one_hot.colors), *size))
         self._contract = Contract(
             conditions=(
                 Condition(name="condition", shape=(c_in, *size), meaning=source.meaning, encoding=source.encoding),
@@ -65,13 +72,18 @@ class ImageTranslator(Generator):
                     distribution="mask",
                     shape=shape,
                     parameters={"p": p},
-                    site=f"net.{site}",
+                    site=f"{name}.{site}",
                 )
                 for index, (site, p, shape) in enumerate(masks)
             ),
             outputs=(Output(name="picture", shape=out, meaning=target.meaning, encoding=target.encoding),),
             statistics=statistics,
         )
+
+    @property
+    def net(self) -> nn.Module:
+        """The network itself."""
+        return self.get_submodule(self._name)
 
     @property
     def contract(self) -> Contract:
@@ -85,7 +97,8 @@ class ImageTranslator(Generator):
         expected = len(self._contract.noise)
         if masks and len(masks) != expected:
             raise ValueError(f"{len(masks)} masks were given, but this generator takes {expected}, or none at all.")
-        picture: Tensor = self.net(condition, masks)
+        seen = condition if self.one_hot is None else self.one_hot(condition)
+        picture: Tensor = self.net(seen, masks)
         return picture
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -25,14 +27,50 @@ class SampleNorm(nn.BatchNorm2d):
     result of a sample does not depend on its neighbours in the batch, and evaluating never touches the running
     averages. Those are kept, unused here, so that the state dict has the layout every tool expects of a
     BatchNorm2d.
+
+    Trained by several processes, the batch is that of all of them: two with a batch of b each take the step that
+    one would take with 2 b.
     """
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Zero mean and unit variance per channel, then weight and bias."""
+        if self.training and dist.is_initialized() and dist.get_world_size() > 1:
+            return self._over_all_ranks(x)
         if self.training:
             normalised: Tensor = super().forward(x)
             return normalised
         return normalised_per_sample(x, self.weight, self.bias, self.eps)
+
+    def _over_all_ranks(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Batch norm whose batch lies in equal parts on all ranks. (torch's SyncBatchNorm needs a GPU.)"""
+        count = x.shape[0] * x.shape[2] * x.shape[3] * dist.get_world_size()
+        mean = _Total.apply(x.sum(dim=(0, 2, 3))) / count  # type: ignore[no-untyped-call]  # torch's, unannotated
+        centred = x - mean[:, None, None]
+        variance = _Total.apply(centred.square().sum(dim=(0, 2, 3))) / count  # type: ignore[no-untyped-call]  # same
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            with torch.no_grad():
+                self.num_batches_tracked += 1
+                self.running_mean.lerp_(mean, self.momentum or 0.0)
+                self.running_var.lerp_(variance * count / max(count - 1, 1), self.momentum or 0.0)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        result: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+        return result
+
+
+class _Total(torch.autograd.Function):
+    """The sum over all ranks, on every rank; what depends on it anywhere passes its gradient to all."""
+
+    @staticmethod
+    def forward(_ctx: object, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_ctx: object, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
 
 
 class InstanceNorm(nn.Module):

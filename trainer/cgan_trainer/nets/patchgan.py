@@ -1,50 +1,88 @@
-"""The PatchGAN discriminator: one logit per overlapping patch, averaged by the loss.
+"""The discriminators of pix2pix: one logit per patch of the picture, averaged by the loss.
 
-Source: Isola et al. 2017, section 6.1.2. `n_layers` sets the patch: 1 -> 16, 2 -> 34, 3 -> 70, 4 -> 142 pixels.
+The patch is the receptive field of one logit: 1 (PixelGAN), 16, 34, 70 (the default), 142, 286 (ImageGAN at 256).
+
+Source: Isola et al. 2017, sections 3.2.2 and 6.1.2.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["PatchGAN", "patchgan"]
+from cgan_trainer.nets.norm import NormKind, norm_layer
+
+__all__ = ["HALVINGS", "Discriminator", "least_size", "patchgan", "pixelgan"]
+
+# Receptive field in pixels -> convolutions that halve the picture; two more follow at stride 1.
+HALVINGS: Final = {16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
 
 
-class PatchGAN(nn.Module):
-    """Judges a picture together with its condition.
+class Discriminator(nn.Module):
+    """Judges pictures, together with their conditions where it was built for both.
+
+    Args:
+        layers: from [b, c, h, w] to one logit per patch.
+    """
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(
+        self, picture: Float[Tensor, "b c h w"], condition: Float[Tensor, "b c2 h w"] | None = None
+    ) -> Float[Tensor, "b 1 h2 w2"]:
+        """Logits: positive means real. `condition` None: the picture is judged on its own."""
+        seen = picture if condition is None else torch.cat((condition, picture), dim=1)
+        logits: Tensor = self.layers(seen)
+        return logits
+
+
+def patchgan(*, c_in: int = 6, ndf: int = 64, n_layers: int = 3, norm: NormKind = "batch") -> Discriminator:
+    """Overlapping patches; the defaults are the 70x70 one with 2,768,705 parameters.
 
     Args:
         c_in: channels of condition and picture together.
         ndf: channels after the first convolution.
-        n_layers: how many convolutions halve the picture; two more follow at stride 1.
+        n_layers: how many convolutions halve the picture.
+        norm: after every convolution but the first and the last.
     """
-
-    def __init__(self, *, c_in: int, ndf: int, n_layers: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(c_in, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        width = ndf
-        for layer in range(1, n_layers + 1):
-            wider = ndf * min(2**layer, 8)
-            stride = 2 if layer < n_layers else 1
-            layers += [
-                nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=False),
-                nn.BatchNorm2d(wider),
-                nn.LeakyReLU(0.2),
-            ]
-            width = wider
-        layers.append(nn.Conv2d(width, 1, 4, stride=1, padding=1))
-        self.layers = nn.Sequential(*layers)
-
-    def forward(
-        self, condition: Float[Tensor, "b c h w"], picture: Float[Tensor, "b c2 h w"]
-    ) -> Float[Tensor, "b 1 h2 w2"]:
-        """Logits: positive means real."""
-        logits: Tensor = self.layers(torch.cat((condition, picture), dim=1))
-        return logits
+    layers: list[nn.Module] = [nn.Conv2d(c_in, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+    width = ndf
+    for layer in range(1, n_layers + 1):
+        wider = ndf * min(2**layer, 8)
+        stride = 2 if layer < n_layers else 1
+        layers += _unit(nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=norm != "batch"), norm)
+        width = wider
+    layers.append(nn.Conv2d(width, 1, 4, stride=1, padding=1))
+    return Discriminator(nn.Sequential(*layers))
 
 
-def patchgan(*, c_in: int = 6, ndf: int = 64, n_layers: int = 3) -> PatchGAN:
-    """The discriminator of pix2pix; the defaults are the 70x70 one with 2,768,705 parameters."""
-    return PatchGAN(c_in=c_in, ndf=ndf, n_layers=n_layers)
+def pixelgan(*, c_in: int = 6, ndf: int = 64, norm: NormKind = "batch") -> Discriminator:
+    """Every pixel on its own, by 1x1 convolutions: it can judge colours only. 9,024 parameters by default."""
+    return Discriminator(
+        nn.Sequential(
+            nn.Conv2d(c_in, ndf, 1),
+            nn.LeakyReLU(0.2),
+            *_unit(nn.Conv2d(ndf, 2 * ndf, 1, bias=norm != "batch"), norm),
+            nn.Conv2d(2 * ndf, 1, 1, bias=norm != "batch"),
+        )
+    )
+
+
+def least_size(patch: int) -> int:
+    """The smallest side of a picture, in pixels, that gives at least one logit: a power of two."""
+    side = 1
+    while (
+        patch > 1 and side // 2 ** HALVINGS[patch] < 3
+    ):  # two convolutions of 4 with padding 1 each take one pixel
+        side *= 2
+    return side
+
+
+def _unit(conv: nn.Conv2d, norm: NormKind) -> list[nn.Module]:
+    layer = norm_layer(norm, conv.out_channels)
+    return [conv, *([] if layer is None else [layer]), nn.LeakyReLU(0.2)]

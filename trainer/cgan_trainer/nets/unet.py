@@ -1,5 +1,7 @@
 """The U-Net generator of pix2pix: halve the picture level by level, double it back, join equal sizes.
 
+Without the joins it is the encoder-decoder the paper compares with.
+
 Source: Isola et al. 2017, section 6.1.1 and the PyTorch port's channel and bias choices.
 """
 
@@ -70,6 +72,7 @@ class UNet(nn.Module):
         bias: convolutions with a bias. The default is the PyTorch port's with batch norm: none but the last
             one's, even where no norm follows; 54.414 M parameters at depth 8.
         bottleneck_norm: a norm after the innermost halving too (TensorFlow port).
+        skips: join equal sizes. False is the paper's encoder-decoder: all must pass the innermost layer.
     """
 
     def __init__(
@@ -83,9 +86,11 @@ class UNet(nn.Module):
         eps: float = 1e-5,
         bias: bool = False,
         bottleneck_norm: bool = False,
+        skips: bool = True,
     ) -> None:
         super().__init__()
         last = len(widths) - 1
+        self.skips = skips
         self.down = nn.ModuleList(
             Down(
                 c_in if k == 0 else widths[k - 1],
@@ -96,11 +101,11 @@ class UNet(nn.Module):
             )
             for k, width in enumerate(widths)
         )
-        # Innermost first. Every layer but the first takes the skip too, hence twice the channels.
+        # Innermost first. Every layer but the first takes the skip too, where there are any: twice the channels.
         outer = [*widths[last - 1 :: -1], c_out]
         self.up = nn.ModuleList(
             Up(
-                widths[last - k] * (1 if k == 0 else 2),
+                widths[last - k] * (2 if skips and k > 0 else 1),
                 width,
                 bias=bias or k == last,
                 norm=norm_layer(norm if k < last else "none", width, eps),
@@ -119,6 +124,6 @@ class UNet(nn.Module):
         remaining = iter(masks)
         for up in self.up:
             x = up(x, next(remaining, None) if up.dropout is not None else None)
-            if skips:
+            if self.skips and skips:
                 x = torch.cat((skips.pop(), x), dim=1)
         return torch.tanh(x)

@@ -6,14 +6,16 @@ dropout masks from n alone.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-__all__ = ["derive", "jitter", "row_at", "to_float"]
+__all__ = ["augment", "derive", "draw_masks", "row_at", "to_float"]
 
 
 def derive(seed: int, purpose: str, number: int = 0) -> int:
@@ -24,8 +26,7 @@ def derive(seed: int, purpose: str, number: int = 0) -> int:
 def row_at(seed: int, position: int, count: int) -> int:
     """Which of `count` training pairs is image number `position`: every epoch is a fresh permutation."""
     epoch, offset = divmod(position, count)
-    generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
-    return int(torch.randperm(count, generator=generator)[offset])
+    return _order(seed, epoch, count)[offset]
 
 
 def to_float(pixels: UInt8[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
@@ -33,20 +34,70 @@ def to_float(pixels: UInt8[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
     return pixels.to(torch.float32) / 127.5 - 1
 
 
-def jitter(
-    a: Float[Tensor, "c h w"], b: Float[Tensor, "c h w"], seed: int, position: int
-) -> tuple[Float[Tensor, "c h w"], Float[Tensor, "c h w"]]:
-    """Enlarge by 286/256 (bicubic), cut a random square of the old size, mirror with probability 1/2.
+def augment(
+    sides: Sequence[Float[Tensor, "c h w"]],
+    smooth: Sequence[bool],
+    seed: int,
+    position: int,
+    *,
+    jitter: bool,
+    mirror: bool,
+) -> list[Float[Tensor, "c h w"]]:
+    """Enlarge by 286/256, cut a random square of the old size, mirror with probability 1/2: all sides alike.
 
-    Source: Isola et al. 2017, section 6.2. Both halves get the same cut and mirror.
+    Source: Isola et al. 2017, section 6.2.
+
+    Args:
+        sides: of one pair, of one size.
+        smooth: whether a side is enlarged bicubically; a label map is not, its colours are its classes.
+        seed: of the run.
+        position: number of the image in the run.
+        jitter: enlarge and cut.
+        mirror: mirror.
     """
-    side = a.shape[-1]
+    side = sides[0].shape[-1]
     large = round(side * 286 / 256)
     generator = torch.Generator().manual_seed(derive(seed, "jitter", position))
     top, left, mirrored = (
         int(torch.randint(bound, (1,), generator=generator)) for bound in (large - side + 1, large - side + 1, 2)
     )
-    pair = F.interpolate(torch.stack((a, b)), size=(large, large), mode="bicubic", align_corners=False)
-    pair = pair[..., top : top + side, left : left + side].clamp(-1, 1)  # bicubic overshoots at edges
-    pair = pair.flip(-1) if mirrored else pair
-    return pair[0], pair[1]
+    results = []
+    for values, bicubic in zip(sides, smooth, strict=True):
+        result = values
+        if jitter:
+            result = _enlarged(result, large, bicubic=bicubic)[..., top : top + side, left : left + side]
+        results.append(result.flip(-1) if mirror and mirrored else result)
+    return results
+
+
+def draw_masks(
+    shapes: Sequence[tuple[int, ...]], p: Sequence[float], seed: int, positions: range
+) -> list[Float[Tensor, "b c h w"]]:
+    """One mask of 0 and 1/(1-p) per dropout site, drawn for each image on its own, on the CPU.
+
+    So an image has the same noise in whatever batch, part of a batch, process or device it is trained.
+    """
+    rows = []
+    for position in positions:
+        generator = torch.Generator().manual_seed(derive(seed, "dropout", position))
+        rows.append(
+            [
+                torch.empty(shape).bernoulli_(1 - share, generator=generator).div_(1 - share)
+                for shape, share in zip(shapes, p, strict=True)
+            ]
+        )
+    return [torch.stack(site) for site in zip(*rows, strict=True)]
+
+
+@functools.lru_cache(maxsize=2)  # a batch may lie in two epochs
+def _order(seed: int, epoch: int, count: int) -> list[int]:
+    generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
+    order: list[int] = torch.randperm(count, generator=generator).tolist()
+    return order
+
+
+def _enlarged(values: Float[Tensor, "c h w"], large: int, *, bicubic: bool) -> Float[Tensor, "c h2 w2"]:
+    if not bicubic:
+        return F.interpolate(values[None], size=(large, large), mode="nearest-exact")[0]
+    enlarged = F.interpolate(values[None], size=(large, large), mode="bicubic", align_corners=False)[0]
+    return enlarged.clamp(-1, 1)  # bicubic overshoots at edges

@@ -25,7 +25,11 @@ from cgan_trainer.training.config import Pix2pixConfig, RunOptions
 
 __all__ = ["COLUMNS", "RunFolder"]
 
-COLUMNS = ("images", "epoch", "G_GAN", "G_L1", "D_real", "D_fake", "val_L1", "seconds")
+# Losses that the objective does not have stay empty.
+COLUMNS = (
+    "images", "epoch", "lr", "G_GAN", "G_L1", "D_real", "D_fake", "D_GP", "val_L1",
+    "images_per_second", "data_ms", "step_ms", "seconds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +75,18 @@ class RunFolder:
             raise BadInputError(f"{self.last} holds a generator only, nothing to go on from: choose another --out.")
         return last
 
-    def begin(self, config: Pix2pixConfig, run: RunOptions, *, threads: int, images: int) -> None:
+    def begin(self, config: Pix2pixConfig, run: RunOptions, *, threads: int, images: int, total: int) -> None:
         """Make the folder, write config.json, and forget metrics rows after `images`."""
         (self.path / "samples").mkdir(parents=True, exist_ok=True)
         for file in (self.last, self.best, self.metrics, self.path / "config.json"):
             sweep_leftovers(file)
-        resolved = {"family": "pix2pix", **asdict(config), "data": str(run.data), "threads": threads}
+        resolved = {
+            "family": "pix2pix",
+            **asdict(config),
+            "data": str(run.data),
+            "threads": threads,
+            "total_images": total,
+        }
         text = json.dumps(resolved, indent=2) + "\n"
         atomic_write(self.path / "config.json", lambda stream: stream.write(text.encode()))
         self._write_rows([row for row in self._rows() if int(row["images"]) <= images])

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import torch
 
 from cgan_trainer.checkpoint import Checkpoint
-from cgan_trainer.data.pairs import Pairs, find_validation, load_pairs, read_domains
+from cgan_trainer.data.pairs import Domains, Pairs, find_validation, load_pairs, read_domains
 from cgan_trainer.data.pictures import list_pictures
 from cgan_trainer.errors import BadInputError, UsageError
-from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
-from cgan_trainer.nets.patchgan import patchgan
+from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from cgan_trainer.palette import Palette
 from cgan_trainer.progress import note, progress
-from cgan_trainer.training.config import Pix2pixConfig, RunOptions, check_config, command_line
+from cgan_trainer.training.checks import check_config
+from cgan_trainer.training.config import Pix2pixConfig, RunOptions, command_line
 from cgan_trainer.training.loop import TrainingRun
+from cgan_trainer.training.machine import choose_device, keep_freed_memory, set_threads
+from cgan_trainer.training.origin import take_up
+from cgan_trainer.training.pix2pix import build_discriminator, generator_options
+from cgan_trainer.training.ranks import Ranks, joined
 from cgan_trainer.training.run_folder import RunFolder
 
 __all__ = ["describe", "train_pix2pix"]
@@ -24,26 +29,41 @@ __all__ = ["describe", "train_pix2pix"]
 def train_pix2pix(config: Pix2pixConfig, run: RunOptions) -> int:
     """Train, and return the exit code: 0 done or out of time, 130 interrupted."""
     check_config(config, run)
+    device = choose_device(run)
+    keep_freed_memory()
+    with joined(device) as ranks:
+        _check_ranks(config, ranks)
+        return _train(config, run, device, ranks)
+
+
+def _train(config: Pix2pixConfig, run: RunOptions, device: str, ranks: Ranks) -> int:
     folder = RunFolder(path=run.out)
     last = folder.find_last(resume=run.resume)
-    threads = _set_threads(run, last)
+    threads = set_threads(run, last)
     if last is not None:
-        _check_same_config(config, last, run)
+        _check_same_config(config, last, run, ranks)
         if _is_complete(last):
             note(f"{run.out} is complete ({last.provenance['images']} images): nothing is left to do.")
             return 0
-    domains = read_domains(run.data)
-    train = _load(run, "train", config.size)
-    split = find_validation(run.data)
-    if split != "val":
-        note(f"{run.data} has no val/ pictures: validating with {split}/.")
-    held_out = _load(run, split, config.size)
+    pictures = _load(config, run)
     if last is not None:
-        _check_same_pictures(train, held_out, last, run)
+        _check_same_pictures(pictures, last, run)
     training = TrainingRun(
-        config, domains, train=train, held_out=held_out, held_out_split=split, folder=folder, last=last
+        config,
+        pictures.domains,
+        train=pictures.train,
+        held_out=pictures.held_out,
+        held_out_split=pictures.held_out_split,
+        palette=pictures.palette,
+        folder=folder,
+        device=device,
+        ranks=ranks,
+        last=last,
     )
-    folder.begin(config, run, threads=threads, images=training.counters.images)
+    if last is None and run.init_from is not None:
+        training.origin = take_up(run.init_from, training.trainer)
+    if ranks.leads:
+        folder.begin(config, run, threads=threads, images=training.counters.images, total=training.total)
     ended = training.run(max_minutes=run.max_minutes)
     images, total = training.counters.images, training.total
     if ended == "interrupted":
@@ -57,11 +77,13 @@ def train_pix2pix(config: Pix2pixConfig, run: RunOptions) -> int:
 def describe(config: Pix2pixConfig, run: RunOptions) -> str:
     """What a run would do, as JSON: resolved options, parameters, images. Reads names only, writes nothing."""
     check_config(config, run)
-    options = Pix2pixOptions(size=config.size, ngf=config.ngf, dropout=config.dropout)
-    with torch.device("meta"):
-        networks = {"generator": Pix2pixGenerator(options), "discriminator": patchgan(ndf=config.ndf)}
     split = find_validation(run.data) if run.data.is_dir() else "val"
     pairs = {name: _count(run, name) for name in ("train", split)}
+    options = generator_options(config, Domains(name=run.data.name))
+    with torch.device("meta"):
+        networks: dict[str, torch.nn.Module] = {"generator": Pix2pixGenerator(options)}
+        if config.uses_gan:
+            networks["discriminator"] = build_discriminator(config, options)
     last = run.out / "last.pt"
     return json.dumps(
         {
@@ -69,6 +91,7 @@ def describe(config: Pix2pixConfig, run: RunOptions) -> str:
             "config": asdict(config),
             "data": str(run.data),
             "out": str(run.out),
+            "device": choose_device(run),
             "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()},
             "pairs": pairs,
             "images": config.total_images(pairs["train"]),
@@ -85,26 +108,49 @@ def _count(run: RunOptions, split: str) -> int:
     return len(paths)
 
 
-def _set_threads(run: RunOptions, last: Checkpoint | None) -> int:
-    recorded = None if last is None or last.training is None else int(last.training["threads"])
-    threads = run.threads or recorded or torch.get_num_threads()
-    if recorded is not None and recorded != threads:
-        note(f"Going on with {threads} threads instead of {recorded}: weights may differ in their last bits.")
-    torch.set_num_threads(threads)
-    return threads
+@dataclass(frozen=True, kw_only=True)
+class _Pictures:
+    domains: Domains
+    train: Pairs
+    held_out: Pairs
+    held_out_split: str
+    palette: Palette | None
 
 
-def _load(run: RunOptions, split: str, size: int) -> Pairs:
+def _load(config: Pix2pixConfig, run: RunOptions) -> _Pictures:
+    domains = read_domains(run.data)
+    split = find_validation(run.data)
+    if split != "val":
+        note(f"{run.data} has no val/ pictures: validating with {split}/.")
+    train, held_out = (_load_split(config, run, name) for name in ("train", split))
+    return _Pictures(domains=domains, train=train, held_out=held_out, held_out_split=split, palette=None)
+
+
+def _load_split(config: Pix2pixConfig, run: RunOptions, split: str) -> Pairs:
     with progress(f"reading {split}", unit="pairs") as report:
-        return load_pairs(run.data, split, size, on_file=report)
+        return load_pairs(run.data, split, config.size, on_file=report)
 
 
 def _is_complete(last: Checkpoint) -> bool:
     return last.training is not None and last.training["counters"]["images"] >= last.training["total"]
 
 
-def _check_same_config(config: Pix2pixConfig, last: Checkpoint, run: RunOptions) -> None:
-    before = {} if last.training is None else last.training["config"]
+def _check_ranks(config: Pix2pixConfig, ranks: Ranks) -> None:
+    if ranks.count > 1 and config.buffer:
+        raise UsageError(
+            f"--buffer {config.buffer} cannot be used with {ranks.count} processes: each would remember other "
+            "pictures; leave it out, or train with one process."
+        )
+
+
+def _check_same_config(config: Pix2pixConfig, last: Checkpoint, run: RunOptions, ranks: Ranks) -> None:
+    training = last.training or {}
+    before = training.get("config", {})
+    if "plateau" not in training:
+        raise UsageError(
+            f"{run.out} was begun by an older version, which drew its noise otherwise: start another run, for example "
+            f"from its weights with --init-from {run.out / 'last.pt'}."
+        )
     for name, value in asdict(config).items():
         if before.get(name) != value:
             flag = name.replace("_", "-")
@@ -112,11 +158,17 @@ def _check_same_config(config: Pix2pixConfig, last: Checkpoint, run: RunOptions)
                 f"--{flag} is {value}, but {run.out} was begun with {before.get(name)}: a resumed run keeps its "
                 "options, so give them again as they were, or choose another --out."
             )
+    if training["ranks"] != ranks.count:
+        raise UsageError(
+            f"{run.out} was begun by {training['ranks']} processes, and these are {ranks.count}: give torchrun the same "
+            "number, or choose another --out."
+        )
 
 
-def _check_same_pictures(train: Pairs, held_out: Pairs, last: Checkpoint, run: RunOptions) -> None:
+def _check_same_pictures(pictures: _Pictures, last: Checkpoint, run: RunOptions) -> None:
     before = last.provenance["dataset"]
-    if (before["train_sha256"], before["held_out_sha256"]) != (train.sha256, held_out.sha256):
+    now = (pictures.train.sha256, pictures.held_out.sha256)
+    if (before["train_sha256"], before["held_out_sha256"]) != now:
         raise BadInputError(
             f"the pictures in {run.data} are not those {run.out} was begun with: give the same --data, or choose "
             "another --out."

@@ -47,8 +47,8 @@ def validation_l1(
     with as_used(generator):
         for row in rows:
             torch.manual_seed(derive(seed, "validation", row))
-            picture = generator(to_float(conditions[row : row + 1]))
-            total += l1_loss(picture, to_float(targets[row : row + 1])).item()
+            picture = generator(to_float(conditions[row : row + 1]).to(device_of(generator)))
+            total += l1_loss(picture.cpu(), to_float(targets[row : row + 1])).item()
     return total / len(rows)
 
 
@@ -63,11 +63,17 @@ def sample_grid(
             shown = [condition]
             for number in range(_GRID_SEEDS):
                 torch.manual_seed(derive(seed, "samples", number))
-                shown.append(generator(condition[None])[0])
-            rows.append(torch.cat((*shown, to_float(targets[row])), dim=-1))
+                shown.append(generator(condition[None].to(device_of(generator)))[0].cpu())
+            shown.append(to_float(targets[row]))
+            rows.append(torch.cat([values.expand(3, -1, -1) for values in shown], dim=-1))
     return _to_picture(torch.cat(rows, dim=-2))
 
 
-def _to_picture(values: Float[Tensor, "c h w"]) -> Image.Image:
+def device_of(generator: Generator) -> torch.device:
+    """Where its weights are."""
+    return next(generator.parameters()).device
+
+
+def _to_picture(values: Float[Tensor, "3 h w"]) -> Image.Image:
     pixels = ((values + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return Image.fromarray(pixels.permute(1, 2, 0).numpy())
