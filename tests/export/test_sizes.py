@@ -56,7 +56,7 @@ class Small(Pix2pixGenerator):
 
     def __init__(self) -> None:
         super().__init__(pix2pix_generator(ngf=4).options)
-        self.unet = nn.Sequential(  # type: ignore[assignment] # any net will do
+        self.unet = nn.Sequential(
             nn.Conv2d(3, 4, 4, 2, 1), nn.Conv2d(4, 4, 4, 2, 1), nn.InstanceNorm2d(4), nn.Upsample(scale_factor=4),
             nn.Conv2d(4, 3, 3, 1, 1),
         )  # fmt: skip

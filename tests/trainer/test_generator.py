@@ -1,22 +1,25 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import asdict
 
 import pytest
 import torch
-from cgan_trainer.families.pix2pix import DropoutPlacement, Pix2pixGenerator, Pix2pixOptions
+from cgan_trainer.contract import ImageEncoding
+from cgan_trainer.families.pix2pix import Architecture, DropoutPlacement, Norm, Pix2pixGenerator, Pix2pixOptions
 from cgan_trainer.nets.dropout import DropoutSite
 from cgan_trainer.nets.init import init_weights
 from cgan_trainer.nets.norm import SampleNorm
-from cgan_trainer.nets.patchgan import patchgan
+from cgan_trainer.palette import Palette
+from cgan_trainer.training.draws import to_float
 from cgan_trainer.training.validation import as_used
 from jaxtyping import Float
 from torch import Tensor
 
 
-def small(dropout: DropoutPlacement = "paper", size: int = 64) -> Pix2pixGenerator:
+def small(dropout: DropoutPlacement = "paper", size: int = 64, net: Architecture = "unet") -> Pix2pixGenerator:
     torch.manual_seed(1)
-    generator = Pix2pixGenerator(Pix2pixOptions(size=size, ngf=4, dropout=dropout))
+    generator = Pix2pixGenerator(Pix2pixOptions(size=size, ngf=4, dropout=dropout, net=net))
     init_weights(generator)
     with torch.no_grad():  # weights this large make every mask matter in the picture
         for parameter in generator.parameters():
@@ -30,7 +33,7 @@ def conditions(batch: int, size: int = 64) -> Float[Tensor, "b 3 h w"]:
 
 def masks_of(generator: Pix2pixGenerator, batch: int) -> list[Tensor]:
     draws = torch.Generator().manual_seed(3)
-    shapes = generator.options.mask_shapes
+    shapes = [tuple(map(int, noise.shape)) for noise in generator.contract.noise]
     return [(torch.rand(batch, *shape, generator=draws) < 0.5).float() * 2 for shape in shapes]
 
 
@@ -47,29 +50,64 @@ def test_the_unet_128_has_41_829_m_parameters() -> None:
     assert round(sum(parameter.numel() for parameter in generator.parameters()) / 1e6, 3) == 41.829
 
 
-@pytest.mark.parametrize(("n_layers", "parameters"), [(1, 139_585), (2, 666_433), (3, 2_768_705), (4, 6_964_033)])
-def test_the_patchgan_has_the_published_parameters(n_layers: int, parameters: int) -> None:
+def test_the_encoder_decoder_has_the_u_nets_layers_without_their_second_inputs() -> None:
     with torch.device("meta"):
-        net = patchgan(n_layers=n_layers)
-    assert sum(parameter.numel() for parameter in net.parameters()) == parameters
+        plain, joined = (
+            Pix2pixGenerator(Pix2pixOptions(net=net)).state_dict() for net in ("encoder-decoder", "unet")
+        )
+    assert plain.keys() == joined.keys()
+    differ = [name for name in plain if plain[name].shape != joined[name].shape]
+    assert differ == [f"unet.up.{layer}.conv.weight" for layer in range(1, 8)]
+    assert all(2 * plain[name].shape[0] == joined[name].shape[0] for name in differ)
 
 
-@pytest.mark.parametrize(("n_layers", "field"), [(1, 16), (2, 34), (3, 70)])
-def test_a_patchgan_logit_sees_a_patch_of_that_many_pixels(n_layers: int, field: int) -> None:
-    # eval(): batch statistics would connect every pixel with every logit
-    net = patchgan(ndf=4, n_layers=n_layers).eval()
-    picture = torch.rand(1, 3, 256, 256, requires_grad=True)
-    logits = net(torch.zeros(1, 3, 256, 256), picture)
-    middle = logits.shape[-1] // 2
-    (gradient,) = torch.autograd.grad(logits[0, 0, middle, middle], picture)
-    rows = gradient.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
-    assert int(rows.max() - rows.min()) + 1 == field
+def test_without_skips_everything_passes_the_innermost_layer() -> None:
+    nets: tuple[tuple[Architecture, bool], ...] = (("unet", True), ("encoder-decoder", False))
+    for net, reaches in nets:
+        generator = small(net=net).eval()
+        with torch.no_grad():
+            generator.get_parameter("unet.down.5.conv.weight").zero_()
+        masks = masks_of(generator, 1)
+        pictures = [generator(values, *masks) for values in (conditions(1), -conditions(1))]
+        assert (not torch.equal(*pictures)) == reaches
 
 
-def test_the_default_patchgan_map_is_30x30() -> None:
+@pytest.mark.parametrize(("net", "parameters"), [("resnet-9", 11_378_179), ("resnet-6", 7_837_699)])
+def test_the_resnets_have_the_published_parameters(net: Architecture, parameters: int) -> None:
     with torch.device("meta"):
-        logits = patchgan()(torch.zeros(1, 3, 256, 256), torch.zeros(1, 3, 256, 256))
-    assert logits.shape == (1, 1, 30, 30)
+        generator = Pix2pixGenerator(Pix2pixOptions(net=net, norm="instance"))
+    assert sum(parameter.numel() for parameter in generator.parameters()) == parameters
+    assert [noise.shape for noise in generator.contract.noise] == [(256, 64, 64)] * int(net[-1])
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
+@pytest.mark.parametrize("net", ["unet", "encoder-decoder", "resnet-6"])
+def test_every_net_and_norm_makes_pictures_of_any_channels(net: Architecture, norm: Norm) -> None:
+    generator = Pix2pixGenerator(
+        Pix2pixOptions(size=64, ngf=2, net=net, norm=norm, in_channels=1, out_channels=1)
+    ).eval()
+    picture = generator(conditions(2)[:, :1])
+    assert picture.shape == (2, 1, 64, 64)
+    assert picture.abs().max() <= 1
+    assert generator.contract.statistics == ("none" if norm == "none" else "per_sample")
+
+
+def test_a_label_map_is_one_channel_per_class_and_stays_a_picture_outside() -> None:
+    palette = Palette(names=("sea", "land", "ice"), colors=((0, 0, 200), (0, 120, 0), (255, 255, 255)))
+    generator = Pix2pixGenerator(Pix2pixOptions(size=64, ngf=2, palette=palette)).eval()
+    assert generator.get_parameter("unet.down.0.conv.weight").shape[1] == 3  # classes
+    classes = torch.randint(3, (2, 64, 64), generator=torch.Generator().manual_seed(0))
+    pixels = torch.tensor(palette.colors, dtype=torch.uint8)[classes].permute(0, 3, 1, 2)
+    assert generator.one_hot is not None
+    expected = torch.nn.functional.one_hot(classes, 3).permute(0, 3, 1, 2).float()
+    assert torch.equal(generator.one_hot(to_float(pixels)), expected)
+    assert torch.equal(generator.one_hot(to_float(pixels).half()).float(), expected)
+    assert torch.equal(palette.classes(pixels), classes)
+    encoding = generator.contract.conditions[0].encoding
+    assert isinstance(encoding, ImageEncoding)
+    assert (generator.contract.conditions[0].shape, encoding.filter) == ((3, 64, 64), "nearest")
+    again = Pix2pixGenerator.from_options(asdict(generator.options))
+    assert again.options == generator.options
 
 
 @pytest.mark.parametrize(
@@ -202,7 +240,9 @@ def test_torch_export_keeps_the_batch_open_and_draws_nothing() -> None:
     torch.testing.assert_close(exported, generator(conditions(5), *masks), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("wrong", [{"size": 96}, {"ngf": 0}, {"dropout": "some"}, {"in_channels": 2}])
+@pytest.mark.parametrize(
+    "wrong", [{"size": 96}, {"ngf": 0}, {"dropout": "some"}, {"in_channels": 2}, {"net": "vgg"}]
+)
 def test_options_that_describe_no_network_are_refused(wrong: dict[str, object]) -> None:
     # TypeError: with run-time type checks on, a wrong word is refused before our own sentence
     with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):

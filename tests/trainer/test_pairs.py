@@ -4,11 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from cgan_trainer.data.pairs import find_validation, load_pairs, read_domains
 from cgan_trainer.data.pictures import open_rgb
 from cgan_trainer.errors import BadInputError
-from cgan_trainer.training.draws import jitter, row_at, to_float
 from PIL import Image
 
 from tests.trainer.conftest import write_pairs
@@ -120,33 +118,3 @@ def test_domains_come_from_dataset_json(satellite: Path, pairs: Path, tmp_path: 
     (tmp_path / "dataset.json").write_text("[]")
     with pytest.raises(BadInputError, match=r"dataset\.json cannot be read"):
         read_domains(tmp_path)
-
-
-def test_an_epoch_shows_every_pair_once_and_the_next_in_another_order() -> None:
-    epochs = [[row_at(7, position, 11) for position in range(start, start + 11)] for start in (0, 11)]
-    assert [sorted(epoch) for epoch in epochs] == [list(range(11))] * 2
-    assert epochs[0] != epochs[1]
-    assert [row_at(8, position, 11) for position in range(11)] != epochs[0]
-
-
-def test_jitter_treats_both_halves_alike_and_repeats() -> None:
-    a = torch.rand(3, 64, 64) * 2 - 1
-    seen = set()
-    for position in range(30):
-        left, right = jitter(a, a, 5, position)
-        assert torch.equal(left, right)
-        assert left.shape == a.shape
-        assert left.abs().max() <= 1
-        assert torch.equal(left, jitter(a, a, 5, position)[0])
-        seen.add(left.sum().item())
-    assert len(seen) > 20
-
-
-def test_half_of_the_pictures_are_mirrored() -> None:
-    ramp = torch.linspace(-1, 1, 64).expand(3, 64, 64).contiguous()
-    mirrored = [bool((pair := jitter(ramp, ramp, 0, n))[0][0, 0, 0] > pair[0][0, 0, -1]) for n in range(200)]
-    assert 70 < sum(mirrored) < 130
-
-
-def test_pixels_span_minus_one_to_one() -> None:
-    assert to_float(torch.tensor([[[0, 255]]], dtype=torch.uint8)).tolist() == [[[-1.0, 1.0]]]

@@ -27,11 +27,12 @@ from tests.trainer.conftest import write_pairs
 
 # 13 images in batches of 2 over 7 pairs: batches cross epochs, the last one is short.
 SMALL = Pix2pixConfig(size=64, ngf=4, ndf=4, images=13, batch=2, save_images=4, epochs=1, epochs_decay=1)
+TIMES = ("seconds", "images_per_second", "data_ms", "step_ms")
 LOSSES = ("G_GAN", "G_L1", "D_real", "D_fake")
 
 
 def train(pairs: Path, out: Path, config: Pix2pixConfig = SMALL, **options: Any) -> int:
-    return train_pix2pix(config, RunOptions(data=pairs, out=out, threads=1, **options))
+    return train_pix2pix(config, RunOptions(data=pairs, out=out, threads=1, **{"evaluate": False, **options}))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def everything(checkpoint: Checkpoint) -> dict[str, Any]:
         elif isinstance(value, list | tuple):
             for index, item in enumerate(value):
                 walk(item, f"{where}/{index}")
-        elif not where.endswith("/seconds"):
+        elif not where.endswith("seconds"):
             flat[where] = value
 
     walk({"state": checkpoint.state, "training": checkpoint.training}, "")
@@ -71,7 +72,7 @@ def assert_same_run(one: Path, other: Path) -> None:
         for key, value in first.items():
             same = torch.equal(value, second[key]) if isinstance(value, torch.Tensor) else value == second[key]
             assert same, key
-    timeless = [[{**row, "seconds": ""} for row in rows(out)] for out in (one, other)]
+    timeless = [[{**row, **dict.fromkeys(TIMES, "")} for row in rows(out)] for out in (one, other)]
     assert timeless[0] == timeless[1]
     assert sorted(path.name for path in (one / "samples").iterdir()) == sorted(
         path.name for path in (other / "samples").iterdir()
@@ -141,6 +142,68 @@ def test_a_killed_run_resumes_from_its_last_save(
     assert_same_run(unbroken, out)
 
 
+EVERYTHING = replace(
+    SMALL, images=12, batch=1, accumulate=2, ema=0.9, buffer=2, lr_policy="plateau", channels_last=True,
+    net="encoder-decoder", norm="instance", gan_mode="lsgan",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config", [EVERYTHING, replace(SMALL, objective="L1"), replace(SMALL, gan_mode="wgangp", lr_policy="cosine")]
+)
+def test_a_run_with_any_options_resumes_to_the_same_weights(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Pix2pixConfig
+) -> None:
+    assert train(pairs, tmp_path / "unbroken", config) == 0
+    for step in (1, 0):  # twice, the second time at once
+        with monkeypatch.context() as patch:
+            stop_at(patch, step, lambda: os.kill(os.getpid(), signal.SIGINT))
+            assert train(pairs, tmp_path / "broken", config, resume=True) == 130
+    assert train(pairs, tmp_path / "broken", config, resume=True) == 0
+    assert_same_run(tmp_path / "unbroken", tmp_path / "broken")
+
+
+def test_the_average_is_what_is_saved_for_use(pairs: Path, tmp_path: Path) -> None:
+    assert train(pairs, tmp_path / "run", replace(SMALL, images=4, ema=0.9)) == 0
+    last = read_checkpoint(tmp_path / "run" / "last.pt")
+    assert last.training is not None
+    assert last.training["newest_generator"].keys() == last.state.keys()
+    weights = [state["unet.down.3.conv.weight"] for state in (last.state, last.training["newest_generator"])]
+    assert not torch.equal(*weights)
+
+
+def test_a_fine_tuned_run_begins_where_the_other_ended(pairs: Path, unbroken: Path, tmp_path: Path) -> None:
+    before = read_checkpoint(unbroken / "last.pt")
+    barely = replace(SMALL, images=1, lr=1e-12)
+    assert train(pairs, tmp_path / "run", barely, init_from=unbroken / "last.pt") == 0
+    after = read_checkpoint(tmp_path / "run" / "last.pt")
+    assert after.provenance["origin"]["sha256"] == before.file_sha256
+    assert before.training is not None
+    assert after.training is not None
+    weights = [name for name, value in after.state.items() if value.is_floating_point() and "running" not in name]
+    for name in weights:
+        torch.testing.assert_close(after.state[name], before.state[name], rtol=0, atol=1e-9)
+    first = "layers.0.weight"
+    torch.testing.assert_close(after.training["discriminator"][first], before.training["discriminator"][first])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"ngf": 5}, "give --ngf 4"),
+        ({"size": 128}, "it has 6 levels, so give --size 64"),
+        ({"dropout": "port"}, "has dropout in 3 places .* choose another --dropout"),
+        ({"net": "resnet-6"}, "choose --net, --size and --norm"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused_with_what_to_ask_for(
+    pairs: Path, unbroken: Path, tmp_path: Path, change: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        train(pairs, tmp_path / "run", replace(SMALL, **change), init_from=unbroken / "best.pt")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_kill_between_log_and_save_leaves_no_double_row(
     pairs: Path, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,7 +225,7 @@ def test_sigkill_of_the_real_command_resumes_to_the_same_weights(
     pairs: Path, unbroken: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
-    words = command_line(SMALL, RunOptions(data=pairs, out=out, threads=1), resume=True).split()[1:]
+    words = command_line(SMALL, RunOptions(data=pairs, out=out, threads=1, evaluate=False), resume=True).split()[1:]
     command = [sys.executable, "-m", "cgan_trainer", *words]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -226,7 +289,7 @@ def test_an_existing_run_is_not_overwritten(pairs: Path, unbroken: Path) -> None
     [
         {"size": 128}, {"ngf": 5}, {"ndf": 5}, {"dropout": "port"}, {"images": 14}, {"batch": 1}, {"lr": 1e-4},
         {"lambda_l1": 10.0}, {"jitter": False}, {"direction": "BtoA"}, {"seed": 1}, {"epochs": 2},
-        {"epochs_decay": 2}, {"save_images": 5},
+        {"epochs_decay": 2}, {"save_images": 5}, {"objective": "L1"}, {"ema": 0.9}, {"accumulate": 2},
     ],
 )  # fmt: skip
 def test_an_option_that_would_change_the_result_is_refused_on_resume(
@@ -273,12 +336,3 @@ def test_a_time_limit_ends_cleanly_and_can_be_extended(
     assert train(pairs, out, resume=True) == 0
     states = [read_checkpoint(run / "last.pt").state for run in (out, unbroken)]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
-
-
-def test_the_learning_rate_is_constant_then_falls_to_zero() -> None:
-    config = Pix2pixConfig(epochs=3, epochs_decay=1, lr=1.0)
-    total = config.total_images(10)
-    assert total == 40
-    assert [config.lr_at(images, total) for images in (0, 29, 30, 35, 39)] == pytest.approx([1, 1, 1, 0.5, 0.1])
-    assert Pix2pixConfig(images=7, epochs_decay=0).lr_at(6, 7) == 2e-4
-    assert Pix2pixConfig(epochs=0, epochs_decay=1).lr_at(0, 10) == 2e-4

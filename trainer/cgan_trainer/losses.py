@@ -55,7 +55,8 @@ def gradient_penalty(
         fake: generated pictures; no gradient reaches their generator.
         share: uniform in 0..1, one per picture.
     """
-    mixed = (share * real + (1 - share) * fake.detach()).requires_grad_(requires_grad=True)
+    mixed = (share * real + (1 - share) * fake.detach()).requires_grad_()
     scores = judge(mixed).float().mean(dim=(1, 2, 3)).sum()
     (slope,) = torch.autograd.grad(scores, mixed, create_graph=True)
-    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    lengths: Tensor = slope.flatten(1).norm(dim=1)
+    return (lengths - 1).square().mean()

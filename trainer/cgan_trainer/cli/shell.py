@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import signal
 import sys
 import traceback
@@ -44,7 +45,9 @@ def run(app: cyclopts.App, argv: Sequence[str] | None = None) -> NoReturn:
         if debug:
             traceback.print_exception(problem)
         code, sentence = _verdict(problem)
-        print(f"{app.name[0]}: {sentence}", file=sys.stderr)
+        # Of several processes that torchrun started, all refuse what is wrong with a command: the first one says it.
+        if not isinstance(problem, TrainerError) or os.environ.get("RANK", "0") == "0":
+            print(f"{app.name[0]}: {sentence}", file=sys.stderr)
     raise SystemExit(code or 0)
 
 

@@ -42,7 +42,7 @@ class SampleNorm(nn.BatchNorm2d):
         return normalised_per_sample(x, self.weight, self.bias, self.eps)
 
     def _over_all_ranks(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Batch norm whose batch lies in equal parts on all ranks. (torch's SyncBatchNorm needs a GPU.)"""
+        """Batch norm whose batch lies in equal parts on all ranks; torch's SyncBatchNorm needs a GPU."""
         count = x.shape[0] * x.shape[2] * x.shape[3] * dist.get_world_size()
         mean = _Total.apply(x.sum(dim=(0, 2, 3))) / count  # type: ignore[no-untyped-call]  # torch's, unannotated
         centred = x - mean[:, None, None]

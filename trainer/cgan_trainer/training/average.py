@@ -29,7 +29,8 @@ class AveragedWeights:
     def update(self, net: nn.Module, step: int) -> None:
         """Take in the weights after step number `step`, from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        weights = list(net.parameters())
-        torch._foreach_lerp_(list(self.net.parameters()), weights, 1 - decay)
+        weights: list[torch.Tensor] = list(net.parameters())
+        averages: list[torch.Tensor] = list(self.net.parameters())
+        torch._foreach_lerp_(averages, weights, 1 - decay)
         for mine, new in zip(self.net.buffers(), net.buffers(), strict=True):
             mine.copy_(new)

@@ -61,7 +61,7 @@ class Pix2pixConfig:
     beta1: float = 0.5
     """Adam's decay of the first moment; the second's is 0.999."""
     lr_policy: Literal["linear", "step", "plateau", "cosine"] = "linear"
-    """Constant then falling to zero; a tenth every --step-epochs; a fifth when validation L1 stalls; half a cosine."""
+    """Constant then to zero; a tenth every --step-epochs; a fifth when validation L1 stalls; half a cosine."""
     step_epochs: int = 50
     """Epochs between two steps of the step policy."""
     jitter: bool = True

@@ -19,7 +19,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def choose_device(run: RunOptions) -> str:
-    """ "cuda" or "cpu".
+    """Where to train: "cuda" or "cpu".
 
     Raises:
         UsageError: a GPU is asked for, and this torch sees none.
@@ -27,7 +27,8 @@ def choose_device(run: RunOptions) -> str:
     available = torch.cuda.is_available()
     if run.device == "cuda" and not available:
         raise UsageError(
-            "--device cuda cannot be used: this PyTorch sees no GPU; install one built for CUDA, or give --device cpu."
+            "--device cuda cannot be used: this PyTorch sees no GPU; install one built for CUDA, or give --device "
+            "cpu."
         )
     return "cuda" if run.device != "cpu" and available else "cpu"
 

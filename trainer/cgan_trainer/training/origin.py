@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from torch import Tensor
@@ -63,24 +64,26 @@ def _check_fits(path: Path, brought: ImageTranslator, ours: Pix2pixGenerator) ->
     sites = [[mask.site.partition(".")[2] for mask in net.contract.noise] for net in (brought, ours)]
     if sites[0] != sites[1]:
         raise UsageError(
-            f"--init-from {path} was trained with dropout in {len(sites[0])} places ({', '.join(sites[0]) or 'none'}), "
+            f"--init-from {path} has dropout in {len(sites[0])} places ({', '.join(sites[0]) or 'none'}), "
             f"this run has it in {len(sites[1])} ({', '.join(sites[1]) or 'none'}): choose another --dropout."
         )
 
 
 def _advice(theirs: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> str:
-    first = "down.0.conv.weight" if "down.0.conv.weight" in theirs else "head.conv.weight"
+    if ("head.conv.weight" in theirs) != ("head.conv.weight" in wanted):  # only a ResNet has one
+        return "choose --net, --size and --norm as it was trained with"
+    first = "head.conv.weight" if "head.conv.weight" in theirs else "down.0.conv.weight"
     if first in theirs and first in wanted and theirs[first][0] != wanted[first][0]:
         return f"give --ngf {theirs[first][0]}"
     if first in theirs and first in wanted and theirs[first][1] != wanted[first][1]:
         return (
             f"it takes {theirs[first][1]} channels, this run gives {wanted[first][1]}: choose another --condition"
         )
-    levels = [
-        sum(name.startswith("down.") and name.endswith("conv.weight") for name in side) for side in (theirs, wanted)
+    depths = [
+        len([name for name in net if re.fullmatch(r"down\.\d+\.conv\.weight", name)]) for net in (theirs, wanted)
     ]
-    if first.startswith("down") and levels[0] != levels[1]:
-        return f"it has {levels[0]} levels, so give --size {2 ** levels[0]}"
+    if first.startswith("down") and depths[0] != depths[1]:
+        return f"it has {depths[0]} levels, so give --size {2 ** depths[0]}"
     return "choose --net, --size and --norm as it was trained with"
 
 

@@ -54,7 +54,7 @@ class Ranks:
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         dist.all_reduce(flat)
         flat /= self.count
-        pieces = flat.split([gradient.numel() for gradient in gradients])
+        pieces = torch.split(flat, [gradient.numel() for gradient in gradients])
         for gradient, piece in zip(gradients, pieces, strict=True):
             gradient.copy_(piece.view(gradient.shape))
 
@@ -100,8 +100,8 @@ def joined(device_type: str) -> Iterator[Ranks]:
     if device_type == "cuda":
         if local >= torch.cuda.device_count():
             raise UsageError(
-                f"torchrun started process {local} of this machine, which has {torch.cuda.device_count()} GPUs: give "
-                "--nproc-per-node the number of GPUs, or --device cpu."
+                f"torchrun started process {local} of this machine, which has {torch.cuda.device_count()} GPUs: "
+                "give --nproc-per-node the number of GPUs, or --device cpu."
             )
         torch.cuda.set_device(local)
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo")

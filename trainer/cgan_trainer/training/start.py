@@ -148,8 +148,8 @@ def _check_same_config(config: Pix2pixConfig, last: Checkpoint, run: RunOptions,
     before = training.get("config", {})
     if "plateau" not in training:
         raise UsageError(
-            f"{run.out} was begun by an older version, which drew its noise otherwise: start another run, for example "
-            f"from its weights with --init-from {run.out / 'last.pt'}."
+            f"{run.out} was begun by an older version, which drew its noise otherwise: start another run, for "
+            f"example from its weights with --init-from {run.out / 'last.pt'}."
         )
     for name, value in asdict(config).items():
         if before.get(name) != value:
@@ -160,8 +160,8 @@ def _check_same_config(config: Pix2pixConfig, last: Checkpoint, run: RunOptions,
             )
     if training["ranks"] != ranks.count:
         raise UsageError(
-            f"{run.out} was begun by {training['ranks']} processes, and these are {ranks.count}: give torchrun the same "
-            "number, or choose another --out."
+            f"{run.out} was begun by {training['ranks']} processes, and these are {ranks.count}: give torchrun the "
+            "same number, or choose another --out."
         )
 
 

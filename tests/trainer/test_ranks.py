@@ -1,0 +1,71 @@
+"""Several processes, started as torchrun starts them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from cgan_trainer.checkpoint import read_checkpoint
+from cgan_trainer.errors import UsageError
+from cgan_trainer.training.config import Pix2pixConfig, RunOptions, command_line
+from cgan_trainer.training.start import train_pix2pix
+
+# One rank with batches of 4 against two with batches of 2, over 10 images: the last batch is short.
+ONE = Pix2pixConfig(size=64, ngf=4, ndf=4, images=10, batch=4, save_images=100, dropout="paper")
+
+
+def torchrun(config: Pix2pixConfig, run: RunOptions, *, resume: bool = False) -> subprocess.CompletedProcess[str]:
+    words = command_line(config, run, resume=resume).split()[1:]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*launcher, "-m", "cgan_trainer", *words],
+        capture_output=True, text=True, check=False, env=environment, timeout=200,
+    )  # fmt: skip
+
+
+def options(pairs: Path, out: Path) -> RunOptions:
+    return RunOptions(data=pairs, out=out, threads=1, evaluate=False)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_two_ranks_with_a_batch_of_b_take_the_steps_of_one_with_2b(pairs: Path, tmp_path: Path, norm: str) -> None:
+    config = replace(ONE, norm=norm)  # type: ignore[arg-type]  # from the list above
+    assert train_pix2pix(config, options(pairs, tmp_path / "one")) == 0
+    ended = torchrun(replace(config, batch=2), options(pairs, tmp_path / "two"))
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == f"{tmp_path / 'two' / 'best.pt'}\n"
+    one, two = (read_checkpoint(tmp_path / name / "last.pt") for name in ("one", "two"))
+    assert one.training is not None
+    assert two.training is not None
+    for network in ("optimizer_g", "optimizer_d"):
+        # Adam's first moment is an average of the gradients; its sign-like steps would hide how large they are.
+        for index, state in one.training[network]["state"].items():
+            wanted, given = state["exp_avg"], two.training[network]["state"][index]["exp_avg"]
+            torch.testing.assert_close(given, wanted, rtol=2e-2, atol=1e-5 + 2e-3 * wanted.abs().max().item())
+    sums = [checkpoint.training["counters"]["val_l1"] for checkpoint in (one, two) if checkpoint.training]
+    assert sums[0] == pytest.approx(sums[1], rel=1e-3)
+    log = (tmp_path / "two" / "metrics.csv").read_text().splitlines()
+    assert len(log) == 2  # rank 0 alone writes
+
+
+def test_an_interrupted_run_of_two_ranks_is_resumed_by_two(pairs: Path, tmp_path: Path) -> None:
+    config = replace(ONE, batch=2, images=4)
+    run = options(pairs, tmp_path / "run")
+    limited = replace(run, max_minutes=1e-9)
+    assert torchrun(config, limited).returncode == 0
+    assert read_checkpoint(tmp_path / "run" / "last.pt").provenance["images"] == 4
+    with pytest.raises(UsageError, match="was begun by 2 processes, and these are 1"):
+        train_pix2pix(config, replace(run, resume=True))
+
+
+def test_a_history_of_pictures_is_refused_for_several(pairs: Path, tmp_path: Path) -> None:
+    ended = torchrun(replace(ONE, buffer=5), options(pairs, tmp_path / "run"))
+    assert ended.returncode != 0
+    assert ended.stderr.count("--buffer 5 cannot be used with 2 processes") == 1
+    assert not (tmp_path / "run").exists()
