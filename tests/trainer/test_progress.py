@@ -107,6 +107,12 @@ def test_figures_that_are_no_numbers_are_said(capsys: pytest.CaptureFixture[str]
     assert lines(capsys)[-1].endswith("a nan b 0 c -1234 d 0.0002 e 0.50")
 
 
+def test_a_text_may_go_without_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("training", unit="images", clock=Clock()) as report:
+        report(3, 3, {"G_L1": 14.1, "": "data 2 ms, step 210 ms"})
+    assert lines(capsys)[-1].endswith(", G_L1 14.1 data 2 ms, step 210 ms")
+
+
 CODE = """
 import itertools
 from cgan_trainer.progress import note, progress

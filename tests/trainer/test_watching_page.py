@@ -243,6 +243,23 @@ def test_an_evaluation_is_a_table_and_a_link(tmp_path: Path, value: object, head
     assert any(a["href"] == "evaluation.html" for a in elements.all("a"))
 
 
+def test_an_evaluation_of_ours_is_one_table_with_its_notes(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    figures = {"l1": {"value": 0.1312, "spread": 0.02}, "psnr": {"value": "inf"}}
+    measures = [{"key": "l1", "title": "L1", "unit": ""}, {"key": "psnr", "title": "PSNR", "unit": "dB"}]
+    rows = [{"name": "generator", "figures": figures}, {"name": "lookup table", "figures": {"l1": {"value": 0.15}}}]
+    value = {"rows": rows, "measures": measures, "pictures": [{"file": "a.png"}] * 90, "notes": ["Few pictures."]}
+    (run / "evaluation.json").write_text(json.dumps(value))
+    page, elements = check(run)
+    section = page[page.index('id="evaluation"') :].split("</section>")[0]
+    assert re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", section) == [
+        "", "L1", "PSNR, dB",
+        "generator", "0.1312\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.02", "inf",
+        "lookup table", "0.15", "",
+    ]  # fmt: skip
+    assert "Few pictures." in elements.text
+
+
 def test_200_samples_of_noise_fit_in_the_budget(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", grids=0)
     draw_grid(run, 500, cell=256)  # noise is the worst a picture can do to a JPEG

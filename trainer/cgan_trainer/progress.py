@@ -35,7 +35,7 @@ class Report(Protocol):
         Args:
             done: so far, with what was done before a resume.
             total: when it is finished.
-            values: figures of the moment, the most important first; None leaves those said before.
+            values: figures of the moment, the most important first; a text may have the name "". None: as before.
         """
 
 
@@ -123,7 +123,8 @@ class _State:
         """As many values as fit, the first ones first."""
         text = ""
         for name, value in self.values.items():
-            longer = f"{text} {name} {value if isinstance(value, str) else _number(value)}".lstrip()
+            words = (text, name, value if isinstance(value, str) else _number(value))
+            longer = " ".join(word for word in words if word)
             if len(longer) > width:
                 break
             text = longer

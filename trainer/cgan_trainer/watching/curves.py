@@ -44,6 +44,7 @@ _LEARNING = (
         columns=("G_GAN", "D_real", "D_fake"),
         hint="Two networks against each other: levels matter less than a collapse.",
     ),
+    _Group(title="Gradient penalty", columns=("D_GP",)),
     _Group(title="Learning rate", columns=("lr",), from_zero=True, noisy=False),
 )
 _RATE = _Group(title="Images per second", columns=("images_per_second",), from_zero=True)

@@ -73,13 +73,13 @@ polyline.s0{stroke:var(--c0)}polyline.s1{stroke:var(--c1)}polyline.s2{stroke:var
 circle.s0{fill:var(--c0)}circle.s1{fill:var(--c1)}circle.s2{fill:var(--c2)}circle.s3{fill:var(--c3)}
 details{margin-top:16px}
 summary{cursor:pointer;color:var(--accent)}
-.scroll{margin-top:10px;overflow-x:auto}
+.scroll{margin:10px 0;overflow-x:auto}
 table{border-collapse:collapse;font-size:.92rem}
-th,td{padding:6px 28px 6px 0;border-bottom:1px solid var(--rule);text-align:left;vertical-align:top}
-th+td,td+td,th+th{text-align:right;padding:6px 0 6px 28px}
-thead th{color:var(--quiet);font-weight:400}
+th,td{padding:6px 22px 6px 0;border-bottom:1px solid var(--rule);text-align:left;vertical-align:top}
+th+td,td+td,th+th{text-align:right;padding:6px 0 6px 22px}
+thead th{vertical-align:bottom;color:var(--quiet);font-weight:400}
 tbody th{font-weight:500}
-td{overflow-wrap:anywhere}
+td{overflow-wrap:break-word}
 .commands{margin:10px 0 0;padding:0;list-style:none}
 .commands li{margin-bottom:14px}
 .commands p{margin:0;color:var(--quiet);font-size:.9rem}

@@ -21,7 +21,7 @@ from cgan_trainer.watching.html import Markup, element, join
 from cgan_trainer.watching.look import SCRIPT, STYLE
 from cgan_trainer.watching.record import RunRecord, read_record
 from cgan_trainer.watching.samples import frames, show
-from cgan_trainer.watching.tables import flatten, metrics_table, options_tables, values_table
+from cgan_trainer.watching.tables import evaluation_table, flatten, metrics_table, options_tables
 
 __all__ = ["write_page"]
 
@@ -136,7 +136,7 @@ def _charts(charts: list[Chart]) -> Markup:
 
 
 def _evaluation(record: RunRecord) -> Markup:
-    parts = [values_table(record.evaluation)]
+    parts = [evaluation_table(record.evaluation)]
     if (record.path / "evaluation.html").exists():
         parts.append(element("p", element("a", "The whole evaluation, with pictures", href="evaluation.html")))
     return join(*parts)

@@ -8,7 +8,7 @@ from cgan_trainer.watching.figures import readable
 from cgan_trainer.watching.html import Markup, element, join
 from cgan_trainer.watching.record import RunRecord
 
-__all__ = ["flatten", "metrics_table", "options_tables", "values_table"]
+__all__ = ["evaluation_table", "flatten", "metrics_table", "options_tables", "values_table"]
 
 _MOST_ROWS = 200
 _LAST_ROWS = 12
@@ -45,6 +45,26 @@ def options_tables(config: Mapping[str, object], defaults: Mapping[str, object])
     return join(*parts)
 
 
+def evaluation_table(value: object) -> Markup:
+    """What was judged, a row each, of an evaluation.json that has `rows`; of any other all there is."""
+    rows = value.get("rows") if isinstance(value, Mapping) else None
+    if not (isinstance(value, Mapping) and isinstance(rows, list) and rows and all(map(_is_judged, rows))):
+        return values_table(value)
+    measures = value.get("measures")
+    titles = {
+        str(entry["key"]): _title(entry)
+        for entry in (measures if isinstance(measures, list) else [])
+        if isinstance(entry, Mapping) and "key" in entry
+    }
+    records = [
+        {"": row.get("name", ""), **{titles.get(key, key): _figure(inner) for key, inner in row["figures"].items()}}
+        for row in rows
+    ]
+    notes = value.get("notes")
+    sentences = [element("p", str(note), class_="quiet") for note in notes] if isinstance(notes, list) else []
+    return join(_records(records), *sentences)
+
+
 def values_table(value: object) -> Markup:
     """Any JSON value: a table of records where it is one, and names with values otherwise."""
     if isinstance(value, Mapping):
@@ -68,6 +88,24 @@ def metrics_table(record: RunRecord) -> Markup:
     names = [name for name in record.columns if any(name in row for row in record.rows)]
     rows = [[readable(row[name]) if name in row else "" for name in names] for row in record.rows[-_LAST_ROWS:]]
     return _table(names, rows)
+
+
+def _is_judged(row: object) -> bool:
+    return isinstance(row, Mapping) and isinstance(row.get("figures"), Mapping)
+
+
+def _title(measure: Mapping[str, object]) -> str:
+    title, unit = str(measure.get("title") or measure["key"]), measure.get("unit")
+    return f"{title}, {unit}" if unit else title
+
+
+def _figure(figure: object) -> str:
+    if not isinstance(figure, Mapping):
+        return _words(figure)
+    spread = figure.get("spread")
+    return _words(figure.get("value")) + (
+        f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{_words(spread)}" if spread is not None else ""
+    )
 
 
 def _is_plain(value: object) -> bool:
