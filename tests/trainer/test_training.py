@@ -241,7 +241,7 @@ def test_sigkill_of_the_real_command_resumes_to_the_same_weights(
 
 def test_a_run_leaves_what_the_readme_promises(pairs: Path, unbroken: Path) -> None:
     assert sorted(path.name for path in unbroken.iterdir()) == [
-        "best.pt", "config.json", "last.pt", "metrics.csv", "samples",
+        "best.pt", "config.json", "index.html", "last.pt", "metrics.csv", "samples", "tensorboard",
     ]  # fmt: skip
     assert json.loads((unbroken / "config.json").read_text())["ngf"] == 4
     log = rows(unbroken)

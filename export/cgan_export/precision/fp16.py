@@ -2,8 +2,9 @@
 
 TensorRT from 11 on takes the types of the graph as they are. So every tensor becomes FP16, and what must be
 computed in FP32 is an island: a node between explicit Casts. Islands are the operators whose sums or squares
-leave FP16's range or resolution (`FP32_OPS`), any node asked for by name, and any node with a weight beyond
-65504. Tensors keep their names, so that the two graphs can be compared layer by layer.
+leave FP16's range or resolution (`FP32_OPS`), any node asked for by name, any node with a weight beyond 65504, and
+all that a choice between classes follows from: a rounding there could give a pixel another class. Tensors keep
+their names, so that the two graphs can be compared layer by layer.
 
 Weights are rounded to the nearest half, including to subnormals and zero; nothing is clamped. (That, and
 refusing what would overflow, is why this is not onnxconverter-common: it raises every weight below 1e-7 to
@@ -43,6 +44,7 @@ FP32_OPS: Final = frozenset(
         "Softmax",
     }
 )
+CHOICES: Final = frozenset({"ArgMax", "ArgMin"})
 MAX_HALF: Final = 65504.0
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 # Inputs that the operator wants in FP32 whatever the type of its data.
@@ -105,7 +107,7 @@ class _Rewriter:
     def __init__(self, model: onnx.ModelProto, *, keep: frozenset[str], io_fp16: bool) -> None:
         self._model = onnx.ModelProto()
         self._model.CopyFrom(model)
-        self._keep, self._io_fp16 = keep, io_fp16
+        self._keep, self._io_fp16 = keep | _before_choices(model.graph), io_fp16
         graph = onnx.shape_inference.infer_shapes(self._model, strict_mode=True, data_prop=True).graph
         self._float = {
             value.name
@@ -225,6 +227,17 @@ class _Rewriter:
 
     def _cast(self, source: str, target: str, to: int) -> None:
         self._nodes.append(helper.make_node("Cast", [source], [target], name=f"{target}_cast", to=to))
+
+
+def _before_choices(graph: onnx.GraphProto) -> frozenset[str]:
+    """Names of the nodes that choose, and of all nodes that their choice follows from."""
+    wanted: set[str] = set()
+    names: set[str] = set()
+    for node in reversed(graph.node):
+        if node.op_type in CHOICES or not wanted.isdisjoint(node.output):
+            wanted |= set(node.input)
+            names.add(node.name)
+    return frozenset(names)
 
 
 def _half(weight: TensorProto, name: str) -> TensorProto:

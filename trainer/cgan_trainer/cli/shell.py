@@ -45,7 +45,7 @@ def run(app: cyclopts.App, argv: Sequence[str] | None = None) -> NoReturn:
         if debug:
             traceback.print_exception(problem)
         code, sentence = _verdict(problem)
-        # Of several processes that torchrun started, all refuse what is wrong with a command: the first one says it.
+        # Of several processes started by torchrun all refuse what is wrong with a command: the first says it.
         if not isinstance(problem, TrainerError) or os.environ.get("RANK", "0") == "0":
             print(f"{app.name[0]}: {sentence}", file=sys.stderr)
     raise SystemExit(code or 0)

@@ -6,8 +6,8 @@ interrupted, and how often, leaves no trace in the weights.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any, Literal
@@ -17,7 +17,7 @@ import torch
 from cgan_trainer.checkpoint import Checkpoint, write_checkpoint
 from cgan_trainer.data.pairs import Domains, Pairs
 from cgan_trainer.palette import Palette
-from cgan_trainer.progress import progress
+from cgan_trainer.progress import Report, note, progress
 from cgan_trainer.training.config import Pix2pixConfig
 from cgan_trainer.training.feed import Feed, directed
 from cgan_trainer.training.pix2pix import Pix2pixTrainer
@@ -26,11 +26,13 @@ from cgan_trainer.training.run_folder import RunFolder
 from cgan_trainer.training.schedule import Plateau, learning_rate
 from cgan_trainer.training.stop import stop_requested
 from cgan_trainer.training.validation import sample_grid, validation_l1
+from cgan_trainer.watching.board import Board
 
 __all__ = ["Counters", "Ended", "TrainingRun"]
 
 Ended = Literal["complete", "out of time", "interrupted"]
 _EXAMPLES = 8
+_PLACES = ("images", "epoch", "seconds")  # of a row: where it stands, not what was measured
 
 
 @dataclass(kw_only=True)
@@ -109,7 +111,11 @@ class TrainingRun:
         counters = self.counters
         began_s, seconds_before = time.monotonic(), counters.seconds
         limit_s = float("inf") if max_minutes is None else max_minutes * 60
-        with progress("training", unit="images", start=counters.images) as report, stop_requested() as stopped:
+        with (
+            progress("training", unit="images", start=counters.images) as report,
+            self._board() as board,
+            stop_requested() as stopped,
+        ):
             while counters.images < self.total:
                 saves = counters.images // self.config.save_images
                 losses = self.step()
@@ -123,14 +129,19 @@ class TrainingRun:
                     or counters.images == self.total
                     or (out_of_time and not stop)
                 ):
-                    self._validate()
+                    self._validate(board)
                     self._save()
+                    self._show()
                 if stop:
                     self._save()
                     return "interrupted"
                 if out_of_time and counters.images < self.total:
                     return "out of time"
         return "complete"
+
+    def _board(self) -> contextlib.AbstractContextManager[Board | None]:
+        leads = self.ranks.leads
+        return Board(self.folder.path, images=self.counters.images) if leads else contextlib.nullcontext()
 
     def step(self) -> dict[str, float]:
         """The next images, all ranks together; returns the losses."""
@@ -154,13 +165,13 @@ class TrainingRun:
         counters.images = end
         return losses
 
-    def _report(self, report: Callable[..., None], losses: dict[str, float]) -> None:
+    def _report(self, report: Report, losses: dict[str, float]) -> None:
         counters = self.counters
         timings = f"data {counters.data_seconds / counters.summed_steps * 1000:.0f} ms"
         timings += f", step {counters.step_seconds / counters.summed_steps * 1000:.0f} ms"
         report(counters.images, self.total, {**losses, "": timings})
 
-    def _validate(self) -> None:
+    def _validate(self, board: Board | None) -> None:
         """Judge, log and draw; a better generator than ever becomes best.pt."""
         counters, generator = self.counters, self.trainer.saved_generator
         value = validation_l1(generator, *self.held_out, self.config.seed) if self.ranks.leads else 0.0
@@ -170,9 +181,14 @@ class TrainingRun:
         if counters.best_val_l1 is None or counters.val_l1 < counters.best_val_l1:
             counters.best_val_l1 = counters.val_l1
             self._write("best.pt", training=None)
-        if self.ranks.leads:
-            self.folder.add_row(self._row(lr))
-            self.folder.add_sample(counters.images, sample_grid(generator, *self.held_out, self.config.seed))
+        if board is not None:
+            row, grid = self._row(lr), sample_grid(generator, *self.held_out, self.config.seed)
+            self.folder.add_row(row)
+            self.folder.add_sample(counters.images, grid)
+            figures = {name: float(str(value)) for name, value in row.items() if name not in _PLACES}
+            board.scalars(counters.images, figures)
+            board.picture(counters.images, "samples/grid", grid)
+            board.flush()  # before last.pt, so that a resumed run leaves no hole in the curves
         counters.sums, counters.summed_images = {}, 0
         counters.summed_steps, counters.data_seconds, counters.step_seconds = 0, 0.0, 0.0
 
@@ -204,6 +220,17 @@ class TrainingRun:
             **self.trainer.state_dict(),
         }
         self._write("last.pt", training=training)
+
+    def _show(self) -> None:
+        """Rewrite index.html; that it cannot be written ends no training."""
+        if not self.ranks.leads:
+            return
+        from cgan_trainer.watching.page import write_page
+
+        try:
+            write_page(self.folder.path)
+        except OSError as problem:
+            note(f"{self.folder.path / 'index.html'} was not written ({problem.strerror}); training goes on.")
 
     def _write(self, name: str, *, training: dict[str, Any] | None) -> None:
         if not self.ranks.leads:

@@ -1,0 +1,294 @@
+"""index.html of a run: one file, valid, harmless and small, whatever the folder holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import re
+import shlex
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cgan_trainer.training.config import Pix2pixConfig
+from cgan_trainer.watching import samples
+from cgan_trainer.watching.page import write_page
+from cgan_trainer.watching.samples import spread
+from PIL import Image
+
+VOID = {"meta", "img", "input"}
+HOSTILE = "\"><script>alert(1)</script>&'<img src=http://x.example/>"
+HEADER = "images,epoch,G_GAN,G_L1,D_real,D_fake,val_L1,seconds\n"
+ROWS = (
+    HEADER + "500,2.041,1.3,19.0,0.53,0.51,0.1616,66.9\n1000,4.082,1.5,15.5,0.50,0.46,0.1596,133.5\n"
+    "1500,6.122,1.4,14.5,0.47,0.44,0.1705,205.3\n"
+)
+
+
+class Elements(HTMLParser):
+    """Refuses tags that do not pair; keeps every element with its attributes, and what a reader sees as text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), f"<{tag}> has an attribute twice"
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+    def commands(self, page: str) -> list[list[str]]:
+        codes = re.findall(r"<code>(.*?)</code>", page, re.DOTALL)
+        return [shlex.split(html.unescape(re.sub(r"<[^>]*>", "", code))) for code in codes]
+
+
+def make_run(run: Path, *, metrics: str | None = ROWS, grids: int = 3, **options: object) -> Path:
+    (run / "samples").mkdir(parents=True)
+    config = {"family": "pix2pix", **dataclasses.asdict(Pix2pixConfig()), "data": "data/satellite", "threads": 2}
+    (run / "config.json").write_text(json.dumps({**config, **options}))
+    if metrics is not None:
+        (run / "metrics.csv").write_text(metrics)
+    for number in range(1, grids + 1):
+        draw_grid(run, 500 * number)
+    return run
+
+
+def draw_grid(run: Path, images: int, *, cell: int = 16) -> None:
+    pixels = np.random.default_rng(images).integers(0, 256, (4 * cell, 5 * cell, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(run / "samples" / f"images_{images:08d}.png")
+
+
+def check(run: Path) -> tuple[str, Elements]:
+    """Write the page, and hold it to what every page must be."""
+    page = write_page(run).read_text(encoding="utf-8")
+    elements = Elements(page)
+    assert page.startswith("<!doctype html>\n<html")
+    for name, attributes in elements.found:
+        assert name not in ("link", "iframe", "object", "base", "form"), name
+        assert name not in ("svg", "img") or attributes.get("role") == "img" or attributes.get("src")
+        assert not any(key.startswith("on") for key in attributes), attributes
+        assert (attributes.get("src") or "data:image/").startswith("data:image/")
+        target = attributes.get("href") or "#"
+        assert target.startswith(("#", "samples/")) or target == "evaluation.html"
+        assert target.startswith("#") or (run / target).exists()
+    assert len(elements.all("script")) == 1
+    assert "src" not in elements.all("script")[0]
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert not re.search(r"url\(|@import|//|\\", style)
+    assert all(re.fullmatch(r"width:[\d.]+%", a["style"] or "") for _, a in elements.found if "style" in a)
+    ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert all(
+        (a["href"] or "").removeprefix("#") in ids for a in elements.all("a") if (a["href"] or "").startswith("#")
+    )
+    return page, elements
+
+
+def test_a_run_is_shown_with_samples_curves_commands_and_options(tmp_path: Path) -> None:
+    page, elements = check(make_run(tmp_path / "satellite", ngf=32, images=1500))
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "complete" in elements.text
+    assert len(elements.all("svg")) == 4  # validation, L1, adversarial, throughput
+    assert len([a for a in elements.all("img") if a["alt"]]) == 3
+    assert len(elements.all("input")) == 1
+    assert "best 0.1596 at 1,000" in elements.text
+    differing = page[page.index("this run") : page.index("<details", page.index("this run"))]
+    assert "ngf" in differing
+    assert "ndf" not in differing
+    assert not list((tmp_path / "satellite").glob(".*"))
+
+
+def test_the_same_folder_gives_the_same_bytes(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    first = write_page(run).read_bytes()
+    samples._encoded.cache_clear()
+    time.sleep(0.01)
+    assert write_page(run).read_bytes() == first
+
+
+def test_the_total_comes_from_epochs_when_no_number_of_images_was_asked_for(tmp_path: Path) -> None:
+    _, elements = check(make_run(tmp_path / "run", epochs=100, epochs_decay=100))
+    assert "of 49,000" in elements.text  # 245 pairs, though metrics.csv rounds the epochs
+    assert "3% done" in elements.text
+
+
+def test_the_resume_command_asks_for_the_same_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "my run", ngf=32, jitter=False, lr=4e-4, images=9000, data="my data/it's")
+    page, elements = check(run)
+    resume, evaluate, export = elements.commands(page)
+    assert resume == [
+        "cgan-train", "pix2pix", "--data", "my data/it's", "--out", str(run), "--ngf", "32", "--images", "9000",
+        "--lr", "0.0004", "--no-jitter", "--threads", "2", "--resume",
+    ]  # fmt: skip
+    assert evaluate == ["cgan-train", "evaluate", str(run)]
+    assert export == ["cgan-export", str(run / "best.pt")]
+
+
+def test_a_complete_run_needs_no_resuming(tmp_path: Path) -> None:
+    page, elements = check(make_run(tmp_path / "run", images=1500))
+    assert not any("--resume" in words for words in elements.commands(page))
+
+
+@pytest.mark.parametrize("name", ["a" + HOSTILE.replace("/", "\\"), "sp ace", "ünïcode-\N{SNOWMAN}"])
+def test_hostile_names_stay_text(tmp_path: Path, name: str) -> None:
+    run = make_run(
+        tmp_path / name, data=HOSTILE, metrics=ROWS.replace("val_L1", 'c"><svg onload=alert(1)>'), family=HOSTILE
+    )
+    (run / "evaluation.json").write_text(
+        json.dumps({HOSTILE: HOSTILE, "rows": [{HOSTILE: HOSTILE}], "n": {HOSTILE: 1}})
+    )
+    page, elements = check(run)
+    assert name in elements.text
+    assert HOSTILE in elements.text
+    assert page.count("<script>") == 1
+    assert "http://x.example" in page  # as text only: `check` looked at every element
+    policy = next(a["content"] for a in elements.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "script-src 'sha256-" in policy
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        None,
+        "",
+        "images",
+        HEADER,
+        HEADER + "500,2.0",
+        HEADER + "500,,,,,,,\n",
+        HEADER + "x,y\n\n,,,\n",
+        "\x00\xff\n1,2\n",
+    ],
+)
+def test_a_page_without_metrics(tmp_path: Path, metrics: str | None) -> None:
+    _, elements = check(make_run(tmp_path / "run", metrics=metrics, grids=0))
+    assert "No samples yet" in elements.text
+
+
+def test_a_page_of_an_empty_folder(tmp_path: Path) -> None:
+    _, elements = check(tmp_path)
+    assert "waiting for the first save" in elements.text
+
+
+def test_a_half_written_row_is_not_shown(tmp_path: Path) -> None:
+    """14.129 cut to 14.1 would look like a value."""
+    _, whole = check(make_run(tmp_path / "whole"))
+    _, cut = check(make_run(tmp_path / "cut", metrics=ROWS + "2000,8.1,1.2,14.1"))
+    assert whole.all("polyline") == cut.all("polyline")
+
+
+def test_a_run_with_l1_only_has_no_adversarial_chart(tmp_path: Path) -> None:
+    _, elements = check(make_run(tmp_path / "run", metrics=HEADER + "500,2.0,,19.0,,,0.16,66.9\n"))
+    assert "Adversarial" not in elements.text
+    assert "L1 loss" in elements.text
+
+
+def test_further_columns_are_drawn_and_values_that_are_no_numbers_are_told(tmp_path: Path) -> None:
+    header, *rows = ROWS.splitlines()
+    more = [f"{header},lr,images_per_second,data_ms,step_ms,temperature"]
+    more += [f"{row},0.0002,7.5,2,130,{value}" for row, value in zip(rows, ("41", "nan", "43"), strict=True)]
+    _, elements = check(make_run(tmp_path / "run", metrics="\n".join(more) + "\n"))
+    for title in ("Learning rate", "Images per second", "Milliseconds per step", "temperature"):
+        assert title in elements.text
+    assert "temperature: not a finite number" in elements.text
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", "3", "null", '"x"', "[" * 100_000])
+def test_other_files_may_be_broken(tmp_path: Path, text: str) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "config.json").write_text(text)
+    (run / "evaluation.json").write_text(text)
+    (run / "samples" / "images_00000500.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing more")
+    (run / "samples" / "images_00001000.png").write_bytes(b"")
+    _, elements = check(run)
+    assert len([a for a in elements.all("img") if a["alt"]]) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "head"),
+    [
+        ({"ours": {"L1": 0.13, "SSIM": 0.4}, "mean colour": {"L1": 0.15, "SSIM": 0.3}}, ["", "L1", "SSIM"]),
+        ([{"split": "test", "L1": 0.13}, {"split": "val", "PSNR": 18.2}], ["split", "L1", "PSNR"]),
+    ],
+)
+def test_an_evaluation_is_a_table_and_a_link(tmp_path: Path, value: object, head: list[str]) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "evaluation.json").write_text(json.dumps(value))
+    (run / "evaluation.html").touch()
+    page, elements = check(run)
+    section = page[page.index('id="evaluation"') :]
+    assert re.findall(r'<th scope="col">(.*?)</th>', section[: section.index("</table>")]) == head
+    assert "0.13" in elements.text
+    assert any(a["href"] == "evaluation.html" for a in elements.all("a"))
+
+
+def test_an_evaluation_of_ours_is_one_table_with_its_notes(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    figures = {"l1": {"value": 0.1312, "spread": 0.02}, "psnr": {"value": "inf"}}
+    measures = [{"key": "l1", "title": "L1", "unit": ""}, {"key": "psnr", "title": "PSNR", "unit": "dB"}]
+    rows = [{"name": "generator", "figures": figures}, {"name": "lookup table", "figures": {"l1": {"value": 0.15}}}]
+    value = {"rows": rows, "measures": measures, "pictures": [{"file": "a.png"}] * 90, "notes": ["Few pictures."]}
+    (run / "evaluation.json").write_text(json.dumps(value))
+    page, elements = check(run)
+    section = page[page.index('id="evaluation"') :].split("</section>")[0]
+    assert re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", section) == [
+        "", "L1", "PSNR, dB",
+        "generator", "0.1312\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.02", "inf",
+        "lookup table", "0.15", "",
+    ]  # fmt: skip
+    assert "Few pictures." in elements.text
+
+
+def test_200_samples_of_noise_fit_in_the_budget(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", grids=0)
+    draw_grid(run, 500, cell=256)  # noise is the worst a picture can do to a JPEG
+    for number in range(2, 201):
+        (run / "samples" / f"images_{500 * number:08d}.png").hardlink_to(run / "samples" / "images_00000500.png")
+    page, elements = check(run)
+    assert len(page) < 4_200_000
+    shown = [a["id"] for a in elements.all("figure") if "id" in a]
+    assert shown[0] == "images-100000"
+    assert shown[-1] == "images-500"
+
+
+def test_a_save_is_quick_once_the_earlier_samples_are_known(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", grids=24)
+    write_page(run)
+    draw_grid(run, 24 * 500 + 500)
+    began_s = time.process_time()
+    write_page(run)
+    assert time.process_time() - began_s < 0.5
+
+
+def test_thinning_keeps_the_ends_and_what_was_kept_before() -> None:
+    before: set[int] = set()
+    for count in range(1, 300):
+        kept = spread(range(count), 12)
+        assert kept[0] == 0
+        assert kept[-1] == count - 1
+        assert len(kept) <= 12
+        assert len(kept) == count or len(kept) > 6
+        assert not set(kept[:-1]) - before - {count - 2, count - 1}, "an old grid came back"
+        before = set(kept)
+    assert spread([], 12) == []

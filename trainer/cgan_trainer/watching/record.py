@@ -1,0 +1,140 @@
+"""What a run folder says, read with patience: a file that is missing, empty or half-written costs only itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["RunRecord", "read_record"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """A run as its folder tells it."""
+
+    path: Path
+    config: Mapping[str, object]
+    """The resolved options."""
+    rows: tuple[Mapping[str, float], ...]
+    """metrics.csv, in the order of images; what is empty or no number is left out."""
+    columns: tuple[str, ...]
+    """Its header."""
+    samples: tuple[tuple[int, Path], ...]
+    """(images, grid), in the order of images."""
+    evaluation: object
+    """evaluation.json, None without."""
+    problems: tuple[str, ...]
+    """What could not be read, in sentences."""
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.absolute().name or "run"
+
+    @property
+    def images(self) -> int:
+        """Images seen at the last save."""
+        return int(self.rows[-1]["images"]) if self.rows else 0
+
+    @property
+    def total(self) -> int | None:
+        """Images the whole run is to see, None while that cannot be told."""
+        for key in ("total_images", "images"):
+            if (given := _number(self.config.get(key))) is not None:
+                return int(given)
+        epochs = _number(self.config.get("epochs"))
+        last = self.rows[-1] if self.rows else {}
+        if epochs is None or not last.get("epoch"):
+            return None
+        # metrics.csv rounds epochs, so the size of the training set comes out of their ratio to the nearest whole.
+        per_epoch = round(last["images"] / last["epoch"])
+        return int((epochs + (_number(self.config.get("epochs_decay")) or 0)) * per_epoch)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image has been seen."""
+        return self.total is not None and self.images >= self.total > 0
+
+    def points(self, column: str) -> tuple[tuple[float, float], ...]:
+        """(images, value) of a column, where the value is finite."""
+        rows = (row for row in self.rows if column in row)
+        return tuple((row["images"], row[column]) for row in rows if math.isfinite(row[column]))
+
+
+def read_record(run: Path) -> RunRecord:
+    """Read the folder; nothing in it is needed, and nothing in it is changed."""
+    problems: list[str] = []
+    config = _json(run / "config.json", problems)
+    columns, rows = _metrics(run / "metrics.csv", problems)
+    broken = sorted({name for row in rows for name, value in row.items() if not math.isfinite(value)})
+    if broken:
+        problems.append(f"{', '.join(broken)}: not a finite number in some rows of metrics.csv.")
+    return RunRecord(
+        path=run,
+        config=config if isinstance(config, dict) else {},
+        rows=rows,
+        columns=columns,
+        samples=tuple(_samples(run / "samples")),
+        evaluation=_json(run / "evaluation.json", problems),
+        problems=tuple(problems),
+    )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _text(path: Path, problems: list[str]) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError):
+        problems.append(f"{path.name} cannot be read.")
+        return ""
+
+
+def _json(path: Path, problems: list[str]) -> object:
+    text = _text(path, problems)
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        problems.append(f"{path.name} is not valid JSON.")
+        return None
+
+
+def _metrics(path: Path, problems: list[str]) -> tuple[tuple[str, ...], tuple[Mapping[str, float], ...]]:
+    text = _text(path, problems)
+    # What follows the last line break was being written: its last number may have lost digits.
+    reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+    try:
+        lines = list(reader)
+        columns = tuple(reader.fieldnames or ())
+    except csv.Error:
+        problems.append(f"{path.name} is not valid CSV.")
+        return (), ()
+    rows = {}
+    for line in lines:
+        values = {name: float(text) for name, text in line.items() if _is_float(text)}
+        if math.isfinite(values.get("images", math.nan)):
+            rows[values["images"]] = values
+    return columns, tuple(rows[images] for images in sorted(rows))
+
+
+def _is_float(text: object) -> bool:
+    try:
+        float(str(text))
+    except ValueError:
+        return False
+    return True
+
+
+def _samples(folder: Path) -> list[tuple[int, Path]]:
+    found = [(re.fullmatch(r"images_(\d{1,15})\.png", path.name), path) for path in folder.glob("images_*.png")]
+    return sorted((int(match[1]), path) for match, path in found if match)
