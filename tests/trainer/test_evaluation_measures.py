@@ -165,6 +165,14 @@ def test_the_feature_net_loads_every_tensor_and_knows_a_cat() -> None:
     assert torch.equal(lite.embed(torch.cat((grey.expand(-1, 3, -1, -1), cat)))[1:], features)
 
 
+def test_padding_is_tensorflows_same_with_the_odd_pixel_at_the_end() -> None:
+    """TensorFlow's documentation of "SAME": (ceil(6 / 2) - 1) * 2 + 3 - 6 = 1 pixel, none before and one after."""
+    conv = lite._Conv(1, 1, 3, stride=2)
+    conv.load_state_dict({"weight": torch.tensor([[0.0, 0, 0], [0, 0, 1], [0, 0, 0]]).view(1, 1, 3, 3)})
+    row = torch.arange(1.0, 7).expand(1, 1, 6, 6)
+    assert conv(row)[0, 0, 0].tolist() == [3, 5, 0]
+
+
 def test_absent_weights_are_one_sentence_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite, "_PACKAGE", "no_such_package")
     lite._net.cache_clear()
