@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 from cyclopts import App, Parameter
 
+from cgan_trainer.cli.evaluate import evaluate
 from cgan_trainer.cli.shell import run as run_shell
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions
 
@@ -20,6 +21,7 @@ app = App(
     version=lambda: version("cgan-deploy"),
 )
 DEFAULTS = Pix2pixConfig()
+app.command(evaluate)
 
 
 @app.command

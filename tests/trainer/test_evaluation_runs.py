@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from cgan_trainer.data.pairs import load_pairs
+from cgan_trainer.errors import BadInputError, UsageError
+from cgan_trainer.evaluation import segmenter
+from cgan_trainer.evaluation.drawing import draw_pictures, with_channels
+from cgan_trainer.evaluation.evaluate import evaluate_run
+from cgan_trainer.evaluation.labels import find_labels, read_palettes
+from cgan_trainer.evaluation.run_reader import read_run
+from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+from PIL import Image
+
+from tests.helpers import run_command
+
+COLORS = [[0, 0, 0], [255, 0, 0], [0, 255, 0]]
+PHOTO = torch.tensor([[40, 40, 40], [90, 160, 200], [220, 200, 120]])
+
+
+def train(data: Path, out: Path, *more: str) -> Path:
+    options = ("--size", "64", "--ngf", "4", "--ndf", "4", "--images", "4", "--threads", "1")
+    done = run_command("cgan-train", "pix2pix", "--data", str(data), "--out", str(out), *options, *more)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def write_labelled(folder: Path, count: int, *, seed: int) -> None:
+    """A: blocks in three colours. B: a photograph of a kind, each class with a colour of its own and grain."""
+    folder.mkdir(parents=True)
+    draws = torch.Generator().manual_seed(seed)
+    for index in range(count):
+        blocks = torch.randint(0, 3, (4, 4), generator=draws).repeat_interleave(16, 0).repeat_interleave(16, 1)
+        photo = PHOTO[blocks] + 12 * torch.randn(64, 64, 3, generator=draws)
+        pair = torch.cat((torch.tensor(COLORS)[blocks], photo.clamp(0, 255)), dim=1).to(torch.uint8)
+        Image.fromarray(pair.numpy()).save(folder / f"{index}.png")
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("labelled")
+    write_labelled(root / "train", 12, seed=0)
+    write_labelled(root / "val", 2, seed=1)
+    write_labelled(root / "test", 5, seed=2)
+    palette = {"names": ["ground", "red", "green"], "colors": COLORS}
+    described = {"name": "blocks", "domains": {"A": "labels", "B": "photo"}, "palettes": {"A": palette}}
+    (root / "dataset.json").write_text(json.dumps(described))
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(pairs, tmp_path_factory.mktemp("runs") / "plain")
+
+
+def test_the_same_command_twice_writes_the_same_files(run: Path) -> None:
+    written = []
+    for _ in range(2):
+        done = run_command("cgan-train", "evaluate", str(run), "--seeds", "2", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == json.loads((run / "evaluation.json").read_text())
+        written.append([(run / name).read_bytes() for name in ("evaluation.json", "evaluation.html")])
+    assert written[0] == written[1]
+    found = json.loads(written[0][0])
+    assert [row["name"] for row in found["rows"]] == ["generator", "lookup table", "truth"]
+    assert found["rows"][2]["figures"]["psnr"]["value"] == "inf"
+    assert found["data"]["split"] == "val"
+    assert any("there is no test/" in note for note in found["notes"])
+    assert any("no palette" in note for note in found["notes"])
+    page = written[0][1].decode()
+    assert page.count("<img ") == 3 * (1 + 2 + 1 + 1 + 1)
+    assert 'src="http' not in page
+
+
+def test_the_judged_picture_does_not_depend_on_the_others(pairs: Path, run: Path) -> None:
+    generator = read_run(run).generator
+    conditions = load_pairs(pairs, "train", 64).a
+    every = draw_pictures(generator, conditions, list(range(7)), seed=0, seeds=2)
+    one = draw_pictures(generator, conditions, [5], seed=0, seeds=1)
+    assert torch.equal(every[5, 0], one[0, 0])
+    assert not torch.equal(every[5, 0], every[5, 1])
+    assert not torch.equal(one, draw_pictures(generator, conditions, [5], seed=1, seeds=1))
+
+
+def test_a_generator_without_dropout_has_no_diversity() -> None:
+    conditions = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    for options in (Pix2pixOptions(size=64, ngf=4, dropout="off"), Pix2pixOptions(size=64, ngf=4)):
+        torch.manual_seed(0)
+        drawn = draw_pictures(Pix2pixGenerator(options), conditions, [0, 1], seed=0, seeds=3)
+        assert bool((drawn.float().std(dim=1) > 0).any()) == bool(options.dropout_sites)
+
+
+def test_grey_generators_are_given_grey_and_judged_on_grey() -> None:
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    expected = Image.fromarray(pixels[0].permute(1, 2, 0).numpy()).convert("L")
+    grey = with_channels(pixels, 1)
+    assert grey.shape == (2, 1, 64, 64)
+    assert (grey[0, 0].int() - torch.tensor(list(expected.tobytes())).reshape(64, 64)).abs().max() <= 1
+    generator = Pix2pixGenerator(Pix2pixOptions(size=64, ngf=4, in_channels=1, out_channels=1))
+    assert draw_pictures(generator, pixels, [0], seed=0, seeds=2).shape == (1, 2, 1, 64, 64)
+
+
+def test_a_sample_of_the_split_is_spread_over_it_and_said(labelled: Path, tmp_path: Path) -> None:
+    run = train(labelled, tmp_path / "run", "--direction", "BtoA")
+    evaluation = evaluate_run(run, pictures=2, seeds=2)
+    assert evaluation.split == "test"
+    assert evaluation.files == ("0.png", "2.png")
+    assert "2 of the 5" in evaluation.notes[0]
+    # Photographs to labels: no segmenter, the true colours are read without an error.
+    truth = evaluation.row("truth").figures
+    assert truth["fcn_pixel"].value == truth["fcn_iou"].value == 1
+    assert evaluation.row("generator").figures["fcn_pixel"].value < 1
+    assert "kid_efflite0" not in truth
+    with pytest.raises(UsageError, match="--pictures 0"):
+        evaluate_run(run, pictures=0)
+
+
+@pytest.mark.usefixtures("short_training")
+def test_the_segmenter_reads_real_photographs_and_is_trained_once(labelled: Path, tmp_path: Path) -> None:
+    train_pairs, test = (load_pairs(labelled, split, 64) for split in ("train", "test"))
+    palettes = read_palettes(labelled)
+
+    def judge() -> tuple[segmenter.Segmenter | object, float]:
+        labels, why = find_labels(
+            palettes, source="A", target="B", conditions=test.a, targets=test.b, train=train_pairs, cache=tmp_path
+        )
+        assert labels is not None
+        assert "the ceiling" in why
+        found = labels.classify(test.b)
+        assert torch.equal(labels.true, palettes["A"].classes(test.a))
+        return found, float((found == labels.true).double().mean())
+
+    first, right = judge()
+    assert right > 0.9  # chance is a third
+    files = list(tmp_path.iterdir())
+    assert len(files) == 1
+    written = files[0].stat().st_mtime_ns
+    again, _ = judge()
+    assert torch.equal(torch.as_tensor(first), torch.as_tensor(again))
+    assert files[0].stat().st_mtime_ns == written
+    files[0].write_bytes(b"damaged")
+    repaired, _ = judge()
+    assert torch.equal(torch.as_tensor(first), torch.as_tensor(repaired))
+
+
+@pytest.fixture
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmenter, "_STEPS", 24)
+    monkeypatch.setattr(segmenter, "_BATCH", 4)
+    monkeypatch.setattr(segmenter, "_WIDTHS", (16, 16, 16))
+
+
+def test_without_training_pictures_rows_are_absent_and_the_reason_is_given(
+    run: Path, labelled: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(labelled, tmp_path / "data", ignore=shutil.ignore_patterns("train"))
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    evaluation = evaluate_run(copy, data=tmp_path / "data", seeds=1, pictures=2)
+    assert [row.name for row in evaluation.rows] == ["generator", "truth"]
+    assert sum("no training pictures" in note for note in evaluation.notes) == 2
+    assert "seed_std" not in evaluation.row("generator").figures
+
+
+def test_several_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    out = tmp_path / "joint"
+    done = run_command("cgan-train", "evaluate", str(run), str(other), "--seeds", "1", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    names = [line.split("│")[1].strip() for line in done.stdout.splitlines() if line.startswith("│")]
+    assert names == ["plain", "other", "lookup table", "truth"]
+    found = json.loads((out / "evaluation.json").read_text())
+    assert [one["run"] for one in found] == ["plain", "other"]
+    assert found[0]["rows"] == found[1]["rows"]
+    assert (out / "evaluation.html").read_text().count("<h2>") == 2
+
+
+def test_what_is_no_run_is_one_sentence(run: Path, pairs: Path, tmp_path: Path) -> None:
+    def refused(folder: Path, **options: object) -> str:
+        with pytest.raises((BadInputError, UsageError)) as caught:
+            evaluate_run(folder, **options)  # type: ignore[arg-type]  # any option, to be refused
+        return str(caught.value)
+
+    assert "does not exist" in refused(tmp_path / "absent")
+    assert "no config.json" in refused(pairs)
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("evaluation.*"))
+    assert "by --data" in refused(copy, data=tmp_path / "gone")
+    assert "--split test" in refused(copy, split="test")
+    assert "--seeds 0" in refused(copy, seeds=0)
+    weights = (copy / "last.pt").read_bytes()
+    (copy / "last.pt").write_bytes(weights[: len(weights) // 2])
+    assert "damaged or cut short" in refused(copy)
+    (copy / "last.pt").unlink()
+    assert "has no last.pt" in refused(copy)
+    for text in (
+        "{",
+        "[]",
+        '{"data": 1, "direction": "AtoB", "seed": 0}',
+        '{"data": "x", "direction": "up", "seed": 0}',
+    ):
+        (copy / "config.json").write_text(text)
+        assert "config.json" in refused(copy)
+    assert not (copy / "evaluation.json").exists()
+    done = run_command("cgan-train", "evaluate", str(tmp_path / "absent"))
+    assert done.returncode == 3
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert run_command("cgan-train", "evaluate").returncode == 2
+
+
+def test_a_palette_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    assert read_palettes(tmp_path) == {}
+    for palettes in ('{"A": {}}', '{"A": {"names": ["x"], "colors": [[0, 0]]}}', "7"):
+        (tmp_path / "dataset.json").write_text(f'{{"palettes": {palettes}}}')
+        with pytest.raises(BadInputError, match=r"dataset\.json"):
+            read_palettes(tmp_path)

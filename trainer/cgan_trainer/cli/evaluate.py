@@ -1,0 +1,69 @@
+"""cgan-train evaluate: what a trained generator is worth, in figures and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from cgan_trainer.errors import UsageError
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    *runs: Path,
+    weights: str = "last",
+    split: Literal["test", "val"] | None = None,
+    data: Path | None = None,
+    pictures: int | None = None,
+    seeds: int = 8,
+    out: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> int:
+    """Measure trained generators on held-out pictures, beside a lookup table and the truth.
+
+    Writes evaluation.json and evaluation.html into each run folder.
+
+    Args:
+        runs: Run folders; several are put side by side in one table.
+        weights: last, best, or a checkpoint file.
+        split: test or val; test where there is one.
+        data: The dataset folder, where it is no longer the one the run was trained on.
+        pictures: Judge at most so many pictures, evenly spread; all by default.
+        seeds: Pictures drawn per condition for diversity.
+        out: Folder for a joint evaluation.json and evaluation.html of several runs.
+        as_json: Print JSON instead of the table: an object, or a list of them for several runs.
+    """
+    if not runs:
+        raise UsageError("no run was named: give the folder that was the --out of a training.")
+    import json
+
+    from cgan_trainer.atomic import atomic_write
+    from cgan_trainer.evaluation.evaluate import judge_run, write_evaluation
+    from cgan_trainer.evaluation.page import write_page
+    from cgan_trainer.evaluation.table import print_table
+    from cgan_trainer.progress import note
+
+    judged = []
+    for run in runs:
+        if len(runs) > 1:
+            note(f"evaluating {run}")
+        judged.append(judge_run(run, checkpoint=weights, split=split, data=data, pictures=pictures, seeds=seeds))
+        write_evaluation(run, *judged[-1])
+    found = [evaluation.to_json() for evaluation, _ in judged]
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(found, indent=1, allow_nan=False) + "\n"
+        atomic_write(out / "evaluation.json", lambda stream: stream.write(text.encode()))
+        write_page(out / "evaluation.html", judged)
+    if as_json:
+        print(json.dumps(found[0] if len(found) == 1 else found, allow_nan=False))
+    else:
+        print_table([evaluation for evaluation, _ in judged])
+        for sentence in dict.fromkeys(sentence for evaluation, _ in judged for sentence in evaluation.notes):
+            note(sentence)
+    for folder in runs if out is None else (*runs, out):
+        note(f"Wrote {folder / 'evaluation.html'}")
+    return 0
