@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 from cyclopts import App, Parameter
 
+from cgan_trainer.cli.ablate import ablate
 from cgan_trainer.cli.evaluate import evaluate
 from cgan_trainer.cli.shell import run as run_shell
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions
@@ -22,6 +23,7 @@ app = App(
 )
 DEFAULTS = Pix2pixConfig()
 app.command(evaluate)
+app.command(ablate)
 
 
 @app.command

@@ -10,7 +10,7 @@ import torch
 from cgan_trainer.checkpoint import Checkpoint
 from cgan_trainer.data.pairs import Domains, Pairs, find_validation, load_pairs, read_domains
 from cgan_trainer.data.pictures import list_pictures
-from cgan_trainer.errors import BadInputError, UsageError
+from cgan_trainer.errors import BadInputError, TrainerError, UsageError
 from cgan_trainer.families.pix2pix import Pix2pixGenerator
 from cgan_trainer.palette import Palette
 from cgan_trainer.progress import note, progress
@@ -71,7 +71,21 @@ def _train(config: Pix2pixConfig, run: RunOptions, device: str, ranks: Ranks) ->
         return 130
     if ended == "out of time":
         note(f"Time is up at {images} of {total} images; to go on:\n  {command_line(config, run, resume=True)}")
+    elif run.evaluate and ranks.leads:
+        _judge(run)
     return 0
+
+
+def _judge(run: RunOptions) -> None:
+    """Evaluate the finished run; that this cannot be done takes nothing from the run."""
+    from cgan_trainer.evaluation.evaluate import evaluate_run
+    from cgan_trainer.watching.page import write_page
+
+    try:
+        evaluate_run(run.out)
+        write_page(run.out)
+    except (TrainerError, OSError) as problem:
+        note(f"The run is complete, but was not evaluated: {problem}")
 
 
 def describe(config: Pix2pixConfig, run: RunOptions) -> str:
