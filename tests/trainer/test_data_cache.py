@@ -176,10 +176,11 @@ def test_a_large_array_is_checked_in_its_length_and_in_blocks(
     assert module.hash_file(path) != before
 
 
-def test_writing_to_the_tensors_never_reaches_the_cache(root: Path, cache: Path) -> None:
+def test_writing_to_the_tensors_never_reaches_the_cache(root: Path, cache: Path, decoded: list[int]) -> None:
     first = load_pairs(root, "train", 64, cache=cache)
     first.a.zero_()
     again = load_pairs(root, "train", 64, cache=cache)
+    assert decoded == [5]
     assert again.a.any()
     assert again.sha256 == first.sha256
 

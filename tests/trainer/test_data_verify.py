@@ -57,6 +57,12 @@ def test_one_side_seen_in_training_is_a_leak_too(root: Path) -> None:
     assert failed(verify(root, 64))["no leak"].named == ("val/000.png has the same B as train/007.png",)
 
 
+def test_empty_pictures_are_alike_without_being_a_leak(root: Path) -> None:
+    for path in (root / "train" / "000.png", root / "val" / "000.png"):
+        save_pair(path, np.zeros((64, 64, 3), dtype=np.uint8), Image.open(path).crop((64, 0, 128, 64)))
+    assert failed(verify(root, 64)) == {}
+
+
 def test_broken_pictures_are_named(root: Path) -> None:
     (root / "train" / "005.png").write_bytes(b"?")
     check = failed(verify(root, 64))["readable"]
