@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import importlib.metadata
 import json
@@ -10,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from cgan_trainer.cli.data import main
+from cgan_trainer.data import day2night
 from cgan_trainer.data import satellite as module
+from cgan_trainer.data.earth import EarthGrid
 from cgan_trainer.data.pictures import open_rgb
-from cgan_trainer.data.satellite import BANDS, WIDTH, make_satellite, plan_tiles
+from cgan_trainer.data.satellite import GRID, SUBJECTS, make_satellite, plan_tiles
+from cgan_trainer.data.sources import RawFile
 from cgan_trainer.errors import BadInputError
 from PIL import Image
 
@@ -35,7 +39,7 @@ def digests(root: Path) -> dict[str, str]:
 def test_tiles_of_different_splits_neither_overlap_nor_touch(satellite: Path) -> None:
     columns: dict[str, np.ndarray[Any, Any]] = {}
     for split in ("train", "val", "test"):
-        columns[split] = np.zeros(WIDTH, dtype=bool)
+        columns[split] = np.zeros(GRID.width, dtype=bool)
         for tile in described(satellite)["tiles"]:
             if tile["split"] == split:
                 columns[split][tile["box"][0] : tile["box"][2]] = True
@@ -46,9 +50,14 @@ def test_tiles_of_different_splits_neither_overlap_nor_touch(satellite: Path) ->
         assert not (near & other).any()
 
 
-def test_bands_leave_a_gap_on_the_whole_cylinder() -> None:
-    for (one, _, end), (other, begin, _) in zip(BANDS, (*BANDS[1:], BANDS[0]), strict=True):
-        assert one == other or begin - end >= GAP
+@pytest.mark.parametrize("grid", [GRID, day2night.GRID])
+def test_bands_leave_a_gap_on_the_whole_cylinder(grid: EarthGrid) -> None:
+    first, *others = grid.bands
+    around = (*others, (first[0], first[1] + grid.width, first[2] + grid.width))
+    for (one, _, end), (other, begin, _) in zip(grid.bands, around, strict=True):
+        assert one == other or begin - end >= grid.gap
+    assert all(0 <= left < end <= grid.width for _, left, end in grid.bands)
+    assert {split for split, _, _ in grid.bands} == {"train", "val", "test"}
 
 
 def test_at_most_a_tenth_of_every_split_is_sea_and_there_are_enough_tiles(satellite: Path) -> None:
@@ -162,7 +171,34 @@ def test_without_the_package_one_sentence_says_how_to_get_it(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_land_mask_is_named(tmp_path: Path) -> None:
-    (tmp_path / "mask.bin").write_bytes(b"\x1f\x8b not gzip")
-    with pytest.raises(BadInputError, match=r"mask\.bin is damaged"):
-        module._read_land(tmp_path / "mask.bin")
+def test_a_damaged_land_mask_is_named() -> None:
+    for data in (b"\x1f\x8b not gzip", b"", gzip.compress(b"too short"), gzip.compress(b"\0" * 99)[:-5]):
+        with pytest.raises(BadInputError, match=r"mask\.bin is damaged"):
+            module.read_land(RawFile(name="mask.bin", package="x", data=data))
+
+
+def outlines(pixels: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Strength of the brightness gradient."""
+    grey = pixels.mean(axis=2)
+    return np.asarray(np.hypot(*np.gradient(grey)))
+
+
+def test_the_relief_shows_the_same_places(tmp_path: Path, satellite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few_tiles(monkeypatch)
+    made = make_satellite(tmp_path / "relief", SUBJECTS[1])
+    assert (described(tmp_path / "relief")["name"], described(tmp_path / "relief")["domains"]["A"]) == (
+        "satellite-relief",
+        "relief",
+    )
+    likeness = dict.fromkeys([(0, 0), (0, 4), (4, 0), (0, -4), (-4, 0)], 0.0)
+    for tile in made:
+        map_and_picture = np.asarray(open_rgb(satellite / tile.split / tile.file), dtype=float)
+        relief_and_picture = np.asarray(open_rgb(tmp_path / "relief" / tile.split / tile.file), dtype=float)
+        assert np.array_equal(relief_and_picture[:, 256:], map_and_picture[:, 256:])
+        assert np.abs(relief_and_picture[:, :256] - map_and_picture[:, :256]).mean() > 10
+        relief, picture = (outlines(half) for half in (relief_and_picture[:, :256], relief_and_picture[:, 256:]))
+        for shift in likeness:
+            moved = np.roll(relief, shift, axis=(0, 1))
+            likeness[shift] += float(np.corrcoef(moved[8:-8, 8:-8].ravel(), picture[8:-8, 8:-8].ravel())[0, 1])
+    assert max(likeness, key=lambda shift: likeness[shift]) == (0, 0)
+    assert likeness[0, 0] > 0.2 * len(made)

@@ -25,6 +25,7 @@ __all__ = ["Compared", "table", "write_report"]
 
 _PAPER = ("pixel", "class", "IoU")
 _PICTURES = 4
+_ELSEWHERE = ("l1_unit", "seed_l1")  # said twice: in the JSON only, for a table that fits a page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Compared:
 def write_report(
     out: Path, what: What, compared: Sequence[Compared], config: Pix2pixConfig, run: RunOptions
 ) -> None:
-    """Write ablation.json, ablation.md and pictures.png into `out`, each complete or not at all."""
+    """Write losses.json, losses.md and losses.png (or patch..., ...) into `out`, each complete or not at all."""
     first = compared[0].evaluation
     described: dict[str, Any] = {
         "format": "cgan-deploy-ablation",
@@ -58,20 +59,21 @@ def write_report(
         ],
     }
     text = json.dumps(described, indent=1, allow_nan=False) + "\n"
-    atomic_write(out / "ablation.json", lambda stream: stream.write(text.encode()))
+    atomic_write(out / f"{what}.json", lambda stream: stream.write(text.encode()))
     header, rows = table(compared)
     lines = [" | ".join(cells) for cells in (header, ["---", *["---:"] * (len(header) - 1)], *rows)]
     notes = "".join(f"- {note}\n" for note in first.notes)
     markdown = "\n".join(f"| {line} |" for line in lines) + f"\n\n{notes}"
-    atomic_write(out / "ablation.md", lambda stream: stream.write(markdown.encode()))
+    atomic_write(out / f"{what}.md", lambda stream: stream.write(markdown.encode()))
     picture = _pictures(compared, run)
-    atomic_write(out / "pictures.png", lambda stream: picture.save(stream, format="PNG"))
+    atomic_write(out / f"{what}.png", lambda stream: picture.save(stream, format="PNG"))
 
 
 def table(compared: Sequence[Compared]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: a variant each, then the lookup table and the truth; the paper's FCN-scores beside ours."""
     evaluations = [one.evaluation for one in compared]
-    columns = columns_of([row for evaluation in evaluations for row in evaluation.rows])
+    found = columns_of([row for evaluation in evaluations for row in evaluation.rows])
+    columns = [column for column in found if column.key not in _ELSEWHERE]
     papers = any(one.variant.paper for one in compared)
     header = ["variant", *([f"paper: {name}" for name in _PAPER] if papers else [])]
     header += [f"{column.title} {sign_of(column)}".strip() for column in columns]
@@ -87,16 +89,15 @@ def table(compared: Sequence[Compared]) -> tuple[list[str], list[list[str]]]:
     rows = [line(one.variant.name, one.variant.paper, one.evaluation.row("generator").figures) for one in compared]
     first = compared[0].evaluation
     ceiling = (0.80, 0.26, 0.21) if papers else None  # of the paper's tables of labels -> photo
-    for row in first.rows:
-        if row.name != "generator":
-            rows.append(line(row.name, ceiling if row.name == "truth" else None, row.figures))
+    references = [row for row in first.rows if row.name != "generator"]
+    rows += [line(row.name, ceiling if row.name == "truth" else None, row.figures) for row in references]
     return header, rows
 
 
 def _pictures(compared: Sequence[Compared], run: RunOptions) -> Image.Image:
     """Rows: held-out pairs. Columns: condition, one picture of each variant, target."""
     read = read_run(compared[0].folder)
-    pairs = load_pairs(run.data, compared[0].evaluation.split, read.size)
+    pairs = load_pairs(run.data, compared[0].evaluation.split, read.size, modes=read.modes)
     conditions, targets = (pairs.a, pairs.b) if read.direction == "AtoB" else (pairs.b, pairs.a)
     rows = spread_rows(len(conditions), _PICTURES)
     columns = [conditions[rows]]

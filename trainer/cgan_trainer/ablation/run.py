@@ -24,7 +24,7 @@ def ablate(
     Args:
         what: the comparison.
         config: what all variants have in common.
-        run: data, machine, and the folder that gets one run folder per variant and the report.
+        run: data, machine, and the folder that gets the report, and under runs/ a run folder per variant.
         pictures: judge on at most so many; all by default.
 
     Returns:
@@ -38,10 +38,10 @@ def ablate(
     rows = variants(what, config)
     for variant in rows:
         check_config(variant.of(config), run)
-    compared = []
+    compared: list[Compared] = []
     for number, variant in enumerate(rows, start=1):
         note(f"[{number}/{len(rows)}] {variant.name}")
-        out = run.out / variant.name.replace(" ", "-")
+        out = run.out / "runs" / variant.folder(config)
         options = replace(run, out=out, resume=(out / "last.pt").exists(), evaluate=False)
         code = train_pix2pix(variant.of(config), options)
         if code != 0:

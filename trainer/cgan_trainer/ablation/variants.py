@@ -1,8 +1,8 @@
 """What is compared, and what the paper found on Cityscapes.
 
-Source of every figure: Isola et al. 2017. FCN-scores: tables 1 (losses), 2 (generator), 3 (patch) for labels -> photo
-and table 6 for photo -> labels. Another data set, size and segmenter give other figures: it is the order of the rows
-that can be compared.
+Source of every figure: Isola et al. 2017. FCN-scores: tables 1 (losses), 2 (generator) and 3 (patch) for labels ->
+photo, table 6 for photo -> labels. Another data set, size and segmenter give other figures: it is the order of the
+rows that can be compared.
 """
 
 from __future__ import annotations
@@ -25,12 +25,17 @@ class Variant:
     Attributes:
         name: of the row and of its run folder.
         changes: of the options, against the command's.
-        paper: FCN-scores on Cityscapes: per-pixel accuracy, per-class accuracy, class IoU; absent where there are none.
+        paper: FCN-scores on Cityscapes (per-pixel accuracy, per-class accuracy, class IoU), where it has them.
     """
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     paper: tuple[float, float, float] | None = None
+
+    def folder(self, config: Pix2pixConfig) -> str:
+        """Of its run: named by what differs, so that a variant of several comparisons is trained once."""
+        differing = {name: value for name, value in self.changes.items() if getattr(config, name) != value}
+        return "-".join(f"{name}-{value}" for name, value in sorted(differing.items())) or "as-given"
 
     def of(self, config: Pix2pixConfig) -> Pix2pixConfig:
         """The command's options with this variant's changes."""

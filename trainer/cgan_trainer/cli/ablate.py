@@ -24,11 +24,13 @@ def ablate(
 ) -> int:
     """Train the variants of a comparison of the pix2pix paper, judge all alike, print its table with ours.
 
-    The same command goes on after an interruption. Leaves ablation.md, ablation.json, pictures.png and a run folder
-    per variant.
+    The same command goes on after an interruption. Leaves losses.md, losses.json and losses.png (patch.md, ...) in
+    --out, and a run folder per variant below it, which other comparisons with the same --out use again.
 
     Args:
         what: losses (table 1), generator (table 2), patch (table 3), or dropout placement.
+        run: Where from, where to, and on how much of the machine.
+        config: What all variants have in common.
         pictures: Judge on at most so many held-out pictures; all by default.
         as_json: Print ablation.json instead of the table.
     """
@@ -43,7 +45,7 @@ def ablate(
     if code != 0:
         return code
     if as_json:
-        print((run.out / "ablation.json").read_text(encoding="utf-8"), end="")
+        print((run.out / f"{what}.json").read_text(encoding="utf-8"), end="")
     else:
         header, rows = table(compared)
         shown = Table(title=f"{what} on {compared[0].evaluation.dataset}", title_justify="left")
@@ -54,5 +56,5 @@ def ablate(
         console = Console(highlight=False)
         # Where stdout is no terminal rich assumes 80 columns, and would cut the figures.
         (console if console.is_terminal else Console(highlight=False, width=220)).print(shown)
-    note(f"Wrote {run.out / 'ablation.md'} and {run.out / 'pictures.png'}")
+    note(f"Wrote {run.out / what}.md, .json and .png")
     return 0

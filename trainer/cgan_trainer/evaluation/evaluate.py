@@ -11,8 +11,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from cgan_trainer.atomic import atomic_write
+from cgan_trainer.data.layouts import find_layout
 from cgan_trainer.data.pairs import Pairs, load_pairs, read_domains
-from cgan_trainer.data.pictures import list_pictures
 from cgan_trainer.errors import UsageError
 from cgan_trainer.evaluation import Compared, measure_pictures
 from cgan_trainer.evaluation.drawing import draw_pictures, with_channels
@@ -146,12 +146,11 @@ def _check(*, pictures: int | None, seeds: int) -> None:
 
 def _load(run: EvaluatedRun, split: str) -> Pairs:
     with progress(f"reading {split}", unit="pairs") as report:
-        return load_pairs(run.data, split, run.size, on_file=report)
+        return load_pairs(run.data, split, run.size, on_file=report, modes=run.modes)
 
 
 def _load_train(run: EvaluatedRun) -> Pairs | None:
-    folder = run.data / "train"
-    return _load(run, "train") if folder.is_dir() and list_pictures(folder) else None
+    return _load(run, "train") if find_layout(run.data).has("train") else None
 
 
 def _sides(run: EvaluatedRun, pairs: Pairs) -> tuple[UInt8[Tensor, "n 3 h w"], UInt8[Tensor, "n 3 h w"]]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from jaxtyping import UInt8
 from torch import Tensor
 
-from cgan_trainer.data.pairs import Pairs
-from cgan_trainer.errors import BadInputError
+from cgan_trainer.data.pairs import Pairs, read_domains
 from cgan_trainer.evaluation.base import Labels, as_rgb
 from cgan_trainer.evaluation.segmenter import shrink_classes, trained_segmenter
 from cgan_trainer.palette import Palette
@@ -23,22 +21,9 @@ def read_palettes(root: Path) -> dict[str, Palette]:
     Raises:
         BadInputError: the file cannot be read, or what it says is no palette.
     """
-    file = root / "dataset.json"
-    if not file.exists():
-        return {}
-    try:
-        described = json.loads(file.read_text(encoding="utf-8")).get("palettes", {})
-        return {
-            str(side): Palette(
-                names=tuple(str(name) for name in palette["names"]),
-                colors=tuple((int(red), int(green), int(blue)) for red, green, blue in palette["colors"]),
-            )
-            for side, palette in described.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-        raise BadInputError(
-            f"the palettes in {file} cannot be read ({problem}): repair or remove them."
-        ) from problem
+    domains = read_domains(root)
+    palettes = {"A": domains.palette_a, "B": domains.palette_b}
+    return {side: palette for side, palette in palettes.items() if palette is not None}
 
 
 def find_labels(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
-from cgan_trainer.data.pictures import list_pictures
+from cgan_trainer.data.layouts import find_layout
+from cgan_trainer.data.pairs import Modes, read_domains
+from cgan_trainer.data.pictures import Mode
 from cgan_trainer.errors import BadInputError, UsageError
 from cgan_trainer.families import Generator, build_generator
 
@@ -28,6 +31,8 @@ class EvaluatedRun:
         seed: of the run, and of the draws of its evaluation.
         size: side of the pictures in pixels.
         channels: of the pictures it makes, 1 or 3.
+        modes: how A and B are decoded: the condition as the generator was given it, and label maps to compare with
+            as they are, never blended by resizing.
     """
 
     path: Path
@@ -38,6 +43,7 @@ class EvaluatedRun:
     seed: int
     size: int
     channels: int
+    modes: Modes
 
 
 def read_run(path: Path, *, checkpoint: str | Path = "last", data: Path | None = None) -> EvaluatedRun:
@@ -63,15 +69,17 @@ def read_run(path: Path, *, checkpoint: str | Path = "last", data: Path | None =
             f"{file} does not turn a square picture into one of its size, and no other kind can be evaluated: name "
             "a run of `cgan-train pix2pix`."
         )
+    where = Path(config["data"]) if data is None else data
     return EvaluatedRun(
         path=path,
         checkpoint=read,
         generator=generator,
-        data=Path(config["data"]) if data is None else data,
+        data=where,
         direction=config["direction"],
         seed=config["seed"],
         size=int(condition[1]),
         channels=int(output[0]),
+        modes=_modes(read, where, config["direction"]),
     )
 
 
@@ -82,16 +90,26 @@ def find_split(data: Path, wanted: str | None) -> str:
         BadInputError: the folder is absent or has no held-out pictures.
         UsageError: the split that was asked for has none.
     """
-    if not data.is_dir():
+    if not data.exists():
         raise BadInputError(f"the data of this run, {data}, is not here: name its folder by --data.")
+    layout = find_layout(data)
     for split in (wanted,) if wanted is not None else ("test", "val"):
-        if (data / split).is_dir() and list_pictures(data / split):
-            return split
+        with contextlib.suppress(BadInputError):  # an empty folder
+            if layout.has(split) and layout.listing(split).pairs:
+                return split
     if wanted is not None:
-        raise UsageError(f"--split {wanted} cannot be used: {data / wanted} has no pictures.")
+        raise UsageError(f"--split {wanted} cannot be used: {data} has no {wanted} pictures.")
     raise BadInputError(
         f"{data} has no pictures under test/ or val/: put some held-out pairs into {data / 'test'}."
     )
+
+
+def _modes(read: Checkpoint, data: Path, direction: str) -> Modes:
+    domains = read_domains(data)
+    labelled = domains.palette_b if direction == "AtoB" else domains.palette_a
+    condition: Mode = "labels" if read.options.get("palette") is not None else "rgb"
+    target: Mode = "rgb" if labelled is None else "labels"
+    return (condition, target) if direction == "AtoB" else (target, condition)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -73,6 +73,15 @@ class Ranks:
         dist.all_reduce(values, op=dist.ReduceOp.MAX)
         return tuple(bool(value) for value in values.tolist())
 
+    @contextlib.contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """Rank 0 goes through the block alone, then the others."""
+        if self.count > 1 and not self.leads:
+            dist.barrier()
+        yield
+        if self.count > 1 and self.leads:
+            dist.barrier()
+
     def from_leader(self, value: float) -> float:
         """Rank 0's value, on every rank."""
         if self.count == 1:

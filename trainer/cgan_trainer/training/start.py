@@ -8,8 +8,16 @@ from dataclasses import asdict, dataclass
 import torch
 
 from cgan_trainer.checkpoint import Checkpoint
-from cgan_trainer.data.pairs import Domains, Pairs, find_validation, load_pairs, read_domains
-from cgan_trainer.data.pictures import list_pictures
+from cgan_trainer.data.pairs import (
+    Domains,
+    Modes,
+    Pairs,
+    count_pairs,
+    find_validation,
+    load_pairs,
+    palette_of,
+    read_domains,
+)
 from cgan_trainer.errors import BadInputError, TrainerError, UsageError
 from cgan_trainer.families.pix2pix import Pix2pixGenerator
 from cgan_trainer.palette import Palette
@@ -45,7 +53,7 @@ def _train(config: Pix2pixConfig, run: RunOptions, device: str, ranks: Ranks) ->
         if _is_complete(last):
             note(f"{run.out} is complete ({last.provenance['images']} images): nothing is left to do.")
             return 0
-    pictures = _load(config, run)
+    pictures = _load(config, run, ranks)
     if last is not None:
         _check_same_pictures(pictures, last, run)
     training = TrainingRun(
@@ -91,8 +99,8 @@ def _judge(run: RunOptions) -> None:
 def describe(config: Pix2pixConfig, run: RunOptions) -> str:
     """What a run would do, as JSON: resolved options, parameters, images. Reads names only, writes nothing."""
     check_config(config, run)
-    split = find_validation(run.data) if run.data.is_dir() else "val"
-    pairs = {name: _count(run, name) for name in ("train", split)}
+    split = find_validation(run.data)
+    pairs = {name: count_pairs(run.data, name) for name in ("train", split)}
     options = generator_options(config, Domains(name=run.data.name))
     with torch.device("meta"):
         networks: dict[str, torch.nn.Module] = {"generator": Pix2pixGenerator(options)}
@@ -115,13 +123,6 @@ def describe(config: Pix2pixConfig, run: RunOptions) -> str:
     )
 
 
-def _count(run: RunOptions, split: str) -> int:
-    paths = list_pictures(run.data / split) if (run.data / split).is_dir() else []
-    if not paths:
-        load_pairs(run.data, split, 64)  # raises, with the sentence a real run would give
-    return len(paths)
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Pictures:
     domains: Domains
@@ -131,18 +132,35 @@ class _Pictures:
     palette: Palette | None
 
 
-def _load(config: Pix2pixConfig, run: RunOptions) -> _Pictures:
+def _load(config: Pix2pixConfig, run: RunOptions, ranks: Ranks) -> _Pictures:
     domains = read_domains(run.data)
     split = find_validation(run.data)
     if split != "val":
         note(f"{run.data} has no val/ pictures: validating with {split}/.")
-    train, held_out = (_load_split(config, run, name) for name in ("train", split))
-    return _Pictures(domains=domains, train=train, held_out=held_out, held_out_split=split, palette=None)
+    with ranks.leader_first():  # the others find what it decoded in the cache
+        train, held_out = (_load_split(config, run, name) for name in ("train", split))
+    palette = _palette(config, domains, train) if config.condition == "labels" else None
+    return _Pictures(domains=domains, train=train, held_out=held_out, held_out_split=split, palette=palette)
 
 
 def _load_split(config: Pix2pixConfig, run: RunOptions, split: str) -> Pairs:
+    modes: Modes = (config.condition, config.picture)
     with progress(f"reading {split}", unit="pairs") as report:
-        return load_pairs(run.data, split, config.size, on_file=report)
+        return load_pairs(
+            run.data,
+            split,
+            config.size,
+            on_file=report,
+            modes=modes if config.direction == "AtoB" else (modes[1], modes[0]),
+            strict=run.strict,
+        )
+
+
+def _palette(config: Pix2pixConfig, domains: Domains, train: Pairs) -> Palette:
+    """As the dataset says, else the colours that occur."""
+    if config.direction == "AtoB":
+        return domains.palette_a or palette_of(train.a, "A")
+    return domains.palette_b or palette_of(train.b, "B")
 
 
 def _is_complete(last: Checkpoint) -> bool:

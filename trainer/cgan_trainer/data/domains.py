@@ -1,0 +1,86 @@
+"""What the two sides of a dataset show, and the classes of a side that is a label map."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from cgan_trainer.errors import BadInputError
+from cgan_trainer.palette import Palette
+
+__all__ = ["MAX_DERIVED", "Domains", "palette_of", "read_domains"]
+
+MAX_DERIVED = 64  # classes; more colours than this are a photograph, or labels blurred by JPEG
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domains:
+    """What A and B show, for the contract's `meaning`; the dataset's name; the classes of label maps, if told."""
+
+    name: str
+    a: str = "A"
+    b: str = "B"
+    palette_a: Palette | None = None
+    palette_b: Palette | None = None
+
+
+def read_domains(root: Path) -> Domains:
+    """From the folder's `dataset.json` (for a list of pairs: the one beside it), else A and B.
+
+    Palettes are under its key `palettes`: `{"A": {"names": ["sea", ...], "colors": [[0, 0, 255], ...]}}`.
+    """
+    path = (root.parent if root.is_file() else root) / "dataset.json"
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+        domains, palettes = described["domains"], described.get("palettes", {})
+        return Domains(
+            name=str(described["name"]),
+            a=str(domains["A"]),
+            b=str(domains["B"]),
+            palette_a=_palette(palettes.get("A")),
+            palette_b=_palette(palettes.get("B")),
+        )
+    except FileNotFoundError:
+        return Domains(name=root.resolve().stem if root.is_file() else root.resolve().name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise BadInputError(f"{path} cannot be read ({problem}): repair or remove it.") from problem
+
+
+def palette_of(pixels: UInt8[Tensor, "n 3 h w"], side: Literal["A", "B"]) -> Palette:
+    """The colours of a label map, the commonest first (of equals the darkest), each named by its hex value.
+
+    Raises:
+        BadInputError: more than 64 colours.
+    """
+    counts: Counter[int] = Counter()
+    for picture in pixels:
+        red, green, blue = picture.to(torch.int32)
+        colors, times = torch.unique(red << 16 | green << 8 | blue, return_counts=True)
+        counts.update(dict(zip(colors.tolist(), times.tolist(), strict=True)))
+        if len(counts) > MAX_DERIVED:
+            raise BadInputError(
+                f"side {side} has {len(counts)} colours or more: not a label map (JPEG? antialiased?); at most "
+                f'{MAX_DERIVED} exact colours are needed, or the classes under "palettes" in dataset.json.'
+            )
+    ordered = sorted(counts, key=lambda color: (-counts[color], color))
+    return Palette(
+        names=tuple(f"#{color:06x}" for color in ordered),
+        colors=tuple((color >> 16, color >> 8 & 255, color & 255) for color in ordered),
+    )
+
+
+def _palette(described: dict[str, Any] | None) -> Palette | None:
+    if described is None:
+        return None
+    colors = []
+    for color in described["colors"]:
+        red, green, blue = (int(value) for value in color)
+        colors.append((red, green, blue))
+    return Palette(names=tuple(str(name) for name in described["names"]), colors=tuple(colors))

@@ -1,0 +1,127 @@
+"""A list of pairs: `pairs.csv` with a header `a,b,split`, or `pairs.jsonl` with an object a line and the same keys.
+
+Paths are relative to the list. Without `split` every pair is put into train or val by its name: val takes the names
+whose SHA-256, read as a number, is divisible by ten. So a pair stays where it is when others are added.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from cgan_trainer.data.layouts.base import SPLITS, Layout, Listing, Orphan, PairFiles
+from cgan_trainer.errors import BadInputError
+
+__all__ = ["SUFFIXES", "PairsList"]
+
+SUFFIXES = (".csv", ".jsonl")
+HELD_OUT_ONE_IN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    line: int
+    a: str
+    b: str
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairsList(Layout):
+    """The layout for pictures that lie elsewhere, in any arrangement."""
+
+    kind: ClassVar[str] = "pairs list"
+
+    @property
+    def seen(self) -> str:
+        """The file."""
+        return f"{self.root.name} with {len(self._rows)} pairs"
+
+    def has(self, split: str) -> bool:
+        """Whether a row names the split."""
+        return any(row.split == split for row in self._rows)
+
+    def listing(self, split: str) -> Listing:
+        """The rows of a split, sorted by name; those that name a missing file are orphans."""
+        rows = sorted((row for row in self._rows if row.split == split), key=lambda row: (row.a, row.b))
+        if not rows:
+            raise BadInputError(f"{self.root} has no pair with split {split}: add some rows, a,b,{split}.")
+        pairs, orphans = [], []
+        for row in rows:
+            a, b = self.root.parent / row.a, self.root.parent / row.b
+            missing = next((path for path in (a, b) if not path.is_file()), None)
+            if missing is None:
+                pairs.append(PairFiles(name=row.a, a=a, b=b))
+            else:
+                problem = (
+                    f"{missing} does not exist ({self.root}, line {row.line}): paths are relative to the list."
+                )
+                orphans.append(Orphan(name=row.a, problem=problem))
+        if not pairs:
+            raise BadInputError(orphans[0].problem)
+        return Listing(pairs=tuple(pairs), orphans=tuple(orphans))
+
+    @cached_property
+    def _rows(self) -> tuple[_Row, ...]:
+        try:
+            text = self.root.read_text(encoding="utf-8-sig")
+            read = _read_csv if self.root.suffix.lower() == ".csv" else _read_jsonl
+            rows = tuple(_row(self.root, line, values) for line, values in read(self.root, text))
+        except (OSError, UnicodeDecodeError, csv.Error) as problem:
+            raise BadInputError(
+                f"{self.root} cannot be read as a list of pairs ({problem}): repair it."
+            ) from problem
+        if not rows:
+            raise BadInputError(f"{self.root} lists no pairs: add rows a,b,split.")
+        return rows
+
+
+def _read_csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(text.splitlines(), skipinitialspace=True, strict=True)
+    header = reader.fieldnames or []
+    if not {"a", "b"} <= set(header):
+        raise BadInputError(
+            f"{path} begins with {','.join(header)!r}: its first line must name the columns, a,b,split."
+        )
+    for values in reader:
+        yield reader.line_num, {key: value for key, value in values.items() if key in {"a", "b", "split"}}
+
+
+def _read_jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, words in enumerate(text.splitlines(), start=1):
+        if not words.strip():
+            continue
+        try:
+            values = json.loads(words)
+        except ValueError as problem:
+            raise BadInputError(
+                f"{path}, line {line} is no JSON ({problem}): one object a line is needed."
+            ) from problem
+        if not isinstance(values, dict):
+            raise BadInputError(
+                f'{path}, line {line} is no object: write {{"a": "...", "b": "...", "split": "train"}}.'
+            )
+        yield line, values
+
+
+def _row(path: Path, line: int, values: dict[str, Any]) -> _Row:
+    a, b = values.get("a"), values.get("b")
+    if not isinstance(a, str) or not isinstance(b, str) or not a or not b:
+        raise BadInputError(f"{path}, line {line} lacks a or b: every pair names two picture files.")
+    split = values["split"] if "split" in values else _split_of(a)
+    if split not in SPLITS:
+        raise BadInputError(
+            f"{path}, line {line} has split {split!r}: it is train, val or test, or leave the whole column out."
+        )
+    return _Row(line=line, a=a, b=b, split=split)
+
+
+def _split_of(name: str) -> str:
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest())
+    return "train" if number % HELD_OUT_ONE_IN else "val"

@@ -1,0 +1,41 @@
+"""One file = A | B, cut at half the width: `ROOT/{train,val,test}/*`, at any depth below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cgan_trainer.data.layouts.base import Layout, Listing, PairFiles
+from cgan_trainer.data.pictures import EXTENSIONS, list_pictures
+from cgan_trainer.errors import BadInputError
+
+__all__ = ["SideBySide"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySide(Layout):
+    """The layout of the published pix2pix datasets."""
+
+    kind: ClassVar[str] = "side by side"
+
+    @property
+    def seen(self) -> str:
+        """The folders are taken for side-by-side pairs where nothing speaks for another layout."""
+        return "train/ with pictures, no A/ and B/"
+
+    def has(self, split: str) -> bool:
+        """Whether the folder is there."""
+        return (self.root / split).is_dir()
+
+    def listing(self, split: str) -> Listing:
+        """Every picture below the split's folder."""
+        folder = self.root / split
+        if not folder.is_dir():
+            raise BadInputError(
+                f"{self.root} has no {split}/ folder: put side-by-side pairs (A left, B right) into {folder}."
+            )
+        paths = list_pictures(folder)
+        if not paths:
+            accepted = ", ".join(extension[1:] for extension in EXTENSIONS)
+            raise BadInputError(f"{folder} holds no pictures: side-by-side pairs are needed, as {accepted}.")
+        return Listing(pairs=tuple(PairFiles(name=path.relative_to(folder).as_posix(), a=path) for path in paths))

@@ -1,0 +1,109 @@
+"""A and B in folders of their own: `ROOT/A/train/NAME` with `ROOT/B/train/NAME`, or `ROOT/train/A/NAME` and so on.
+
+The two files of a pair have the same path below their folder; extensions may differ (`.jpg` photo, `.png` labels).
+Where no names agree, a last `_A` and `_B` is taken off: `x_A.png` belongs to `x_B.png`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from cgan_trainer.data.layouts.base import SPLITS, Layout, Listing, Orphan, PairFiles
+from cgan_trainer.data.pictures import EXTENSIONS, list_pictures
+from cgan_trainer.errors import BadInputError
+
+__all__ = ["TwoTrees"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoTrees(Layout):
+    """Two folders of equal names.
+
+    Attributes:
+        split_first: `ROOT/train/A` rather than `ROOT/A/train`.
+    """
+
+    kind: ClassVar[str] = "two trees"
+    split_first: bool
+
+    @classmethod
+    def recognise(cls, root: Path) -> TwoTrees | None:
+        """The layout, if the folder looks like it."""
+        for split_first in (False, True):
+            layout = cls(root=root, split_first=split_first)
+            if any(layout.folder("A", split).is_dir() and layout.folder("B", split).is_dir() for split in SPLITS):
+                return layout
+        return None
+
+    @property
+    def seen(self) -> str:
+        """The two folders of the first split found."""
+        split = next(split for split in SPLITS if self.has(split))
+        return " and ".join(f"{self.folder(side, split).relative_to(self.root).as_posix()}/" for side in "AB")
+
+    def folder(self, side: str, split: str) -> Path:
+        """Where the pictures of one side of a split lie."""
+        return self.root / split / side if self.split_first else self.root / side / split
+
+    def has(self, split: str) -> bool:
+        """Whether both folders are there."""
+        return all(self.folder(side, split).is_dir() for side in "AB")
+
+    def listing(self, split: str) -> Listing:
+        """Pairs by equal names; a picture without its partner is an orphan."""
+        folders = {side: self.folder(side, split) for side in "AB"}
+        for folder in folders.values():
+            if not folder.is_dir():
+                raise BadInputError(
+                    f"{self.root} has {self.seen} but no {folder}: put the pictures of {split} there."
+                )
+        found = {side: _by_stem(folder, "") for side, folder in folders.items()}
+        if not found["A"].keys() & found["B"].keys():
+            found = {side: _by_stem(folder, f"_{side}") for side, folder in folders.items()}
+        shared = sorted(found["A"].keys() & found["B"].keys())
+        if not shared:
+            raise BadInputError(_why_none(found, folders))
+        orphans = [
+            Orphan(
+                name=path.relative_to(self.root).as_posix(),
+                problem=f"{path} has no partner in {folders[other]}: add it, or remove the picture.",
+            )
+            for side, other in (("A", "B"), ("B", "A"))
+            for stem, path in found[side].items()
+            if stem not in found[other]
+        ]
+        return Listing(
+            pairs=tuple(
+                PairFiles(
+                    name=found["A"][stem].relative_to(folders["A"]).as_posix(),
+                    a=found["A"][stem],
+                    b=found["B"][stem],
+                )
+                for stem in shared
+            ),
+            orphans=tuple(orphans),
+        )
+
+
+def _by_stem(folder: Path, ending: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in list_pictures(folder):
+        stem = path.relative_to(folder).with_suffix("").as_posix().removesuffix(ending)
+        if stem in found:
+            raise BadInputError(f"{path} and {found[stem]} have the same name: which is meant? Remove one of them.")
+        found[stem] = path
+    return found
+
+
+def _why_none(found: dict[str, dict[str, Path]], folders: dict[str, Path]) -> str:
+    for side, folder in folders.items():
+        if not found[side]:
+            accepted = ", ".join(extension[1:] for extension in EXTENSIONS)
+            return f"{folder} holds no pictures: the {side} sides of the pairs are needed there, as {accepted}."
+    a, b = (next(iter(found[side].values())).name for side in "AB")
+    return (
+        f"{folders['A']} and {folders['B']} have no name in common ({a}, {b}): pix2pix needs pairs, two pictures "
+        "of the same thing under the same name; unpaired pictures are for CycleGAN, which is not trained here."
+    )
