@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,15 @@ from cgan_runtime.serving.environment import ServerEnvironment, make_environment
 from cgan_runtime.serving.server import ServerOptions, TritonServer
 from cgan_trainer.families.pix2pix import Pix2pixGenerator
 
-from tests.helpers import assert_one_sentence, free_ports, pix2pix_generator, run_command, write_pix2pix_checkpoint
+from tests.helpers import (
+    LABEL_COLORS,
+    assert_one_sentence,
+    free_ports,
+    pix2pix_generator,
+    run_command,
+    write_labelled,
+    write_pix2pix_checkpoint,
+)
 
 __all__ = ["assert_one_sentence"]
 
@@ -68,3 +77,15 @@ def server(bundle: Bundle, server_environment: ServerEnvironment) -> Iterator[Tr
     """A running server with the bundle."""
     with TritonServer([bundle], server_environment, ServerOptions(ports=free_ports(), drain_seconds=2)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("labelled")
+    write_labelled(root / "train", 12, seed=0)
+    write_labelled(root / "val", 2, seed=1)
+    write_labelled(root / "test", 5, seed=2)
+    palette = {"names": ["ground", "red", "green"], "colors": LABEL_COLORS}
+    described = {"name": "blocks", "domains": {"A": "labels", "B": "photo"}, "palettes": {"A": palette}}
+    (root / "dataset.json").write_text(json.dumps(described))
+    return root

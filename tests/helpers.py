@@ -108,3 +108,18 @@ def write_pix2pix_checkpoint(path: Path, generator: Pix2pixGenerator) -> Path:
 
 def _tensors(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(127.5) - np.float32(1)
+
+
+LABEL_COLORS = [[0, 0, 0], [255, 0, 0], [0, 255, 0]]
+_PHOTO = torch.tensor([[40, 40, 40], [90, 160, 200], [220, 200, 120]])
+
+
+def write_labelled(folder: Path, count: int, *, seed: int) -> None:
+    """A: blocks in three colours. B: a photograph of a kind, each class with a colour of its own and grain."""
+    folder.mkdir(parents=True)
+    draws = torch.Generator().manual_seed(seed)
+    for index in range(count):
+        blocks = torch.randint(0, 3, (4, 4), generator=draws).repeat_interleave(16, 0).repeat_interleave(16, 1)
+        photo = _PHOTO[blocks] + 12 * torch.randn(64, 64, 3, generator=draws)
+        pair = torch.cat((torch.tensor(LABEL_COLORS)[blocks], photo.clamp(0, 255)), dim=1).to(torch.uint8)
+        Image.fromarray(pair.numpy()).save(folder / f"{index}.png")

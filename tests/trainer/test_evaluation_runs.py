@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,42 +15,17 @@ from cgan_trainer.evaluation.evaluate import evaluate_run
 from cgan_trainer.evaluation.labels import find_labels, read_palettes
 from cgan_trainer.evaluation.run_reader import read_run
 from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+from cgan_trainer.training.config import Pix2pixConfig, RunOptions
+from cgan_trainer.training.start import train_pix2pix
 from PIL import Image
 
 from tests.helpers import run_command
 
-COLORS = [[0, 0, 0], [255, 0, 0], [0, 255, 0]]
-PHOTO = torch.tensor([[40, 40, 40], [90, 160, 200], [220, 200, 120]])
 
-
-def train(data: Path, out: Path, *more: str) -> Path:
-    options = ("--size", "64", "--ngf", "4", "--ndf", "4", "--images", "4", "--threads", "1")
-    done = run_command("cgan-train", "pix2pix", "--data", str(data), "--out", str(out), *options, *more)
-    assert done.returncode == 0, done.stderr
+def train(data: Path, out: Path, **more: Any) -> Path:
+    config = Pix2pixConfig(size=64, ngf=4, ndf=4, images=4, **more)
+    assert train_pix2pix(config, RunOptions(data=data, out=out, threads=1, evaluate=False)) == 0
     return out
-
-
-def write_labelled(folder: Path, count: int, *, seed: int) -> None:
-    """A: blocks in three colours. B: a photograph of a kind, each class with a colour of its own and grain."""
-    folder.mkdir(parents=True)
-    draws = torch.Generator().manual_seed(seed)
-    for index in range(count):
-        blocks = torch.randint(0, 3, (4, 4), generator=draws).repeat_interleave(16, 0).repeat_interleave(16, 1)
-        photo = PHOTO[blocks] + 12 * torch.randn(64, 64, 3, generator=draws)
-        pair = torch.cat((torch.tensor(COLORS)[blocks], photo.clamp(0, 255)), dim=1).to(torch.uint8)
-        Image.fromarray(pair.numpy()).save(folder / f"{index}.png")
-
-
-@pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("labelled")
-    write_labelled(root / "train", 12, seed=0)
-    write_labelled(root / "val", 2, seed=1)
-    write_labelled(root / "test", 5, seed=2)
-    palette = {"names": ["ground", "red", "green"], "colors": COLORS}
-    described = {"name": "blocks", "domains": {"A": "labels", "B": "photo"}, "palettes": {"A": palette}}
-    (root / "dataset.json").write_text(json.dumps(described))
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +81,7 @@ def test_grey_generators_are_given_grey_and_judged_on_grey() -> None:
 
 
 def test_a_sample_of_the_split_is_spread_over_it_and_said(labelled: Path, tmp_path: Path) -> None:
-    run = train(labelled, tmp_path / "run", "--direction", "BtoA")
+    run = train(labelled, tmp_path / "run", direction="BtoA")
     evaluation = evaluate_run(run, pictures=2, seeds=2)
     assert evaluation.split == "test"
     assert evaluation.files == ("0.png", "2.png")

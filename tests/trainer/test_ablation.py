@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cgan_trainer.ablation.run import ablate
+from cgan_trainer.ablation.variants import variants
+from cgan_trainer.errors import UsageError
+from cgan_trainer.training.config import Pix2pixConfig, RunOptions
+from cgan_trainer.training.loop import TrainingRun
+from PIL import Image
+
+SMALL = Pix2pixConfig(size=64, ngf=4, ndf=4, images=3)
+
+
+def options(pairs: Path, out: Path) -> RunOptions:
+    return RunOptions(data=pairs, out=out, threads=1)
+
+
+def test_the_comparisons_are_the_papers() -> None:
+    names = {what: [row.name for row in variants(what, SMALL)] for what in ("losses", "patch", "generator")}
+    assert names == {
+        "losses": ["L1", "GAN", "cGAN", "L1+GAN", "L1+cGAN"],
+        "patch": ["1x1", "16x16", "70x70", "286x286"],
+        "generator": ["encoder-decoder L1", "encoder-decoder L1+cGAN", "unet L1", "unet L1+cGAN"],
+    }
+    backwards = variants("losses", replace(SMALL, direction="BtoA"))
+    assert [row.paper for row in backwards if row.name == "L1"] == [(0.86, 0.42, 0.35)]  # photo -> labels
+
+
+def test_every_variant_is_trained_once_judged_alike_and_put_into_one_table(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "ablations"
+    code, compared = ablate("dropout", SMALL, options(pairs, out), pictures=2)
+    assert code == 0
+    assert sorted(path.name for path in out.iterdir()) == ["dropout.json", "dropout.md", "dropout.png", "runs"]
+    assert sorted(path.name for path in (out / "runs").iterdir()) == ["as-given", "dropout-off", "dropout-port"]
+    spreads = {one.variant.name: one.evaluation.row("generator").figures["seed_std"].value for one in compared}
+    assert spreads["dropout off"] == 0
+    assert min(spreads["dropout paper"], spreads["dropout port"]) > 0
+    assert len({one.evaluation.pictures_sha256 for one in compared}) == 1
+    found = json.loads((out / "dropout.json").read_text())
+    assert [one["changes"] for one in found["variants"]] == [{"dropout": name} for name in ("paper", "port", "off")]
+    lines = (out / "dropout.md").read_text().splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:7]] == [
+        "dropout paper", "dropout port", "dropout off", "lookup table", "truth",
+    ]  # fmt: skip
+    with Image.open(out / "dropout.png") as grid:
+        assert grid.size == (5 * 64, 3 * 64)  # condition, three variants, target; three held-out pairs
+
+    def no_training(*_: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(TrainingRun, "step", no_training)
+    before = (out / "dropout.json").read_text()
+    assert ablate("dropout", SMALL, options(pairs, out), pictures=2)[0] == 0
+    assert (out / "dropout.json").read_text() == before
+    assert "nothing is left to do" in capsys.readouterr().err
+
+
+def test_what_a_variant_cannot_use_is_refused_before_any_is_trained(pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--patch 286 cannot be used with --size 64"):
+        ablate("patch", SMALL, options(pairs, tmp_path / "out"), pictures=None)
+    with pytest.raises(UsageError, match="--max-minutes"):
+        ablate("losses", SMALL, replace(options(pairs, tmp_path / "out"), max_minutes=1.0), pictures=None)
+    assert not (tmp_path / "out").exists()
