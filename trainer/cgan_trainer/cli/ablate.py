@@ -17,8 +17,8 @@ DEFAULTS = Pix2pixConfig()
 def ablate(
     *,
     what: Literal["losses", "patch", "generator", "dropout"],
-    run: Annotated[RunOptions, Parameter(name="*")],
-    config: Annotated[Pix2pixConfig, Parameter(name="*")] = DEFAULTS,
+    run: Annotated[RunOptions, Parameter(name="*", group="This run")],
+    config: Annotated[Pix2pixConfig, Parameter(name="*", group="What decides the weights")] = DEFAULTS,
     pictures: int | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
@@ -32,7 +32,7 @@ def ablate(
         run: Where from, where to, and on how much of the machine.
         config: What all variants have in common.
         pictures: Judge on at most so many held-out pictures; all by default.
-        as_json: Print ablation.json instead of the table.
+        as_json: Print losses.json (patch.json, ...) instead of the table.
     """
     from rich.console import Console
     from rich.table import Table

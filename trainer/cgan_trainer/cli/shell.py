@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import cyclopts
@@ -29,8 +29,19 @@ _SYSTEM = {
 }
 
 
-def run(app: cyclopts.App, argv: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit with its code (a command returns an int, or None for 0)."""
+def run(
+    app: cyclopts.App,
+    argv: Sequence[str] | None = None,
+    *,
+    prepare: Callable[[Sequence[str]], list[str]] = list,
+) -> NoReturn:
+    """Run a command and exit with its code (a command returns an int, or None for 0).
+
+    Args:
+        app: the command.
+        argv: its words; those of the process by default.
+        prepare: what becomes of the words first; it may refuse them.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -38,7 +49,7 @@ def run(app: cyclopts.App, argv: Sequence[str] | None = None) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up after SIGTERM as after Ctrl-C
     app.suppress_keyboard_interrupt = False  # cyclopts would exit without a word
     try:
-        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(prepare(words), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     # The last net under every command; what is caught is told in one sentence and ends the process.
     except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001

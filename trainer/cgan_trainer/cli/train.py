@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from cgan_trainer.cli.ablate import ablate
 from cgan_trainer.cli.evaluate import evaluate
+from cgan_trainer.cli.options_file import with_options_file
 from cgan_trainer.cli.shell import run as run_shell
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions
 
@@ -29,8 +30,8 @@ app.command(ablate)
 @app.command
 def pix2pix(
     *,
-    run: Annotated[RunOptions, Parameter(name="*")],
-    config: Annotated[Pix2pixConfig, Parameter(name="*")] = DEFAULTS,
+    run: Annotated[RunOptions, Parameter(name="*", group="This run")],
+    config: Annotated[Pix2pixConfig, Parameter(name="*", group="What decides the weights")] = DEFAULTS,
 ) -> int:
     """Learn to turn one kind of picture into another from pairs of both (Isola et al. 2017)."""
     from cgan_trainer.training.start import describe, train_pix2pix
@@ -48,4 +49,4 @@ def pix2pix(
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Entry point of cgan-train."""
-    run_shell(app, argv)
+    run_shell(app, argv, prepare=with_options_file)

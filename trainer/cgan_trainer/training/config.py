@@ -123,6 +123,8 @@ class RunOptions:
     """Dataset: a folder of side-by-side pairs, a folder with A/ and B/, or a .csv or .jsonl list of pairs."""
     out: Path
     """Run folder to make: last.pt, best.pt, config.json, metrics.csv, samples/, index.html."""
+    config: Path | None = None
+    """Take options from this .json or .toml, such as a run's config.json; those given beside it win."""
     init_from: Path | None = None
     """Begin with the generator of this checkpoint, ours or one of those cgan-export reads (fine-tuning)."""
     max_minutes: float | None = None
@@ -147,7 +149,7 @@ def command_line(config: Pix2pixConfig, run: RunOptions, *, resume: bool) -> str
     for holder in (config, run):
         for field in fields(holder):
             value = getattr(holder, field.name)
-            if field.default is MISSING or value == field.default or field.name in ("resume", "dry_run"):
+            if field.default is MISSING or value == field.default or field.name in ("config", "resume", "dry_run"):
                 continue
             flag = field.name.replace("_", "-")
             match value:
