@@ -1,6 +1,6 @@
 """The whole way of a generator, from real pictures to a page of results: run by `make demo`.
 
-    data -> train -> export -> serve -> translate over HTTP and gRPC -> benchmark -> demo/index.html
+    data -> train -> evaluate -> export -> serve -> translate over HTTP and gRPC -> benchmark -> demo/index.html
 
 Every step is a command that a user would type, and is skipped when its result is there and its input has not
 changed. Ctrl-C stops cleanly; the next run goes on.
@@ -24,7 +24,7 @@ from page import Results, write_page
 from PIL import Image
 
 ROOT = Path("demo")
-DATA = ROOT / "data" / "satellite"
+DATA = ROOT / "data" / "satellite-relief"
 RUN = ROOT / "runs" / "satellite"
 BUNDLE = ROOT / "satellite"
 MAPS = ROOT / "maps"
@@ -35,7 +35,10 @@ SPREAD_SAMPLES = 16
 TILES = 6
 
 # A budget for two CPU cores: the learning rate falls over the last part of the images.
-TRAINING = ("--ngf", "32", "--ndf", "16", "--lr", "4e-4", "--images", "2200", "--max-minutes", "6")
+TRAINING = (
+    "--ngf", "32", "--ndf", "16", "--lr", "4e-4", "--ema", "0.99", "--images", "2200", "--max-minutes", "6",
+    "--no-evaluate",
+)  # fmt: skip
 BIN = Path(sys.executable).parent
 
 
@@ -46,6 +49,7 @@ def main() -> int:
     try:
         make_data()
         train()
+        judge()
         export()
         choose_maps()
         with server() as (http, grpc):
@@ -65,6 +69,7 @@ def main() -> int:
             root=ROOT,
             bundle=json.loads((BUNDLE / "bundle.json").read_text()),
             bench=json.loads(BENCH.read_text()),
+            evaluation=json.loads((RUN / "evaluation.json").read_text()),
             maps=sorted(MAPS.glob("*.png")),
             targets=ROOT / "targets",
             seeds=SEEDS,
@@ -81,9 +86,9 @@ commands: list[str] = []
 
 
 def make_data() -> None:
-    """Real map and satellite tiles of the Earth, split by longitude."""
-    title("data: a topographic map and the Blue Marble, cut into pairs")
-    run("cgan-data", "satellite", "--out", DATA)
+    """Real relief and satellite tiles of the Earth, split by longitude."""
+    title("data: a shaded relief and the Blue Marble, cut into pairs")
+    run("cgan-data", "satellite-relief", "--out", DATA)
 
 
 def train() -> None:
@@ -98,6 +103,18 @@ def train() -> None:
         shutil.rmtree(RUN)
     run(*words, *(("--resume",) if (RUN / "last.pt").exists() else ()))
     done.write_text(" ".join(TRAINING))
+
+
+def judge() -> None:
+    """A few held-out pictures are enough to see what the minutes were worth."""
+    title("evaluate: held-out pictures, beside a lookup table and the truth")
+    words = ("cgan-train", "evaluate", RUN, "--pictures", "24", "--seeds", "4")
+    found = RUN / "evaluation.json"
+    sha256 = hashlib.sha256((RUN / "last.pt").read_bytes()).hexdigest()
+    if found.exists() and json.loads(found.read_text())["weights"]["sha256"] == sha256:
+        note(words, "already judged")
+        return
+    run(*words)
 
 
 def export() -> None:

@@ -39,6 +39,7 @@ class Results:
     root: Path
     bundle: dict[str, Any]
     bench: dict[str, Any]
+    evaluation: dict[str, Any]
     maps: list[Path]
     targets: Path
     seeds: tuple[int, ...]
@@ -52,13 +53,15 @@ def write_page(results: Results) -> Path:
     bundle = results.bundle
     body = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>cgan-deploy demo</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
-<h1>From a map to a satellite picture</h1>
+<h1>From a relief to a satellite picture</h1>
 <p>A pix2pix generator, trained on this machine for a few minutes on tiles of the Earth, exported as a bundle,
 served by Triton. The tiles below lie in longitudes it has never seen.</p>
 <h2>One condition, several pictures, each repeatable</h2>
 {_pictures(results)}
 <p><b>Same seed, same picture:</b> {results.identical_files} files were compared, made over HTTP, over gRPC and from
 the bundle without a server. For each map and seed they are the same bytes.</p>
+<h2>The generator on held-out pictures</h2>
+{_judged(results.evaluation)}
 <h2>Fidelity of the exported model</h2>
 {_fidelity(bundle["artifacts"][0]["fidelity"])}
 <p class="small">Bundle {bundle["digest"]}, from checkpoint {bundle["provenance"]["checkpoint_sha256"]}.</p>
@@ -76,7 +79,7 @@ the bundle without a server. For each map and seed they are the same bytes.</p>
 
 
 def _pictures(results: Results) -> str:
-    heads = ["map (input)", *(f"seed {seed}" for seed in results.seeds), "spread", "satellite (target)"]
+    heads = ["relief (input)", *(f"seed {seed}" for seed in results.seeds), "spread", "satellite (target)"]
     rows = ["<tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
     folder = results.root / "pictures"
     files = {
@@ -111,6 +114,27 @@ def _heat(shares: npt.NDArray[np.float64]) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(colours.astype(np.uint8)).save(stream, "PNG")
     return stream.getvalue()
+
+
+def _judged(evaluation: dict[str, Any]) -> str:
+    """The measures as rows, generator, lookup table and truth as columns; the whole story is in the run folder."""
+    rows = evaluation["rows"]
+    lines = ["<tr><th>measure</th>" + "".join(f"<th class=number>{row['name']}</th>" for row in rows) + "</tr>"]
+    for measure in evaluation["measures"]:
+        figures = [row["figures"].get(measure["key"]) for row in rows]
+        if any(figures):
+            cells = "".join(f"<td class=number>{_figure(figure)}</td>" for figure in figures)
+            lines.append(f"<tr><td>{html.escape(measure['title'])}</td>{cells}</tr>")
+    return f"""<table>{"".join(lines)}</table>
+<p class="small">On {evaluation["data"]["pictures"]} pictures. The lookup table gives every pixel the mean colour of
+its relief colour: what a generator must beat. Everything about the run:
+<a href="runs/satellite/index.html">runs/satellite/index.html</a>.</p>"""
+
+
+def _figure(figure: dict[str, Any] | None) -> str:
+    if figure is None:
+        return ""
+    return f"{figure['value']:.3g}" if isinstance(figure["value"], float) else str(figure["value"])
 
 
 def _fidelity(figures: dict[str, dict[str, Any]]) -> str:

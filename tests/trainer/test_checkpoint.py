@@ -74,7 +74,8 @@ def other_kinds(folder: Path) -> dict[str, tuple[Path, str]]:
     contents = {
         "empty": (b"", "is empty"),
         "html": (b"<!DOCTYPE html><p>Not found", "a web page"),
-        "text": (b"version https://git-lfs.github.com/spec/v1", "a text file"),
+        "pointer": (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
+        "text": (b"epoch 1: loss 0.3", "a text file"),
         "pickle": (pickle.dumps({"format": "cgan-deploy"}), "a bare pickle"),
         "picture": (b"\x89PNG\r\n\x1a\n\0\0", "a file of another kind"),
         "truncated": (sound[:-200], "damaged or cut short"),

@@ -116,6 +116,9 @@ def test_training_prints_the_checkpoint_on_stdout_and_the_rest_on_stderr(
     assert "training: 2/2 images, " in err
     assert f"Next: cgan-export {best}" in err
     assert "\x1b" not in err
+    judged = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert [row["name"] for row in judged["rows"]] == ["generator", "lookup table", "truth"]
+    assert "evaluation.html" in (tmp_path / "run" / "index.html").read_text()
 
 
 @pytest.mark.parametrize(

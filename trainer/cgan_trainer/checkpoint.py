@@ -22,6 +22,7 @@ from torch import Tensor
 
 from cgan_trainer.atomic import atomic_write
 from cgan_trainer.errors import BadInputError
+from cgan_trainer.foreign import what_is
 
 __all__ = ["FORMAT", "MAX_SIZE_BYTES", "VERSION", "Checkpoint", "read_checkpoint", "write_checkpoint"]
 
@@ -148,7 +149,7 @@ def _check_container(path: Path, stream: BinaryIO) -> None:
     """Refuse everything but an intact zip of stored members, before a byte of it is unpickled."""
     head = stream.read(512)
     if not head.startswith(b"PK\x03\x04"):
-        raise BadInputError(f"{path} is {_what_is(head)}, not a checkpoint: name a .pt written by cgan-train.")
+        raise BadInputError(f"{path} is {what_is(head)}, not a checkpoint: name a .pt written by cgan-train.")
     try:
         with zipfile.ZipFile(stream) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
@@ -163,17 +164,6 @@ def _check_container(path: Path, stream: BinaryIO) -> None:
         raise BadInputError(f"{path} is damaged or cut short ({problem}): {_TRAIN_AGAIN}.") from problem
     if damaged is not None:
         raise BadInputError(f"{path} is damaged (in its part {damaged!r}): {_TRAIN_AGAIN}.")
-
-
-def _what_is(head: bytes) -> str:
-    start = head.lstrip().lower()
-    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "a web page (a failed download)"
-    if head.startswith(b"\x80"):
-        return "a bare pickle, which could run code when opened,"
-    if b"\0" not in head and start.isascii():
-        return "a text file"
-    return "a file of another kind"
 
 
 def _load(path: Path, stream: BinaryIO) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class ImageTranslator(Generator):
         )
 
     @property
-    def net(self) -> nn.Module:
+    def network(self) -> nn.Module:
         """The network itself."""
         return self.get_submodule(self._name)
 
@@ -98,7 +98,7 @@ class ImageTranslator(Generator):
         if masks and len(masks) != expected:
             raise ValueError(f"{len(masks)} masks were given, but this generator takes {expected}, or none at all.")
         seen = condition if self.one_hot is None else self.one_hot(condition)
-        picture: Tensor = self.net(seen, masks)
+        picture: Tensor = self.network(seen, masks)
         return picture
 
 

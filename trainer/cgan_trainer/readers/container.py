@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from cgan_trainer.errors import BadInputError
+from cgan_trainer.foreign import what_is
 from cgan_trainer.readers.pickles import ForeignObject, NotPlainError, Storage, TensorRef, plain_from_pickle
 
 __all__ = ["MAX_FILE_BYTES", "MAX_TENSORS", "content_of"]
@@ -72,7 +73,7 @@ def content_of(data: bytes, label: str) -> tuple[str, Any]:
     except Exception as problem:
         raise BadInputError(f"{label} is damaged or cut short ({_short(problem)}): {_AGAIN}.") from problem
     raise BadInputError(
-        f"{label} is {_what_is(data[:512])}, not a checkpoint: name a .pth, .pt, .bin, .safetensors or .npz with "
+        f"{label} is {what_is(data[:512])}, not a checkpoint: name a .pth, .pt, .bin, .safetensors or .npz with "
         "the weights of a generator."
     )
 
@@ -240,17 +241,6 @@ def _is_safetensors(data: bytes) -> bool:
 
 def _is_tar(data: bytes) -> bool:
     return data[257:262] == b"ustar"
-
-
-def _what_is(head: bytes) -> str:
-    start = head.lstrip().lower()
-    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "a web page (a failed download)"
-    if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer (fetch the file itself with git lfs pull)"
-    if b"\0" not in head and start.isascii():
-        return "a text file"
-    return "a file of another kind"
 
 
 def _short(problem: Exception) -> str:

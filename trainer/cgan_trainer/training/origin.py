@@ -39,8 +39,8 @@ def take_up(path: Path, trainer: Pix2pixTrainer) -> dict[str, str]:
             "checkpoint as --init-from."
         )
     _check_fits(path, brought, trainer.generator)
-    state = brought.net.state_dict()
-    trainer.generator.net.load_state_dict(state)
+    state = brought.network.state_dict()
+    trainer.generator.network.load_state_dict(state)
     if trainer.average is not None:
         trainer.average.net.load_state_dict(trainer.generator.state_dict())
     words = "generator"
@@ -52,8 +52,8 @@ def take_up(path: Path, trainer: Pix2pixTrainer) -> dict[str, str]:
 
 
 def _check_fits(path: Path, brought: ImageTranslator, ours: Pix2pixGenerator) -> None:
-    theirs = {name: tuple(value.shape) for name, value in brought.net.state_dict().items()}
-    wanted = {name: tuple(value.shape) for name, value in ours.net.state_dict().items()}
+    theirs = {name: tuple(value.shape) for name, value in brought.network.state_dict().items()}
+    wanted = {name: tuple(value.shape) for name, value in ours.network.state_dict().items()}
     wrong = sorted(name for name in theirs.keys() | wanted.keys() if theirs.get(name) != wanted.get(name))
     if wrong:
         name = wrong[0]
