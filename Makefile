@@ -35,8 +35,10 @@ types: setup
 	$(BIN)/mypy
 	$(BIN)/mypy examples/satellite
 
+# Two processes, a file of tests each: the server's environment is made before they could both begin to make it.
 tests: setup
-	$(BIN)/pytest
+	@$(BIN)/cgan-serve --setup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -336,3 +337,46 @@ def test_a_time_limit_ends_cleanly_and_can_be_extended(
     assert train(pairs, out, resume=True) == 0
     states = [read_checkpoint(run / "last.pt").state for run in (out, unbroken)]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+
+
+def test_the_same_pairs_in_two_trees_or_a_list_train_the_same_weights(pairs: Path, tmp_path: Path) -> None:
+    lines = []
+    for split in ("train", "val"):
+        for file in sorted((pairs / split).iterdir()):
+            picture = open_rgb(file)
+            for side, box in (("A", (0, 0, 64, 64)), ("B", (64, 0, 128, 64))):
+                (tmp_path / "trees" / side / split).mkdir(parents=True, exist_ok=True)
+                picture.crop(box).save(tmp_path / "trees" / side / split / file.name)
+            lines.append({side.lower(): f"{side}/{split}/{file.name}" for side in "AB"} | {"split": split})
+    (tmp_path / "trees" / "list.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    config = replace(SMALL, images=3)
+    sources = {"one": pairs, "two": tmp_path / "trees", "three": tmp_path / "trees" / "list.jsonl"}
+    for name, source in sources.items():
+        assert train(source, tmp_path / name, config) == 0
+    states = [read_checkpoint(tmp_path / name / "last.pt").state for name in sources]
+    for state in states[1:]:
+        assert all(torch.equal(value, states[0][key]) for key, value in state.items())
+
+
+def test_a_broken_picture_is_named_and_skipped_or_ends_a_strict_run(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(pairs, data)
+    broken = data / "train" / "003.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    with pytest.raises(BadInputError, match=r"003\.png cannot be read"):
+        train(data, tmp_path / "strict", replace(SMALL, images=1), strict=True)
+    assert not (tmp_path / "strict").exists()
+    assert train(data, tmp_path / "run", replace(SMALL, images=1)) == 0
+    said = capsys.readouterr().err
+    assert "1 of 7 train pairs are left out" in said
+    assert "003.png cannot be read" in said
+
+
+def test_a_grey_generator_is_trained_on_grey(pairs: Path, tmp_path: Path) -> None:
+    config = replace(SMALL, images=2, condition="grey", picture="grey")
+    assert train(pairs, tmp_path / "run", config, evaluate=True) == 0
+    contract = build_generator(read_checkpoint(tmp_path / "run" / "last.pt")).contract
+    assert (contract.conditions[0].shape, contract.outputs[0].shape) == ((1, 64, 64), (1, 64, 64))
+    assert (tmp_path / "run" / "evaluation.html").exists()

@@ -102,6 +102,8 @@ def make_environment(root: Path | None = None, say: Callable[[str], None] = prin
         _link_backend(unfinished)
         _require_libraries(unfinished)
         (unfinished / READY_MARK).touch()
+        if (made := find_environment(root)) is not None:  # by another process, which may already serve from it
+            return made
         shutil.rmtree(root, ignore_errors=True)
         unfinished.rename(root)
     finally:
