@@ -216,3 +216,29 @@ def test_every_precision_runs_from_the_bundle_as_the_gates_saw_it(full_bundle: B
         assert np.abs(pictures[precision] - pictures["fp32"]).max() <= floor
     assert not np.array_equal(pictures["fp16"], pictures["fp32"])
     assert not np.array_equal(pictures["int8"], pictures["fp16"])
+
+
+def test_a_choice_between_classes_is_made_in_fp32() -> None:
+    """Squares of 10,000 x 3 random numbers: rounded to halves, some of their order would turn."""
+    model = onnx.parser.parse_model(
+        """
+        <ir_version: 9, opset_import: ["" : 20]>
+        g (float[n, 3] x) => (int64[n, 1] choice, float[n, 3] rest)
+        {
+            doubled = Add(x, x)
+            squares = Mul(x, x)
+            choice = ArgMin <axis = 1> (squares)
+            rest = Mul(doubled, doubled)
+        }
+        """
+    )
+    halves = half_precision(model)
+    onnx.checker.check_model(halves, full_check=True)
+    values = np.random.default_rng(0).standard_normal((10_000, 3)).astype(np.float32)
+    answers = []
+    for graph in (model, with_rounding(halves)):
+        session = InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+        answers.append(session.run(["choice", "rest"], {"x": values}))
+    choices, rests = zip(*answers, strict=True)
+    np.testing.assert_array_equal(*choices)
+    assert not np.array_equal(*rests)  # what chooses nothing is in halves

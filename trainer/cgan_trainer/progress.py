@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
 
-__all__ = ["Pace", "Report", "note", "progress"]
+__all__ = ["Pace", "Report", "leads", "note", "progress"]
 
 _LINE_EVERY_S = 10.0
 _DRAW_EVERY_S = 0.1
@@ -41,7 +41,7 @@ class Report(Protocol):
 
 def note(sentence: str) -> None:
     """One line on stderr; of several processes that train together, the first one's."""
-    if not _leads():
+    if not leads():
         return
     sys.stderr.write(sentence + "\n")
     sys.stderr.flush()
@@ -61,7 +61,7 @@ def progress(
     """
     state = _State(title, unit, Pace(start, clock()), clock)
     # A dumb terminal, an editor's for example, cannot go back to the start of a line.
-    if not _leads():
+    if not leads():
         yield _silence
     elif sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown"):
         with _in_place(state) as report:
@@ -198,7 +198,8 @@ def _lines(state: _State) -> Report:
     return report
 
 
-def _leads() -> bool:
+def leads() -> bool:
+    """Whether this process speaks: of several that torchrun started, the first one."""
     return os.environ.get("RANK", "0") == "0"
 
 

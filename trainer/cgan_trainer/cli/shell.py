@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import signal
 import sys
 import traceback
@@ -17,6 +16,7 @@ from typing import NoReturn
 import cyclopts
 
 from cgan_trainer.errors import TrainerError
+from cgan_trainer.progress import leads
 
 __all__ = ["run"]
 
@@ -57,7 +57,7 @@ def run(
             traceback.print_exception(problem)
         code, sentence = _verdict(problem)
         # Of several processes started by torchrun all refuse what is wrong with a command: the first says it.
-        if not isinstance(problem, TrainerError) or os.environ.get("RANK", "0") == "0":
+        if not isinstance(problem, TrainerError) or leads():
             print(f"{app.name[0]}: {sentence}", file=sys.stderr)
     raise SystemExit(code or 0)
 

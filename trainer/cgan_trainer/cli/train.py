@@ -13,6 +13,7 @@ from cgan_trainer.cli.ablate import ablate
 from cgan_trainer.cli.evaluate import evaluate
 from cgan_trainer.cli.options_file import with_options_file
 from cgan_trainer.cli.shell import run as run_shell
+from cgan_trainer.progress import leads
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions
 
 __all__ = ["app", "main"]
@@ -41,7 +42,7 @@ def pix2pix(
         return 0
     code = train_pix2pix(config, run)
     best = run.out / "best.pt"
-    if code == 0 and best.exists():
+    if code == 0 and leads() and best.exists():
         print(best)
         print(f"Next: cgan-export {best}", file=sys.stderr)
     return code
