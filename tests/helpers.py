@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).parents[1]
 SIZE = 64  # six levels: the smallest U-Net with three dropout sites above its 1x1 bottleneck
 
 
-def run_command(*words: str | Path, timeout: float = 120, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_command(*words: str | Path, timeout: float = 240, **variables: str) -> subprocess.CompletedProcess[str]:
     """A console command of this environment, as a user would run it."""
     program = Path(sys.executable).with_name(str(words[0]))
     return subprocess.run(
