@@ -17,7 +17,7 @@ from cgan_bench.train.contenders import Contender, Setup
 from cgan_bench.train.pictures import write_pairs
 from cgan_bench.train.plain import PairFiles, PlainTraining, endless
 from cgan_bench.train.rows import TrainingRow
-from cgan_bench.worker import Worker
+from cgan_bench.worker import GRACE_SECONDS, Worker
 from cgan_runtime.cli.shell import run
 
 PLAIN, WITH_LOADERS, OURS, BF16 = contenders.contenders("cpu")
@@ -206,6 +206,8 @@ def test_a_paused_worker_stands_still_and_still_ends() -> None:
         worker.resume()
         assert worker.call("count", "a") == 1
         worker.pause()
+        asked_s = time.monotonic()
+    assert time.monotonic() - asked_s < GRACE_SECONDS  # by itself, not by force
     with pytest.raises(ProcessLookupError):
         os.kill(worker.pid, 0)
 
