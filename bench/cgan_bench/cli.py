@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from cgan_bench.measure import Plan
     from cgan_bench.report import Report
     from cgan_bench.subject import Server, Subject
+    from cgan_bench.train.report import TrainingReport
 
 __all__ = ["main"]
 
 command = app("cgan-bench")
 
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+Width = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=512))]
 NotNegative = Annotated[int, Parameter(validator=validators.Number(gte=0))]
 
 
@@ -43,6 +45,11 @@ def bench(
     url: str | None = None,
     model: str | None = None,
     concurrency: Positive | None = None,
+    train: Annotated[bool, Parameter(negative="")] = False,
+    data: Path | None = None,
+    size: Literal[64, 128, 256, 512] | None = None,
+    ngf: Width | None = None,
+    ndf: Width | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
 ) -> None:
@@ -53,15 +60,19 @@ def bench(
     in random order on the same inputs, and the pictures are compared with FP32
     PyTorch afterwards: a row that makes other pictures ends with code 5.
 
+    With --train, training is measured instead: the loop of cgan-train beside a
+    plain one on the same networks and pictures, and one step of both compared.
+
     For example:
 
         cgan-bench --batch 1
         cgan-bench facades --batch 1,4 --checkpoint runs/facades/best.pt
         cgan-bench --url grpc://127.0.0.1:8001 --model facades --concurrency 4
+        cgan-bench --train --batch 1,16
 
     Args:
         bundle: Bundle written by cgan-export. [default: the reference model]
-        batch: Pictures per inference, one or several: 1,4,16. [default: 1]
+        batch: Pictures per inference or training step, one or several: 1,4,16. [default: 1]
         seconds: How long to measure, per row. [default: 10]
         rounds: Number of rounds, instead of --seconds.
         warmup: Rounds before the first that counts. [default: 3]
@@ -71,34 +82,38 @@ def bench(
         url: Measure a server instead: http://HOST:PORT or grpc://HOST:PORT. With a bundle, both.
         model: Name of the served model.
         concurrency: Clients that ask the server at once. [default: 1]
+        train: Measure training instead of inference.
+        data: With --train: dataset folder with pairs in train/. [default: smooth pictures made for it]
+        size: With --train: side of the pictures. [default: 256]
+        ngf: With --train: width of the generator. [default: 64]
+        ndf: With --train: width of the discriminator. [default: 64]
         as_json: Print one JSON object instead of the table.
         out: Also write that JSON object to this file.
     """
-    from cgan_bench.report import print_report
-
     batches = _parse_batches(batch)
     if seconds is not None and rounds is not None:
         raise UsageError("--seconds and --rounds both say how long to measure; give one of them.")
     _check_combination(bundle, checkpoint=checkpoint, url=url, model=model, concurrency=concurrency, device=device)
+    if train:
+        _check_training(bundle=bundle, checkpoint=checkpoint, url=url, concurrency=concurrency)
+    elif given := [name for name, value in {"data": data, "size": size, "ngf": ngf, "ndf": ndf}.items() if value]:
+        raise UsageError(f"--{given[0]} is about training; give --train too, or leave it out.")
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"the folder of {out} does not exist; create it first.")
     signal.signal(signal.SIGTERM, _end)
+    plan = _plan(seconds, rounds, warmup=warmup, threads=threads)
+    report: Report | TrainingReport
     with ExitStack() as stack:
-        subject = _subject(bundle, checkpoint, _server(url, model, concurrency), stack)
-        _check_batches(batches, subject)
-        plan = _plan(seconds, rounds, warmup=warmup, threads=threads)
-        if device == "cuda":
-            _require_cuda()
-        report = _measure(subject, batches, plan, device)
-    text = json.dumps(report.to_json(), allow_nan=False)
-    if as_json:
-        print(text)
-    else:
-        print_report(report)
-    if out is not None:
-        from cgan_runtime.atomic import write_atomic
-
-        write_atomic(out, (text + "\n").encode())
+        if train:
+            setup = {"size": size, "ngf": ngf, "ndf": ndf, "threads": threads}
+            report = _measure_training(data, setup, batches, plan, device, stack)
+        else:
+            subject = _subject(bundle, checkpoint, _server(url, model, concurrency), stack)
+            _check_batches(batches, subject)
+            if device == "cuda":
+                _require_cuda()
+            report = _measure(subject, batches, plan, device)
+    _tell(report, as_json=as_json, out=out)
     _conclude(report)
 
 
@@ -120,11 +135,60 @@ def _measure(subject: Subject, batches: tuple[int, ...], plan: Plan, device: Lit
     return Report(subject=subject, plan=plan, environment=where, blocks=tuple(blocks))
 
 
-def _conclude(report: Report) -> None:
-    """The exit code: nothing measured is 1, a wrong picture is 5."""
+def _measure_training(
+    data: Path | None,
+    setup: dict[str, int | None],
+    batches: tuple[int, ...],
+    plan: Plan,
+    device: Literal["cpu", "cuda"],
+    stack: ExitStack,
+) -> TrainingReport:
+    from cgan_bench.environment import environment
+    from cgan_bench.train import contenders
+    from cgan_bench.train.measure import measure_training
+    from cgan_bench.train.pictures import COUNT, check_pairs, write_pairs
+    from cgan_bench.train.report import TrainingReport
+
+    given = {name: value for name, value in setup.items() if value is not None}
+    if data is not None:
+        check_pairs(data)
+    if device == "cuda":
+        _require_cuda()
+    where = environment()
+    folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cgan-bench-")))
+    chosen = contenders.Setup(data=folder, **given)
+    if data is None:
+        write_pairs(folder, chosen.size, count=COUNT)
+    blocks = [
+        measure_training(chosen, contenders.contenders(on), batch=batch, plan=plan, say=_say)
+        for on in (("cpu", "cuda") if device == "cuda" else ("cpu",))
+        for batch in batches
+    ]
+    pictures = f"Pictures: {data}" if data else f"Pictures: {COUNT} smooth ones made for it"
+    return TrainingReport(setup=chosen, plan=plan, pictures=pictures, environment=where, blocks=tuple(blocks))
+
+
+def _tell(report: Report | TrainingReport, *, as_json: bool, out: Path | None) -> None:
+    from cgan_bench.report import Report, print_report
+    from cgan_bench.train.report import print_training_report
+
+    text = json.dumps(report.to_json(), allow_nan=False)
+    if as_json:
+        print(text)
+    elif isinstance(report, Report):
+        print_report(report)
+    else:
+        print_training_report(report)
+    if out is not None:
+        from cgan_runtime.atomic import write_atomic
+
+        write_atomic(out, (text + "\n").encode())
+
+
+def _conclude(report: Report | TrainingReport) -> None:
+    """The exit code: nothing measured is 1, a wrong picture or a wrong training step is 5."""
     if report.invalid:
-        named = ", ".join(f"{row.title} at batch {row.batch}" for row in report.invalid)
-        raise CheckFailedError(f"other pictures than {report.blocks[0].rows[0].title}'s: {named}.")
+        raise CheckFailedError(report.complaint)
     if not any(block.rows for block in report.blocks):
         reasons = "; ".join(f"{absent.title}: {absent.reason}" for absent in report.absent)
         raise CganError(f"no backend could be measured: {reasons}.")
@@ -154,6 +218,14 @@ def _check_combination(
         raise UsageError("--concurrency is about a server; give --url and --model too.")
     if url is not None and (checkpoint is not None or device != "cpu"):
         raise UsageError("--url measures a server; leave out --checkpoint and --device.")
+
+
+def _check_training(
+    *, bundle: Path | None, checkpoint: Path | None, url: str | None, concurrency: int | None
+) -> None:
+    options = {"a bundle": bundle, "--checkpoint": checkpoint, "--url": url, "--concurrency": concurrency}
+    if given := [name for name, value in options.items() if value is not None]:
+        raise UsageError(f"--train measures training, and {given[0]} is about inference; give one of them.")
 
 
 def _check_batches(batches: tuple[int, ...], subject: Subject) -> None:

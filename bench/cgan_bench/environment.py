@@ -11,7 +11,16 @@ from typing import Any, Final
 
 __all__ = ["environment", "package_version"]
 
-PACKAGES: Final = ("cgan-deploy", "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "tritonclient")
+PACKAGES: Final = (
+    "cgan-deploy",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "numpy",
+    "pillow",
+    "tritonclient",
+)
 
 
 def environment() -> dict[str, Any]:

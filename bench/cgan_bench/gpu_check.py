@@ -3,30 +3,42 @@
 Needs torch with CUDA, numpy and the source tree; jaxtyping, pydantic and rich may be missing. The reference
 U-Net-256 with seeded random weights and seeded masks is run as FP32, FP16 autocast and torch.compile on the GPU,
 and each is compared with FP32 on the CPU. Latency is the median, inputs on the GPU to outputs on the GPU.
+
+Then training, where Pillow is there too: the loop of cgan-train in FP32, BF16 and with torch.compile in turns with
+the plain loop of `cgan-bench --train`, all in this process, and one step of each compared with the plain one.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from cgan_export.measures import psnr_db
 from cgan_runtime.noise import noise
 
+from cgan_bench.train.agreement import Difference, compare
+from cgan_bench.train.contenders import Setup, contenders
+
 if TYPE_CHECKING:
     import torch
     from cgan_trainer.families.pix2pix import Pix2pixGenerator
 
-__all__ = ["Result", "check", "main", "no_gpu_reason"]
+__all__ = ["Result", "TrainingResult", "check", "check_training", "main", "no_gpu_reason"]
 
 BATCHES: Final = (1, 8)
+TRAINING_BATCHES: Final = (1, 16)
+TURNS: Final = 8
+STEPS: Final = 10  # of a turn
 WARM_UP: Final = 10
 RUNS: Final = 50
 PEAK: Final = 2.0  # outputs are in -1..1
@@ -56,6 +68,34 @@ class Result:
         verdict = "ok" if self.passed else f"FAILED: below {self.limit_db:.0f} dB"
         rate = self.batch / self.median_ms * 1e3
         return f"{self.mode:<20}{self.batch:>6}{self.median_ms:>12.2f}{rate:>12.1f}{self.psnr_db:>10.1f}  {verdict}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """One loop at one batch size; `problem` says why there are no figures."""
+
+    loop: str
+    batch: int
+    step_ms: float = 0.0
+    times_plain: float = 1.0
+    difference: Difference | None = None
+    held: bool = False
+    problem: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """It ran, and where it is held to the plain loop's step it takes it."""
+        return not self.problem and (not self.held or self.difference is None or self.difference.within_limits)
+
+    def __str__(self) -> str:
+        if self.problem:
+            return f"{self.loop:<34}{self.batch:>6}  FAILED: {self.problem}"
+        verdict = ("same step" if self.held else "other result") if self.difference else "reference"
+        verdict = verdict if self.passed else f"FAILED: another step ({self.difference})"
+        rate = self.batch / self.step_ms * 1e3
+        return (
+            f"{self.loop:<34}{self.batch:>6}{self.step_ms:>12.2f}{rate:>10.1f}{self.times_plain:>8.2f}  {verdict}"
+        )
 
 
 def no_gpu_reason() -> str | None:
@@ -100,13 +140,69 @@ def check(
                 yield Result(mode=mode, batch=batch, median_ms=median_ms, psnr_db=worst_db, limit_db=limit_db)
 
 
+def check_training(
+    device: Literal["cpu", "cuda"],
+    options: dict[str, int],
+    *,
+    batches: tuple[int, ...] = TRAINING_BATCHES,
+    turns: int = TURNS,
+    steps: int = STEPS,
+) -> Iterator[TrainingResult]:
+    """Every loop at every batch size in turns of `steps` steps; the plain loop that reads by itself comes first."""
+    _stand_in_for_jaxtyping()
+    from cgan_bench.train.pictures import write_pairs
+    from cgan_bench.train.stage import Stage, open_stage
+
+    with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
+        setup = Setup(data=Path(folder), **options)
+        write_pairs(setup.data, setup.size)
+        # Loader processes forked from one that uses CUDA would be another experiment.
+        loops = [loop for loop in contenders(device) if loop.loader_workers == 0]
+        for batch in batches:
+            stages: dict[str, Stage] = {}
+            differences: dict[str, Difference | None] = {}
+            for loop in loops:
+                try:
+                    stage = open_stage(loop, setup, batch)
+                    stage.turn(2)
+                    differences[loop.key] = compare(loops[0], loop, setup, batch) if loop.loop == "ours" else None
+                    stages[loop.key] = stage
+                except Exception as error:  # noqa: BLE001 - one loop that fails must not hide the others
+                    problem = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+                    yield TrainingResult(loop=loop.title, batch=batch, problem=problem)
+            times_ms: dict[str, list[float]] = {key: [] for key in stages}
+            for _ in range(turns):
+                for key, stage in stages.items():
+                    times_ms[key].append(stage.turn(steps).total_ms)
+            medians_ms = {key: statistics.median(values) for key, values in times_ms.items()}
+            for loop in (loop for loop in loops if loop.key in medians_ms):
+                yield TrainingResult(
+                    loop=loop.title,
+                    batch=batch,
+                    step_ms=medians_ms[loop.key],
+                    times_plain=medians_ms.get(loops[0].key, float("nan")) / medians_ms[loop.key],
+                    difference=differences[loop.key],
+                    held=loop.must_agree,
+                )
+
+
+class _AnyShape:
+    """Takes the place of jaxtyping's types: only annotations and aliases use them."""
+
+    def __class_getitem__(cls, _: object) -> type[_AnyShape]:
+        return cls
+
+
+def _stand_in_for_jaxtyping() -> None:
+    if "jaxtyping" not in sys.modules and importlib.util.find_spec("jaxtyping") is None:
+        stand_in = ModuleType("jaxtyping")
+        stand_in.__dict__.update(dict.fromkeys(("Bool", "Float", "Int64", "Num", "Shaped", "UInt8"), _AnyShape))
+        sys.modules["jaxtyping"] = stand_in
+
+
 def _generator(options: dict[str, Any]) -> Pix2pixGenerator:
     """The reference network in eval mode, the same weights each time."""
-    if "jaxtyping" not in sys.modules and importlib.util.find_spec("jaxtyping") is None:
-        # Only annotations use it, and they are never evaluated.
-        stand_in = ModuleType("jaxtyping")
-        stand_in.__dict__["Float"] = None
-        sys.modules["jaxtyping"] = stand_in
+    _stand_in_for_jaxtyping()
     import torch
     from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
     from cgan_trainer.nets.init import init_weights
@@ -167,6 +263,14 @@ def main() -> int:
         sys.stdout.write(f"{result}\n")
         sys.stdout.flush()
         passed = passed and result.passed
+    if importlib.util.find_spec("PIL") is None:
+        sys.stdout.write("training: not checked, Pillow is not installed\n")
+        return 0 if passed else 5
+    sys.stdout.write(f"{'training loop':<34}{'batch':>6}{'ms/step':>12}{'images/s':>10}{'times':>8}\n")
+    for trained in check_training("cuda", {}):
+        sys.stdout.write(f"{trained}\n")
+        sys.stdout.flush()
+        passed = passed and trained.passed
     return 0 if passed else 5
 
 

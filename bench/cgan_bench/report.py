@@ -15,7 +15,7 @@ from cgan_bench.measure import Block, Plan
 from cgan_bench.rows import MIN_PSNR_DB, NOISY_RATIO, Absent, Row
 from cgan_bench.subject import Subject
 
-__all__ = ["Report", "print_report"]
+__all__ = ["Report", "console_for_tables", "print_report"]
 
 WIDTH_WITHOUT_TERMINAL = 130
 PLENTY_OF_ROUNDS = 100
@@ -34,6 +34,12 @@ class Report:
     def invalid(self) -> list[Row]:
         """Rows whose pictures are not the reference's."""
         return [row for block in self.blocks for row in block.rows if not row.valid]
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong, where something is invalid."""
+        named = ", ".join(f"{row.title} at batch {row.batch}" for row in self.invalid)
+        return f"other pictures than {self.blocks[0].rows[0].title}'s: {named}."
 
     @property
     def absent(self) -> tuple[Absent, ...]:
@@ -59,9 +65,7 @@ class Report:
 
 def print_report(report: Report) -> None:
     """A table per batch size, what the figures mean, and the result in words."""
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a file or a pipe has no width to fit
-        console = Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+    console = console_for_tables()
     for block in report.blocks:
         if block.rows:
             console.print(_table(report.subject, block))
@@ -71,6 +75,14 @@ def print_report(report: Report) -> None:
         console.print(line, markup=False)
     for line in _verdicts(report):
         console.print(line, style="bold", markup=False)
+
+
+def console_for_tables() -> Console:
+    """stdout, as wide as the terminal."""
+    console = Console(highlight=False)
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)  # a file or a pipe has no width to fit
 
 
 def _table(subject: Subject, block: Block) -> Table:

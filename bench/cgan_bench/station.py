@@ -20,6 +20,7 @@ from cgan_runtime.errors import CganError
 from cgan_runtime.runners.base import Array
 
 from cgan_bench.backends.base import Backend, Opened
+from cgan_bench.lifeline import end_with_parent
 from cgan_bench.subject import Subject
 
 __all__ = ["Station", "main", "peak_memory_mb"]
@@ -30,6 +31,7 @@ class Station:
 
     def __init__(self) -> None:
         self._opened: Opened | None = None
+        self._held: Any = None
 
     def open(self, backend: Backend, subject: Subject, threads: int) -> tuple[str, Contract]:
         """Load the backend; its description and contract."""
@@ -61,6 +63,14 @@ class Station:
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Any importable function, in this process."""
         return function(*arguments)
+
+    def hold(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Keep what an importable function returns, for `call`."""
+        self._held = function(*arguments)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """A method of what is kept."""
+        return getattr(self._held, method)(*arguments)
 
     def peak_mb(self) -> float:
         """Most memory this process has held so far, in MB."""
@@ -111,6 +121,7 @@ def serve(connection: Connection) -> None:
 def main() -> None:
     """Entry point of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    end_with_parent()
     with Connection(int(sys.argv[1])) as connection:
         serve(connection)
 

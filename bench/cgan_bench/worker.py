@@ -87,6 +87,22 @@ class Worker:
         """An importable function, in the worker."""
         return self._ask("run", function, *arguments)
 
+    def hold(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Keep what an importable function returns, in the worker, for `call`."""
+        self._ask("hold", function, *arguments)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """A method of what the worker keeps."""
+        return self._ask("call", method, *arguments)
+
+    def pause(self) -> None:
+        """Stop the process and everything it started, in the middle of whatever they do."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        os.killpg(self._process.pid, signal.SIGCONT)
+
     def peak_mb(self) -> float:
         """Peak memory so far, in MB."""
         return float(self._ask("peak_mb"))
@@ -94,6 +110,8 @@ class Worker:
     def close(self, *, grace_seconds: float = GRACE_SECONDS) -> None:
         """End the process and everything it started; an idle one ends by itself as soon as we hang up."""
         self._connection.close()
+        with contextlib.suppress(ProcessLookupError):
+            self.resume()  # it cannot end while it is stopped
         try:
             self._process.wait(grace_seconds)
         except subprocess.TimeoutExpired:

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 import torch
-from cgan_bench.gpu_check import Result
+from cgan_bench.gpu_check import Result, TrainingResult
+from cgan_bench.train.agreement import Difference
 
 # Blocks what a machine with nothing but torch and numpy lacks, then runs the check on the CPU.
 BARE = """
@@ -20,6 +21,9 @@ torch.compile = lambda module: module
 from cgan_bench.gpu_check import check
 for result in check("cpu", {"size": 64, "ngf": 2}, batches=(1, 2), runs=2):
     print(result.mode, result.batch, result.psnr_db > 30, result.problem, sep="|")
+from cgan_bench.gpu_check import check_training
+for result in check_training("cpu", {"size": 64, "ngf": 2, "ndf": 2}, batches=(2,), turns=2, steps=1):
+    print(result.loop, result.batch, result.passed, result.problem, sep="|")
 """
 
 
@@ -39,7 +43,8 @@ def test_it_needs_torch_and_numpy_only() -> None:
     assert done.returncode == 0, done.stderr
     lines = [line.split("|") for line in done.stdout.splitlines()]
     assert [line[:2] for line in lines] == [
-        [mode, batch] for batch in "12" for mode in ("eager FP32", "FP16 autocast", "torch.compile FP32")
+        *([mode, batch] for batch in "12" for mode in ("eager FP32", "FP16 autocast", "torch.compile FP32")),
+        *([loop, "2"] for loop in ("plain loop", "cgan-train, FP32", "cgan-train, BF16")),
     ]
     assert all(line[2] == "True" for line in lines if line[0] != "FP16 autocast"), done.stdout
 
@@ -50,3 +55,14 @@ def test_a_result_below_its_limit_or_with_a_problem_fails() -> None:
     assert "500.0" in str(good)
     assert not Result(mode="eager FP32", batch=1, median_ms=2.0, psnr_db=70.0, limit_db=80.0).passed
     assert "FAILED: no memory" in str(Result(mode="eager FP32", batch=8, problem="no memory"))
+
+
+def test_a_loop_that_takes_another_step_fails_only_where_it_is_held_to_it() -> None:
+    wide = Difference(losses=1.0, gradients=0.0, weights=0.0)
+    held = TrainingResult(loop="cgan-train, FP32, CUDA", batch=1, step_ms=2.0, difference=wide, held=True)
+    assert not held.passed
+    assert "FAILED: another step" in str(held)
+    free = TrainingResult(loop="cgan-train, BF16, CUDA", batch=4, step_ms=2.0, difference=wide)
+    assert free.passed
+    assert "2000.0" in str(free)
+    assert not TrainingResult(loop="plain loop, CUDA", batch=1, problem="no memory").passed

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from cgan_trainer.training.draws import augment, draw_masks, row_at, to_float
 from torch import Tensor
 
@@ -27,6 +28,19 @@ def test_jitter_treats_both_halves_alike_and_repeats() -> None:
         assert torch.equal(left, both(a, position)[0])
         seen.add(left.sum().item())
     assert len(seen) > 20
+
+
+def test_the_cut_is_a_square_of_the_picture_torch_enlarges() -> None:
+    a = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    enlarged = F.interpolate(a[None], size=(72, 72), mode="bicubic", align_corners=False)[0].clamp(-1, 1)
+    squares = enlarged.unfold(1, 64, 1).unfold(2, 64, 1)  # [c, top, left, 64, 64]
+    places = set()
+    for position in range(20):
+        (cut,) = augment((a,), (True,), 5, position, jitter=True, mirror=False)
+        apart = (squares - cut[:, None, None]).abs().amax(dim=(0, 3, 4))
+        assert (apart < 1e-5).sum() == 1
+        places.add(int(apart.argmin()))
+    assert len(places) > 10
 
 
 def test_half_of_the_pictures_are_mirrored() -> None:

@@ -11,7 +11,7 @@ from cgan_bench.backends.base import Backend, Opened, opened_runner
 from cgan_bench.backends.torch_eager import Device, generator_of, torch_absence
 from cgan_bench.subject import Subject
 
-__all__ = ["TorchCompile"]
+__all__ = ["TorchCompile", "no_compiler_reason"]
 
 COMPILERS: Final = ("g++", "c++", "clang++", "clang")
 
@@ -34,10 +34,7 @@ class TorchCompile(Backend):
 
     def absence(self, subject: Subject) -> str | None:
         """It needs a C++ compiler besides torch."""
-        compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
-        if compiler is None or shutil.which(compiler) is None:
-            return "no C++ compiler found; install g++ or set CXX"
-        return torch_absence(subject)
+        return no_compiler_reason() or torch_absence(subject)
 
     def open(self, subject: Subject, *, threads: int) -> Opened:
         """Wrap the network; the first inference compiles it."""
@@ -47,3 +44,11 @@ class TorchCompile(Backend):
 
         generator, contract = generator_of(subject, threads=threads)
         return opened_runner(TorchRunner(generator, contract, device=self.device, compiled=True))
+
+
+def no_compiler_reason() -> str | None:
+    """Why torch.compile cannot work here; None when there is a C++ compiler."""
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
+    if compiler is None or shutil.which(compiler) is None:
+        return "no C++ compiler found; install g++ or set CXX"
+    return None

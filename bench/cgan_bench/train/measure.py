@@ -1,0 +1,162 @@
+"""Rounds: every loop takes a turn of some steps, in random order, each in a process that is stopped in between.
+
+Stopped (SIGSTOP), because a loader process would otherwise read ahead while another loop is on the clock, which
+would slow that one and give its own loop pictures for nothing. After the timing, a process of its own compares the
+first step of each loop with the plain one's. What FP32 may differ by is in agreement.py.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from cgan_runtime.errors import CganError
+
+from cgan_bench.backends.base import missing_package
+from cgan_bench.backends.torch_compile import no_compiler_reason
+from cgan_bench.measure import Plan, Say
+from cgan_bench.rows import Absent, ratio
+from cgan_bench.train.agreement import compare
+from cgan_bench.train.contenders import Contender, Setup
+from cgan_bench.train.rows import TrainingRow
+from cgan_bench.worker import Worker, WorkerDiedError
+
+if TYPE_CHECKING:
+    from cgan_bench.train.stage import Stage, Turn
+
+__all__ = ["TrainingBlock", "measure_training"]
+
+MIN_ROUNDS = 5
+TURN_SECONDS = 0.5  # a turn has as many steps as the fastest loop takes in this time
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingBlock:
+    """One batch size on one device: its rows, the faster plain loop first."""
+
+    rows: tuple[TrainingRow, ...]
+    absent: tuple[Absent, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Station:
+    contender: Contender
+    worker: Worker
+    description: str
+
+
+def measure_training(
+    setup: Setup, contenders: Sequence[Contender], *, batch: int, plan: Plan, say: Say
+) -> TrainingBlock:
+    """Measure the loops side by side at one batch size; the faster of the plain ones is the reference.
+
+    Raises:
+        CganError: no plain loop can be run.
+        WorkerDiedError: a process ended by itself, out of memory for example.
+    """
+    absent: list[Absent] = []
+    with ExitStack() as stack:
+        stations = []
+        for contender in contenders:
+            say(f"batch {batch}: starting {contender.title}")
+            found = _start(contender, setup, batch, stack)
+            if isinstance(found, Absent):
+                absent.append(found)
+            else:
+                stations.append(found)
+        if not any(station.contender.loop == "plain" for station in stations):
+            reasons = "; ".join(f"{one.title}: {one.reason}" for one in absent)
+            raise CganError(f"there is no plain loop to compare with: {reasons}.")
+        say(f"batch {batch}: measuring {len(stations)} rows in turns")
+        turns, steps = _rounds([station.worker for station in stations], plan)
+        peaks_mb = []
+        for station in stations:
+            station.worker.resume()
+            peaks_mb.append(station.worker.peak_mb())
+    rows = [
+        TrainingRow(
+            contender=station.contender,
+            description=station.description,
+            batch=batch,
+            steps=steps,
+            latencies_ms=tuple(turn.total_ms for turn in mine),
+            data_ms=statistics.median(turn.data_ms for turn in mine),
+            step_ms=statistics.median(turn.step_ms for turn in mine),
+            peak_memory_mb=peak_mb,
+        )
+        for station, mine, peak_mb in zip(stations, turns, peaks_mb, strict=True)
+    ]
+    plain = sorted((row for row in rows if row.contender.loop == "plain"), key=lambda row: row.percentile_ms(50))
+    say(f"batch {batch}: comparing one step")
+    with Worker("the comparison") as worker:
+        ours = [
+            replace(row, difference=worker.run(compare, plain[0].contender, row.contender, setup, batch))
+            for row in rows
+            if row.contender.loop == "ours"
+        ]
+    reference = plain[0]
+    others = [replace(row, ratio=ratio(reference.latencies_ms, row.latencies_ms)) for row in (*plain[1:], *ours)]
+    return TrainingBlock(rows=(reference, *others), absent=tuple(absent))
+
+
+def _start(contender: Contender, setup: Setup, batch: int, stack: ExitStack) -> _Station | Absent:
+    """A process with the loop open and one step taken, which is when torch.compile compiles; stopped."""
+    reason = missing_package("torch", "jaxtyping", extra="train")
+    if reason is None and contender.compiled:
+        reason = no_compiler_reason()
+    if reason is None:
+        worker = stack.enter_context(Worker(contender.title))
+        try:
+            worker.hold(_open_stage, contender, setup, batch)
+            worker.call("turn", 1)
+            description = str(worker.call("describe"))
+        except WorkerDiedError:
+            raise
+        except CganError as error:
+            worker.close(grace_seconds=0)
+            reason = str(error)
+        else:
+            worker.pause()
+            return _Station(contender=contender, worker=worker, description=description)
+    return Absent(key=contender.key, title=contender.title, reason=reason)
+
+
+def _rounds(workers: Sequence[Worker], plan: Plan) -> tuple[list[list[Turn]], int]:
+    """The turns of each worker, one per round, and the steps of a turn."""
+    shuffle = random.Random(plan.order_seed).shuffle
+    turns: list[list[Turn]] = [[] for _ in workers]
+    order = list(range(len(workers)))
+    steps, fastest_ms = 1, math.inf
+    started = time.monotonic()
+    for index in itertools.count():
+        if index == plan.warm_up:
+            started = time.monotonic()
+            if fastest_ms < math.inf:
+                steps = max(1, round(TURN_SECONDS * 1e3 / fastest_ms))
+        done = len(turns[0])
+        spent_seconds = (time.monotonic() - started) / len(workers)
+        if done == plan.rounds or (plan.rounds is None and done >= MIN_ROUNDS and spent_seconds >= plan.seconds):
+            return turns, steps
+        shuffle(order)
+        for at in order:
+            workers[at].resume()
+            turn: Turn = workers[at].call("turn", steps)
+            workers[at].pause()
+            if index >= plan.warm_up:
+                turns[at].append(turn)
+            fastest_ms = min(fastest_ms, turn.total_ms)
+    raise AssertionError  # the count has no end
+
+
+def _open_stage(contender: Contender, setup: Setup, batch: int) -> Stage:
+    """In the worker: torch is imported there and nowhere else."""
+    from cgan_bench.train.stage import open_stage
+
+    return open_stage(contender, setup, batch)
