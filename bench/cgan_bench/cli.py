@@ -156,7 +156,7 @@ def _measure_training(
         _require_cuda()
     where = environment()
     folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cgan-bench-")))
-    chosen = contenders.Setup(data=folder, **given)
+    chosen = contenders.Setup(data=folder, cache=None if data else folder / "cache", **given)
     if data is None:
         write_pairs(folder, chosen.size, count=COUNT)
     blocks = [

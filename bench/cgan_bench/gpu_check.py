@@ -154,7 +154,7 @@ def check_training(
     from cgan_bench.train.stage import Stage, open_stage
 
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
-        setup = Setup(data=Path(folder), **options)
+        setup = Setup(data=Path(folder), cache=Path(folder) / "cache", **options)
         write_pairs(setup.data, setup.size)
         # Loader processes forked from one that uses CUDA would be another experiment.
         loops = [loop for loop in contenders(device) if loop.loader_workers == 0]

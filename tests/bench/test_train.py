@@ -28,7 +28,7 @@ BRIEF = ("--rounds", "2", "--warmup", "1")
 @pytest.fixture(scope="module")
 def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
     root = write_pairs(tmp_path_factory.mktemp("pairs"), 64, count=5)
-    return Setup(data=root, size=64, ngf=4, ndf=4, threads=1)
+    return Setup(data=root, cache=root / "cache", size=64, ngf=4, ndf=4, threads=1)
 
 
 @pytest.fixture(autouse=True)
@@ -186,14 +186,17 @@ def test_bad_options_are_one_sentence(
     assert part in last
 
 
-def test_a_folder_without_pairs_ends_with_3(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("made", ["nothing", "train", "A/train B/train"])
+def test_a_folder_without_side_by_side_pairs_ends_with_3(
+    made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for folder in made.split():
+        (tmp_path / "data" / folder).mkdir(parents=True)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
-        run(cli.command, ["--train", "--data", str(tmp_path)])
+        run(cli.command, ["--train", "--data", str(tmp_path / "data" if made != "nothing" else tmp_path / "none")])
     assert ended.value.code == 3
-    assert "no pictures in train/" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("cgan-bench: error: ")
 
 
 def test_a_paused_worker_stands_still_and_still_ends() -> None:

@@ -18,6 +18,7 @@ class Setup:
 
     Attributes:
         data: a folder with side-by-side pairs in train/.
+        cache: where cgan-train keeps the decoded pixels; None is the user's cache folder.
         size: side of the pictures.
         ngf: width of the generator.
         ndf: width of the discriminator.
@@ -25,6 +26,7 @@ class Setup:
     """
 
     data: Path
+    cache: Path | None = None
     size: int = 256
     ngf: int = 64
     ndf: int = 64

@@ -31,7 +31,7 @@ def open_run(contender: Contender, setup: Setup, batch: int) -> TrainingRun:
         precision=contender.precision,
         torch_compile=contender.compiled,
     )
-    pairs = load_pairs(setup.data, "train", setup.size)
+    pairs = load_pairs(setup.data, "train", setup.size, cache=setup.cache)
     return TrainingRun(
         config,
         Domains(name=setup.data.name),
