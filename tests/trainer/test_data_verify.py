@@ -118,8 +118,8 @@ def test_a_label_map_is_told_from_a_photograph(root: Path) -> None:
             pixels = np.asarray(Image.open(path))
             save_pair(path, pixels[:, :64] // 86 * 86, Image.fromarray(pixels[:, 64:]))
     verdict = verify(root, 64)
-    assert "A looks like a label map: 27 colours in all. --input labels" in verdict.hints[0]
-    assert verdict.command.endswith("--input labels")
+    assert "A looks like a label map: 27 colours in all. --condition labels" in verdict.hints[0]
+    assert verdict.command.endswith("--condition labels")
 
 
 def test_pictures_smaller_than_the_size_are_a_hint(root: Path) -> None:
