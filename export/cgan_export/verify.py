@@ -50,7 +50,7 @@ def verify_bundle(
         limits = Limits.of(artifact.precision)
         case = Case(subject=subject, reference=None if own else fp32, live=None, samples=samples, limits=limits)
         figures = {"golden_levels": _golden_levels(bundle, fp32, stored)} if own else {}
-        gates = run_gates(case, lambda text, a=artifact: progress(f"{a.precision}: {text}"))  # type: ignore[misc]
+        gates = run_gates(case, lambda text, a=artifact: progress(f"{a.precision}: {text}"))  # type: ignore[misc]  # a is bound now
         results[artifact.path] = {**figures, **{_against_fp32(key): figure for key, figure in gates.items()}}
     return results
 

@@ -25,7 +25,7 @@ TOLERANCE = 1e-4  # of a range of 2: what parity of FP32 is held to everywhere
 def load(made: SourceFile, folder: Path, **choices: object) -> Loaded:
     path = folder / made.name
     path.write_bytes(made.data)
-    return read_generator(path, Choices(**{"size": made.size, **choices}))  # type: ignore[arg-type]
+    return read_generator(path, Choices(**{"size": made.size, **choices}))  # type: ignore[arg-type]  # cases of any choice
 
 
 def inputs_of(loaded: Loaded, batch: int = 2) -> list[Tensor]:

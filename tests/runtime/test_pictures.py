@@ -34,7 +34,7 @@ def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 def condition(color: str = "RGB", size: tuple[int, int] = (32, 32)) -> Condition:
     channels = 3 if color == "RGB" else 1
-    encoding = ImageEncoding(color=color, mean=(0.5,) * channels, std=(0.5,) * channels)  # type: ignore[arg-type]
+    encoding = ImageEncoding(color=color, mean=(0.5,) * channels, std=(0.5,) * channels)  # type: ignore[arg-type]  # cases of any form
     return Condition(name="condition", shape=(channels, *size), encoding=encoding)
 
 
@@ -99,9 +99,9 @@ def test_another_size_is_stretched_with_the_contracts_filter() -> None:
 def test_rounding_is_the_contracts() -> None:
     value = np.full((1, 8, 8), 100.7 / 127.5 - 1, dtype=np.float32)
     grey = {"color": "L", "mean": (0.5,), "std": (0.5,)}
-    assert pixels_from_tensor(value, ImageEncoding(**grey))[0, 0] == 101  # type: ignore[arg-type]
-    assert pixels_from_tensor(value, ImageEncoding(**grey, rounding="truncate"))[0, 0] == 100  # type: ignore[arg-type]
-    assert pixels_from_tensor(value * 9, ImageEncoding(**grey)).max() == 0  # type: ignore[arg-type]
+    assert pixels_from_tensor(value, ImageEncoding(**grey))[0, 0] == 101  # type: ignore[arg-type]  # cases of any form
+    assert pixels_from_tensor(value, ImageEncoding(**grey, rounding="truncate"))[0, 0] == 100  # type: ignore[arg-type]  # cases of any form
+    assert pixels_from_tensor(value * 9, ImageEncoding(**grey)).max() == 0  # type: ignore[arg-type]  # cases of any form
 
 
 def test_a_png_carries_its_origin() -> None:

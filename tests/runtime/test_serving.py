@@ -64,15 +64,15 @@ def test_the_configurations_are_valid_for_triton(bundle: Bundle, tmp_path: Path)
 
 def test_a_seed_is_echoed_and_drawn_when_there_is_none(server: TritonServer) -> None:
     status, answer = post(server, "facades", [condition_input(2), seed_input(7, 2**53 - 1)])
-    outputs = {item["name"]: item for item in answer["outputs"]}  # type: ignore[attr-defined]
+    outputs = {item["name"]: item for item in answer["outputs"]}  # type: ignore[attr-defined]  # parsed JSON
     assert status == 200
     assert outputs["seed"]["data"] == [7, 2**53 - 1]
     status, first = post(server, "facades", [condition_input(1)])
-    drawn = {item["name"]: item["data"] for item in first["outputs"]}  # type: ignore[attr-defined]
+    drawn = {item["name"]: item["data"] for item in first["outputs"]}  # type: ignore[attr-defined]  # parsed JSON
     assert status == 200
     assert drawn["seed"][0] < 2**53
     _, again = post(server, "facades", [condition_input(1), seed_input(drawn["seed"][0])])
-    assert {item["name"]: item["data"] for item in again["outputs"]} == drawn  # type: ignore[attr-defined]
+    assert {item["name"]: item["data"] for item in again["outputs"]} == drawn  # type: ignore[attr-defined]  # parsed JSON
 
 
 def test_one_bad_request_among_good_ones_fails_alone(server: TritonServer) -> None:

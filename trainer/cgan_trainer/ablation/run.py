@@ -49,5 +49,5 @@ def ablate(
         judged = judge_run(out, pictures=pictures)
         write_evaluation(out, *judged)
         compared.append(Compared(variant=variant, evaluation=judged[0], folder=out))
-        write_report(run.out, what, compared, config, run)
+    write_report(run.out, what, compared, config, run)
     return 0, compared

@@ -52,7 +52,7 @@ def run(
         code = app(prepare(words), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     # The last net under every command; what is caught is told in one sentence and ends the process.
-    except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001
+    except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - see above
         if debug:
             traceback.print_exception(problem)
         code, sentence = _verdict(problem)

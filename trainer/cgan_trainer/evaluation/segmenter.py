@@ -100,7 +100,7 @@ def _read(path: Path, count: int) -> Segmenter | None:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         segmenter.load_state_dict(state)
     # Absent, or damaged in any of torch's ways (RuntimeError, UnpicklingError, EOFError, ...): it is trained again.
-    except Exception:  # noqa: BLE001
+    except Exception:  # noqa: BLE001 - of bad bytes torch raises anything
         return None
     return segmenter.eval().requires_grad_(False)
 

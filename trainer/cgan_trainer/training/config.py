@@ -73,9 +73,9 @@ class Pix2pixConfig:
     ema: float = 0.0
     """Validate, save and export an average of the generator: its decay per step, 0.999 for example; 0 is off."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of convolutions; bf16 is faster on GPUs and on CPUs with AMX, see docs/training.md."""
+    """Arithmetic of convolutions; bf16 was measured faster on a CPU with AMX, see docs/training.md."""
     channels_last: bool | None = None
-    """Memory layout; by default where measured faster: with batches above 1, and with bf16."""
+    """Memory layout; by default with batches above 1, and with bf16: measured at 16 and at 1."""
     torch_compile: bool = False
     """Compile the networks with torch.compile (needs a C++ compiler)."""
     seed: int = 0

@@ -135,27 +135,27 @@ class Pix2pixTrainer:
         """
         self.generator.train()
         images = sum(len(batch.positions) for batch in batches)
-        shares = [len(batch.positions) / images for batch in batches]
         losses: dict[str, Tensor] = {}
-        pictures: list[Tensor | None] = [None] * len(batches)
-        if len(batches) == 1:  # one batch: its picture serves both networks, otherwise each is made again
-            pictures = [self._picture(batches[0])]
+        # The picture of a single batch serves both networks; of several, each is made again where it is needed.
+        work = [
+            (batch, len(batch.positions) / images, self._picture(batch) if len(batches) == 1 else None)
+            for batch in batches
+        ]
         if self.discriminator is not None:
-            self._step_d(batches, shares, pictures, losses, lr)
-        self._step_g(batches, shares, pictures, losses, lr)
+            self._step_d(work, losses, lr)
+        self._step_g(work, losses, lr)
         self.steps += 1
         if self.average is not None:
             self.average.update(self.generator, self.steps)
         names = loss_names(self.config)
         values = self.ranks.mean(torch.stack([losses[name] for name in names])).tolist()
-        _check_finite(dict(zip(names, values, strict=True)))
-        return dict(zip(names, values, strict=True))
+        means = dict(zip(names, values, strict=True))
+        _check_finite(means)
+        return means
 
     def _step_d(
         self,
-        batches: Sequence[Batch],
-        shares: Sequence[float],
-        pictures: Sequence[Tensor | None],
+        work: Sequence[tuple[Batch, float, Tensor | None]],
         losses: dict[str, Tensor],
         lr: float,
     ) -> None:
@@ -164,7 +164,7 @@ class Pix2pixTrainer:
         self.discriminator.requires_grad_(requires_grad=True)
         self.optimizer_d.zero_grad()
         mode = self.config.gan_mode
-        for batch, share, made in zip(batches, shares, pictures, strict=True):
+        for batch, share, made in work:
             with torch.no_grad():
                 picture = self._picture(batch) if made is None else made.detach()
             condition = self._judged_condition(batch)
@@ -184,9 +184,7 @@ class Pix2pixTrainer:
 
     def _step_g(
         self,
-        batches: Sequence[Batch],
-        shares: Sequence[float],
-        pictures: Sequence[Tensor | None],
+        work: Sequence[tuple[Batch, float, Tensor | None]],
         losses: dict[str, Tensor],
         lr: float,
     ) -> None:
@@ -195,7 +193,7 @@ class Pix2pixTrainer:
             # D only passes the gradient on to G here: its own weights need none.
             self.discriminator.requires_grad_(requires_grad=False)
         self.optimizer_g.zero_grad()
-        for batch, share, made in zip(batches, shares, pictures, strict=True):
+        for batch, share, made in work:
             picture = self._picture(batch) if made is None else made
             parts: list[Tensor] = []
             with self._precision():
