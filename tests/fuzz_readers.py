@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from cgan_trainer.errors import BadInputError
+from cgan_runtime.errors import BadInputError
 from cgan_trainer.readers import read_generator
 
 from tests.export.sources import affinelayer, junyanz, pytorch_gan
@@ -166,8 +166,8 @@ def outcome(path: Path, data: bytes, reference: dict[str, torch.Tensor] | None) 
     path.write_bytes(data)
     try:
         state = read_generator(path).generator.state_dict()
-    except BadInputError as refusal:
-        assert "\n" not in str(refusal), refusal
+    except BadInputError as error:
+        assert "\n" not in str(error), error
         return "refused"
     assert all(bool(torch.isfinite(value).all()) for value in state.values()), "a weight is not finite"
     if reference is None:
@@ -190,8 +190,8 @@ def fuzz(kind: str, count: int, folder: Path, first: int = 0) -> Counter[str]:
         way, data = mutant(kind, number, sound, other)
         try:
             counts[outcome(path, data, reference)] += 1
-        except Exception as problem:
-            raise AssertionError(f"{kind}, mutant {number} ({way}): {problem!r}") from problem
+        except Exception as error:
+            raise AssertionError(f"{kind}, mutant {number} ({way}): {error!r}") from error
     return counts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from cgan_trainer.contract import Condition, Contract, ImageEncoding, LabelEncoding, NoiseInput, Output
+from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding, NoiseInput, Output
 from cgan_trainer.families.base import Generator
 from torch import Tensor, nn
 

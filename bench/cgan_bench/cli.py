@@ -18,7 +18,7 @@ from cyclopts import Parameter, validators
 if TYPE_CHECKING:
     from cgan_bench.measure import Plan
     from cgan_bench.report import Report
-    from cgan_bench.subject import Server, Subject
+    from cgan_bench.target import Server, Target
     from cgan_bench.train.report import TrainingReport
 
 __all__ = ["main"]
@@ -117,7 +117,7 @@ def bench(
     _conclude(report)
 
 
-def _measure(subject: Subject, batches: tuple[int, ...], plan: Plan, device: Literal["cpu", "cuda"]) -> Report:
+def _measure(subject: Target, batches: tuple[int, ...], plan: Plan, device: Literal["cpu", "cuda"]) -> Report:
     from cgan_bench import backends
     from cgan_bench.environment import environment
     from cgan_bench.measure import measure, measure_load
@@ -144,7 +144,7 @@ def _measure_training(
     stack: ExitStack,
 ) -> TrainingReport:
     from cgan_bench.environment import environment
-    from cgan_bench.train import contenders
+    from cgan_bench.train import loops
     from cgan_bench.train.measure import measure_training
     from cgan_bench.train.pictures import COUNT, check_pairs, write_pairs
     from cgan_bench.train.report import TrainingReport
@@ -156,11 +156,11 @@ def _measure_training(
         _require_cuda()
     where = environment()
     folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cgan-bench-")))
-    chosen = contenders.Setup(data=folder, cache=None if data else folder / "cache", **given)
+    chosen = loops.Setup(data=folder, cache=None if data else folder / "cache", **given)
     if data is None:
         write_pairs(folder, chosen.size, count=COUNT)
     blocks = [
-        measure_training(chosen, contenders.contenders(on), batch=batch, plan=plan, say=_say)
+        measure_training(chosen, loops.loops(on), batch=batch, plan=plan, say=_say)
         for on in (("cpu", "cuda") if device == "cuda" else ("cpu",))
         for batch in batches
     ]
@@ -228,22 +228,22 @@ def _check_training(
         raise UsageError(f"--train measures training, and {given[0]} is about inference; give one of them.")
 
 
-def _check_batches(batches: tuple[int, ...], subject: Subject) -> None:
+def _check_batches(batches: tuple[int, ...], subject: Target) -> None:
     if max(batches) > subject.max_batch:
         raise UsageError(f"--batch {max(batches)} is more than the {subject.max_batch} that {subject.title} takes.")
 
 
-def _subject(bundle: Path | None, checkpoint: Path | None, server: Server | None, stack: ExitStack) -> Subject:
+def _subject(bundle: Path | None, checkpoint: Path | None, server: Server | None, stack: ExitStack) -> Target:
     from platformdirs import user_cache_path
 
     from cgan_bench.reference import plain_export, reference_subject
-    from cgan_bench.subject import Subject, subject_of_bundle
+    from cgan_bench.target import Target, target_of_bundle
 
     if bundle is None and server is not None:
-        return Subject(title=f"model {server.model} at {server.url}", server=server)
+        return Target(title=f"model {server.model} at {server.url}", server=server)
     if bundle is None:
         return reference_subject(user_cache_path("cgan-deploy"), say=_say)
-    subject = subject_of_bundle(bundle, checkpoint=checkpoint, server=server)
+    subject = target_of_bundle(bundle, checkpoint=checkpoint, server=server)
     if checkpoint is None:
         return subject
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cgan-bench-")))
@@ -251,7 +251,7 @@ def _subject(bundle: Path | None, checkpoint: Path | None, server: Server | None
 
 
 def _server(url: str | None, model: str | None, concurrency: int | None) -> Server | None:
-    from cgan_bench.subject import Server
+    from cgan_bench.target import Server
 
     return Server(url=url, model=model, concurrency=concurrency or 1) if url and model else None
 
@@ -264,7 +264,7 @@ def _plan(seconds: float | None, rounds: int | None, *, warmup: int, threads: in
 
 def _require_cuda() -> None:
     from cgan_bench.gpu_check import no_gpu_reason
-    from cgan_bench.worker import Worker
+    from cgan_bench.worker_client import Worker
 
     with Worker("CUDA") as worker:  # torch is never imported in this process
         reason = worker.run(no_gpu_reason)

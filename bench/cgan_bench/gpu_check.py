@@ -23,11 +23,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-from cgan_export.measures import psnr_db
+from cgan_export.fidelity.measures import psnr_db
 from cgan_runtime.noise import noise
 
-from cgan_bench.train.agreement import Difference, compare
-from cgan_bench.train.contenders import Setup, contenders
+from cgan_bench.train.loops import Setup, loops
+from cgan_bench.train.step_parity import Difference, compare
 
 if TYPE_CHECKING:
     import torch
@@ -150,22 +150,22 @@ def check_training(
 ) -> Iterator[TrainingResult]:
     """Every loop at every batch size in turns of `steps` steps; the plain loop that reads by itself comes first."""
     _stand_in_for_jaxtyping()
+    from cgan_bench.train.loop_runner import Stage, open_stage
     from cgan_bench.train.pictures import write_pairs
-    from cgan_bench.train.stage import Stage, open_stage
 
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         setup = Setup(data=Path(folder), cache=Path(folder) / "cache", **options)
         write_pairs(setup.data, setup.size)
         # Loader processes forked from one that uses CUDA would be another experiment.
-        loops = [loop for loop in contenders(device) if loop.loader_workers == 0]
+        alone = [loop for loop in loops(device) if loop.loader_workers == 0]
         for batch in batches:
             stages: dict[str, Stage] = {}
             differences: dict[str, Difference | None] = {}
-            for loop in loops:
+            for loop in alone:
                 try:
                     stage = open_stage(loop, setup, batch)
                     stage.turn(2)
-                    differences[loop.key] = compare(loops[0], loop, setup, batch) if loop.loop == "ours" else None
+                    differences[loop.key] = compare(alone[0], loop, setup, batch) if loop.loop == "ours" else None
                     stages[loop.key] = stage
                 except Exception as error:  # noqa: BLE001 - one loop that fails must not hide the others
                     problem = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
@@ -175,12 +175,12 @@ def check_training(
                 for key, stage in stages.items():
                     times_ms[key].append(stage.turn(steps).total_ms)
             medians_ms = {key: statistics.median(values) for key, values in times_ms.items()}
-            for loop in (loop for loop in loops if loop.key in medians_ms):
+            for loop in (loop for loop in alone if loop.key in medians_ms):
                 yield TrainingResult(
                     loop=loop.title,
                     batch=batch,
                     step_ms=medians_ms[loop.key],
-                    times_plain=medians_ms.get(loops[0].key, float("nan")) / medians_ms[loop.key],
+                    times_plain=medians_ms.get(alone[0].key, float("nan")) / medians_ms[loop.key],
                     difference=differences[loop.key],
                     held=loop.must_agree,
                 )

@@ -22,8 +22,8 @@ from cgan_runtime.runners.base import Array
 
 from cgan_bench.backends import Backend, Triton
 from cgan_bench.rows import Absent, Row, ratio, worst_psnr_db
-from cgan_bench.subject import Subject
-from cgan_bench.worker import Worker
+from cgan_bench.target import Target
+from cgan_bench.worker_client import Worker
 from cgan_bench.workload import check_seeds, round_seeds
 
 __all__ = ["Block", "Plan", "measure", "measure_load"]
@@ -78,7 +78,7 @@ class _Station:
     contract: Contract
 
 
-def measure(subject: Subject, backends: Sequence[Backend], *, batch: int, plan: Plan, say: Say) -> Block:
+def measure(subject: Target, backends: Sequence[Backend], *, batch: int, plan: Plan, say: Say) -> Block:
     """Measure the backends side by side at one batch size. The first one present is the reference.
 
     Raises:
@@ -120,7 +120,7 @@ def measure(subject: Subject, backends: Sequence[Backend], *, batch: int, plan: 
     return Block(rows=rows, absent=tuple(absent), contract=first.contract, answers=answers[0])
 
 
-def measure_load(subject: Subject, *, batch: int, plan: Plan, beside: Block, say: Say) -> Row | Absent:
+def measure_load(subject: Target, *, batch: int, plan: Plan, beside: Block, say: Say) -> Row | Absent:
     """The server under several clients at once, alone; its answers are compared with those of `beside`."""
     backend = Triton()
     if (reason := backend.absence(subject)) is not None:
@@ -145,7 +145,7 @@ def measure_load(subject: Subject, *, batch: int, plan: Plan, beside: Block, say
     return replace(row, psnr_db=worst_psnr_db(beside.contract, beside.answers, answers))
 
 
-def _start(backend: Backend, subject: Subject, batch: int, plan: Plan, stack: ExitStack) -> _Station | Absent:
+def _start(backend: Backend, subject: Target, batch: int, plan: Plan, stack: ExitStack) -> _Station | Absent:
     """A worker with the backend loaded and one inference done, which is when torch.compile compiles."""
     if (reason := backend.absence(subject)) is None:
         worker = stack.enter_context(Worker(backend.title))

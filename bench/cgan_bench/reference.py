@@ -24,8 +24,8 @@ from cgan_runtime.errors import CganError, UsageError
 
 from cgan_bench.backends.base import missing_package
 from cgan_bench.environment import package_version
-from cgan_bench.subject import Subject
-from cgan_bench.worker import Worker
+from cgan_bench.target import Target
+from cgan_bench.worker_client import Worker
 
 if TYPE_CHECKING:
     from cgan_trainer.families.base import Generator
@@ -46,7 +46,7 @@ UNUSED_DAYS: Final = 14
 
 def reference_subject(
     cache: Path, *, options: dict[str, Any] = PAPER, say: Callable[[str], None] = lambda _: None
-) -> Subject:
+) -> Target:
     """The reference model from the cache, built first where it is not there yet (atomically, in a worker).
 
     Raises:
@@ -65,7 +65,7 @@ def reference_subject(
             if not folder.exists():  # else another cgan-bench was faster
                 raise
     _sweep(cache, keep=folder)
-    return Subject(
+    return Target(
         title="pix2pix U-Net-256, random weights" if options == PAPER else f"pix2pix {options}, random weights",
         contract=Contract.model_validate_json((folder / "contract.json").read_bytes()),
         bundle=folder / "bundle.onnx",
@@ -93,12 +93,12 @@ def write_reference(root: Path, options: dict[str, Any]) -> None:
         examples=None,
         provenance={"random weights of seed": SEED},
     )
-    contract = Contract.model_validate_json(json.dumps(generator.contract.to_json()))
+    contract = generator.contract
     (root / "contract.json").write_text(contract.model_dump_json(indent=1))
     _write_graphs(generator, contract, plain=root / "plain.onnx", bundle=root / "bundle.onnx")
 
 
-def write_plain(subject: Subject, path: Path) -> None:
+def write_plain(subject: Target, path: Path) -> None:
     """The plain export of a subject's checkpoint, under the statistics of its contract."""
     from cgan_bench.backends.torch_eager import generator_of
 
@@ -106,7 +106,7 @@ def write_plain(subject: Subject, path: Path) -> None:
     _write_graphs(generator, contract, plain=path)
 
 
-def plain_export(subject: Subject, folder: Path, *, say: Callable[[str], None]) -> Path:
+def plain_export(subject: Target, folder: Path, *, say: Callable[[str], None]) -> Path:
     """`write_plain` in a worker; returns the file, in `folder`."""
     if missing := missing_package("torch", "onnx", "onnxscript", "jaxtyping", extra="export"):
         raise CganError(f"the checkpoint cannot be exported: {missing}.")
@@ -117,9 +117,9 @@ def plain_export(subject: Subject, folder: Path, *, say: Callable[[str], None]) 
 
 
 def _write_graphs(generator: Generator, contract: Contract, *, plain: Path, bundle: Path | None = None) -> None:
-    from cgan_export.graph import lint, onnx_from_generator
-    from cgan_export.rewrites import FOR_ALL, FOR_CPUS, rewrite
-    from cgan_export.statistics import with_statistics
+    from cgan_export.graph.onnx_graph import lint, onnx_from_generator
+    from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
+    from cgan_export.graph.statistics import with_statistics
 
     generator, contract = with_statistics(generator, contract, None)
     model = onnx_from_generator(generator, contract)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from cgan_bench.measure import Block, Plan
 from cgan_bench.rows import MIN_PSNR_DB, NOISY_RATIO, Absent, Row
-from cgan_bench.subject import Subject
+from cgan_bench.target import Target
 
 __all__ = ["Report", "console_for_tables", "print_report"]
 
@@ -25,7 +25,7 @@ PLENTY_OF_ROUNDS = 100
 class Report:
     """Everything one command measured."""
 
-    subject: Subject
+    subject: Target
     plan: Plan
     environment: dict[str, Any]
     blocks: tuple[Block, ...]
@@ -85,7 +85,7 @@ def console_for_tables() -> Console:
     return Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)  # a file or a pipe has no width to fit
 
 
-def _table(subject: Subject, block: Block) -> Table:
+def _table(subject: Target, block: Block) -> Table:
     first = block.rows[0]
     title = f"{escape(subject.title)}, batch {first.batch}, {len(first.latencies_ms)} rounds"
     table = Table("backend", title=title, title_justify="left", title_style="bold")

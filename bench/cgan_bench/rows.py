@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from cgan_export.measures import psnr_db
+from cgan_export.fidelity.measures import psnr_db
 from cgan_runtime.contract import Contract
 from cgan_runtime.runners.base import Array
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from cgan_export.meanings import MEANINGS
+from cgan_export.fidelity.labels import MEANINGS
 from PIL import Image
 
 __all__ = ["Results", "write_page"]

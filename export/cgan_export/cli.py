@@ -84,13 +84,13 @@ def export(
     if target.exists() and not force:
         raise UsageError(f"{target} exists already; choose another name with -o or add --force to replace it.")
     _require_torch()
+    from cgan_export.artifacts.artifacts import ArtifactOptions, parse_precisions
+    from cgan_export.bundle.writer import provenance, write_bundle, write_failed_report
     from cgan_export.export import export_checkpoint, require_passed
-    from cgan_export.sizes import parse_size
+    from cgan_export.graph.sizes import parse_size
     from cgan_export.sources import say_assumptions
-    from cgan_export.variants import VariantOptions, parse_precisions
-    from cgan_export.writer import provenance, write_bundle, write_failed_report
 
-    options = VariantOptions(precisions=parse_precisions(precision), io=io_type, calibrate=calibrate)
+    options = ArtifactOptions(precisions=parse_precisions(precision), io=io_type, calibrate=calibrate)
     wanted = parse_size(size, dynamic=dynamic_size)
     if "int8" in options.precisions and calibrate is None:
         print("cgan-export: INT8 is calibrated on the pictures of the check; use --calibrate.", file=sys.stderr)
@@ -132,7 +132,7 @@ def export(
 def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> None:
     if new is None or not compare:
         raise UsageError("two bundles are compared by: cgan-export --compare OLD NEW")
-    from cgan_export.compare import compare_bundles, print_comparison
+    from cgan_export.bundle.compare import compare_bundles, print_comparison
 
     with _Progress() as progress:
         comparison = compare_bundles(read_bundle(old), read_bundle(new), progress.say)
@@ -144,7 +144,7 @@ def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> No
 
 
 def _verify(path: Path, *, as_json: bool) -> None:
-    from cgan_export.verify import verify_bundle
+    from cgan_export.bundle.verify import verify_bundle
 
     bundle = read_bundle(path)
     with _Progress() as progress:
@@ -190,7 +190,7 @@ def _print_figures(figures: dict[str, Figure], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cgan_export.meanings import MEANINGS
+    from cgan_export.fidelity.labels import MEANINGS
 
     table = Table("check", title=title, title_justify="left")
     table.add_column("measured", justify="right")

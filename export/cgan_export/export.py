@@ -15,15 +15,15 @@ from cgan_runtime.runners.base import Array
 from cgan_trainer.families.base import Generator
 from cgan_trainer.readers import Choices, Loaded
 
-from cgan_export.graph import onnx_from_generator, with_metadata
-from cgan_export.remembering import Remembering, RememberingLive
-from cgan_export.rewrites import FOR_ALL, FOR_CPUS, rewrite
-from cgan_export.samples import calibration_conditions, sample_conditions
-from cgan_export.sizes import SizeWish, sized
+from cgan_export.artifacts.artifacts import ArtifactOptions, BuildContext, BuiltArtifact, build_artifact
+from cgan_export.fidelity.caching_runner import CachingLive, CachingRunner
+from cgan_export.fidelity.samples import calibration_conditions, sample_conditions
+from cgan_export.fidelity.torch_runner import TorchRunner
+from cgan_export.graph.onnx_graph import onnx_from_generator, with_metadata
+from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
+from cgan_export.graph.sizes import SizeWish, sized
+from cgan_export.graph.statistics import with_statistics
 from cgan_export.sources import load_source
-from cgan_export.statistics import with_statistics
-from cgan_export.torch_runner import TorchRunner
-from cgan_export.variants import Variant, VariantOptions, Workbench, make_variant
 
 __all__ = ["Exported", "export_checkpoint", "export_generator", "require_passed"]
 
@@ -42,8 +42,8 @@ class Exported:
     contract: Contract
     rewrites: dict[str, int]
     samples: dict[str, Array]
-    variants: tuple[Variant, ...]
-    bench: Workbench
+    variants: tuple[BuiltArtifact, ...]
+    bench: BuildContext
 
     @property
     def model(self) -> bytes:
@@ -73,7 +73,7 @@ def export_checkpoint(
     statistics: Statistics | None = None,
     pictures: Path | None = None,
     choices: Choices | None = None,
-    options: VariantOptions | None = None,
+    options: ArtifactOptions | None = None,
     size: SizeWish | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[Loaded, Exported]:
@@ -123,7 +123,7 @@ def export_generator(
     name: str,
     family: str,
     statistics: Statistics | None = None,
-    options: VariantOptions | None = None,
+    options: ArtifactOptions | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """A generator of any family as a graph, with the figures of every gate (see `require_passed`).
@@ -132,7 +132,7 @@ def export_generator(
         CheckFailedError: the graph draws random numbers, depends on its batch, or is not valid ONNX.
     """
     generator, contract = with_statistics(generator, contract, statistics)
-    options = options or VariantOptions()
+    options = options or ArtifactOptions()
     progress("making the graph")
     plain = with_metadata(onnx_from_generator(generator, contract), name=name, family=family, contract=contract)
     rewrites = rewrite(plain, FOR_ALL)
@@ -140,19 +140,19 @@ def export_generator(
     rewritten.CopyFrom(plain)
     rewrites |= rewrite(rewritten, FOR_CPUS)
     reference = TorchRunner(generator, contract)
-    bench = Workbench(
+    bench = BuildContext(
         contract=contract,
         plain=plain,
         rewritten=rewritten,
-        reference=SeededGenerator(Remembering(reference)),
-        live=RememberingLive(reference),
+        reference=SeededGenerator(CachingRunner(reference)),
+        live=CachingLive(reference),
         samples=samples,
         calibration=calibration_conditions(contract, options.calibrate, samples),
         io=options.io,
     )
-    variants: list[Variant] = []
+    variants: list[BuiltArtifact] = []
     for precision in options.precisions:
-        variants.append(make_variant(bench, precision, progress))
+        variants.append(build_artifact(bench, precision, progress))
         if not variants[-1].passed:
             break
     return Exported(contract=contract, rewrites=rewrites, samples=samples, variants=tuple(variants), bench=bench)

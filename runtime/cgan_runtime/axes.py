@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from cgan_runtime.contract import Sides
+from cgan_runtime.contract import SizeRule
 from cgan_runtime.errors import UsageError
 
 __all__ = ["axis_size", "bound_sizes", "nearest_size", "require_legal", "shape_of"]
@@ -65,7 +65,7 @@ def bound_sizes(shapes: Iterable[tuple[tuple[int | str, ...], tuple[int, ...]]])
     return sizes
 
 
-def require_legal(sizes: Sizes, sides: Sides | None) -> None:
+def require_legal(sizes: Sizes, sides: SizeRule | None) -> None:
     """Stop at a height or width that the generator does not take.
 
     Raises:
@@ -79,7 +79,7 @@ def require_legal(sizes: Sizes, sides: Sides | None) -> None:
         )
 
 
-def nearest_size(side: int, rule: Sides) -> int:
+def nearest_size(side: int, rule: SizeRule) -> int:
     """The legal size nearest to `side`; of two equally near ones the larger."""
     whole = (side + rule.multiple // 2) // rule.multiple * rule.multiple
     return min(max(whole, rule.min), rule.max)

@@ -7,7 +7,8 @@ Shapes are per sample, without the batch axis; an axis given as a string is free
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import json
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -22,7 +23,7 @@ __all__ = [
     "NoiseInput",
     "Output",
     "Shape",
-    "Sides",
+    "SizeRule",
     "Tensor",
     "image_size",
 ]
@@ -133,7 +134,7 @@ class Output(Tensor):
         return self
 
 
-class Sides(Value):
+class SizeRule(Value):
     """Which heights and widths a generator of free size takes: multiples of `multiple` from `min` to `max`."""
 
     multiple: Annotated[int, Field(ge=1, le=65536)]
@@ -162,7 +163,7 @@ class Contract(Value):
     noise: tuple[NoiseInput, ...]
     outputs: Annotated[tuple[Output, ...], Field(min_length=1)]
     statistics: Statistics
-    sides: Sides | None = None
+    sides: SizeRule | None = None
 
     @model_validator(mode="after")
     def _free_axes_are_bound(self) -> Self:
@@ -180,6 +181,19 @@ class Contract(Value):
         if [item.index for item in self.noise] != list(range(len(self.noise))):
             raise ValueError("noise inputs must be numbered 0, 1, 2, ... in their order")
         return self
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Self:
+        """The contract of plain JSON values, as they stand in a checkpoint or a manifest.
+
+        Raises:
+            ValueError: they describe no contract.
+        """
+        return cls.model_validate_json(json.dumps(plain))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values: what `from_json` reads."""
+        return self.model_dump(mode="json")
 
     @property
     def inputs(self) -> tuple[Condition | NoiseInput, ...]:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cgan_runtime.axes import nearest_size
-from cgan_runtime.contract import Condition, ImageEncoding, Sides, image_size
+from cgan_runtime.contract import Condition, ImageEncoding, SizeRule, image_size
 from cgan_runtime.errors import PictureError
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ __all__ = [
     "MAX_SIDE",
     "MIN_SIDE",
     "SUFFIXES",
+    "decode_picture",
     "picture_text",
     "pixels_from_tensor",
     "png_bytes",
     "png_text",
     "read_picture",
     "resized",
+    "rgb_or_grey",
     "tensor_from_picture",
 ]
 
@@ -49,7 +51,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def read_picture(source: Path | bytes, name: str | None = None) -> PilImage.Image:
-    """An upright 8-bit picture of mode "RGB" or "L" from a file or from its bytes.
+    """An upright 8-bit picture of mode "RGB" or "L" from a file or from its bytes: what serving takes.
 
     Args:
         source: a path, or the encoded picture.
@@ -59,7 +61,25 @@ def read_picture(source: Path | bytes, name: str | None = None) -> PilImage.Imag
         PictureError: not a PNG, JPEG or WebP, damaged, or a side outside MIN_SIDE .. MAX_SIDE or more than
             MAX_PIXELS in all.
     """
-    from PIL import Image
+    return rgb_or_grey(decode_picture(source, name))
+
+
+def decode_picture(
+    source: Path | bytes, name: str | None = None, *, formats: tuple[str, ...] | None = FORMATS, caps: bool = True
+) -> PilImage.Image:
+    """An upright picture in the mode its file has; the pixels are decoded.
+
+    Args:
+        source: a path, or the encoded picture.
+        name: what to call it in messages; the path by default.
+        formats: Pillow's names of the formats allowed; None allows all that Pillow reads.
+        caps: refuse sizes outside MIN_SIDE .. MAX_SIDE and beyond MAX_PIXELS before a pixel is decoded. Without
+            them Pillow's own limit holds.
+
+    Raises:
+        PictureError: another format, damaged, or outside the caps.
+    """
+    from PIL import Image, ImageOps
 
     label = name or (str(source) if isinstance(source, Path) else "the picture")
     try:
@@ -69,18 +89,37 @@ def read_picture(source: Path | bytes, name: str | None = None) -> PilImage.Imag
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own bomb warning: our cap below is the stricter one
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+            picture = Image.open(io.BytesIO(data), formats=formats)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, bombs, ...
-        raise PictureError(_not_a_picture(label, data, error)) from error
-    _check_size(label, *picture.size)
+        raise PictureError(_not_a_picture(label, data, error, formats)) from error
+    if caps:
+        _check_size(label, *picture.size)
+    kind = picture.format
     try:
         picture.load()
-        return _plain(picture)
+        return ImageOps.exif_transpose(picture)
     except Exception as error:  # the same list, now from the decoder
-        raise PictureError(f"{label} is a damaged {picture.format} picture and cannot be decoded.") from error
+        raise PictureError(
+            f"{label} is a damaged {kind} picture and cannot be decoded: replace or remove it."
+        ) from error
 
 
-def tensor_from_picture(picture: PilImage.Image, condition: Condition, sides: Sides | None = None) -> Float32:
+def rgb_or_grey(picture: PilImage.Image) -> PilImage.Image:
+    """8 bits, mode "RGB" or "L": transparency on white, 16-bit grey scaled, floats rounded as values 0..255."""
+    from PIL import Image
+
+    if picture.mode == "F":  # it has no range of its own
+        return Image.fromarray(np.clip(np.rint(np.asarray(picture)), 0, 255).astype(np.uint8))
+    if picture.mode.startswith("I"):  # what Pillow makes of 16-bit grey
+        wide = np.clip(np.asarray(picture).astype(np.int64), 0, 65535)
+        return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return picture if picture.mode in ("RGB", "L") else picture.convert("L" if picture.mode == "1" else "RGB")
+
+
+def tensor_from_picture(picture: PilImage.Image, condition: Condition, sides: SizeRule | None = None) -> Float32:
     """The condition's tensor [C, H, W] of a picture, float32 ``(pixel / 255 - mean) / std``.
 
     A condition of free size takes the picture's own where `sides` allows it, else the nearest that it allows.
@@ -144,19 +183,6 @@ def picture_text(name: str, digest: str, seed: int, draw: int) -> dict[str, str]
     return {"cgan-model": name, "cgan-bundle": digest, "cgan-seed": str(seed), "cgan-draw": str(draw)}
 
 
-def _plain(picture: PilImage.Image) -> PilImage.Image:
-    from PIL import Image, ImageOps
-
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):  # 16-bit grey
-        wide = np.asarray(picture).astype(np.uint32)
-        return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return picture if picture.mode in ("RGB", "L") else picture.convert("L" if picture.mode == "1" else "RGB")
-
-
 def _check_size(label: str, width: int, height: int) -> None:
     size = f"{label} has {width}x{height} pixels"
     if min(width, height) < MIN_SIDE:
@@ -170,10 +196,11 @@ _CAPS: Final = (
 )
 
 
-def _not_a_picture(label: str, data: bytes, error: Exception) -> str:
+def _not_a_picture(label: str, data: bytes, error: Exception, formats: tuple[str, ...] | None) -> str:
     if type(error).__name__ == "DecompressionBombError":  # Pillow refused before we could see the sides
         count = next((int(word.strip("(")) for word in str(error).split() if word.strip("(").isdigit()), MAX_PIXELS)
         return f"{label} has {count // 10**6} million pixels; {_CAPS}"
     if not data:
-        return f"{label} is empty; a PNG, JPEG or WebP picture is needed."
-    return f"{label} is not a PNG, JPEG or WebP picture (or its header is damaged)."
+        return f"{label} is empty; a picture is needed: replace or remove it."
+    wanted = "PNG, JPEG or WebP picture" if formats == FORMATS else "picture that can be read"
+    return f"{label} is not a {wanted} (or its header is damaged): replace or remove it."

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from cgan_bench.measure import Plan
-from cgan_bench.subject import Subject, subject_of_bundle
+from cgan_bench.target import Target, target_of_bundle
 
 from tests.helpers import REPOSITORY
 
@@ -16,8 +16,8 @@ def _workers_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def subject(bundle_path: Path, checkpoint: Path) -> Subject:
-    return subject_of_bundle(bundle_path, checkpoint=checkpoint)
+def subject(bundle_path: Path, checkpoint: Path) -> Target:
+    return target_of_bundle(bundle_path, checkpoint=checkpoint)
 
 
 @pytest.fixture

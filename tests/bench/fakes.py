@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from cgan_bench.backends import Backend
 from cgan_bench.backends.base import Call, Opened
-from cgan_bench.subject import Subject
+from cgan_bench.target import Target
 from cgan_bench.workload import inputs_for
 from cgan_runtime.errors import CganError
 from cgan_runtime.runners.base import Array
@@ -37,10 +37,10 @@ class Fake(Backend):
     def title(self) -> str:
         return f"fake {self.name}"
 
-    def absence(self, subject: Subject) -> str | None:  # noqa: ARG002 - the interface's
+    def absence(self, subject: Target) -> str | None:  # noqa: ARG002 - the interface's
         return self.reason
 
-    def open(self, subject: Subject, *, threads: int) -> Opened:  # noqa: ARG002 - the interface's
+    def open(self, subject: Target, *, threads: int) -> Opened:  # noqa: ARG002 - the interface's
         assert subject.contract is not None
         contract = subject.contract
         ballast = np.ones(25_000_000 if self.fault == "large" else 1)  # 200 MB
@@ -59,7 +59,7 @@ class Fake(Backend):
 
         return Opened(description=f"fake {ballast[:1].size}", contract=contract, prepare=prepare)
 
-    def _answer(self, inputs: dict[str, Array], subject: Subject) -> dict[str, Array]:
+    def _answer(self, inputs: dict[str, Array], subject: Target) -> dict[str, Array]:
         assert subject.contract is not None
         output = subject.contract.outputs[0]
         shape = [axis for axis in output.shape if isinstance(axis, int)]

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 from cgan_bench.gpu_check import Result, TrainingResult
-from cgan_bench.train.agreement import Difference
+from cgan_bench.train.step_parity import Difference
 
 # Blocks what a machine with nothing but torch and numpy lacks, then runs the check on the CPU.
 BARE = """

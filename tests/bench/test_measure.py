@@ -10,8 +10,8 @@ from cgan_bench.backends import OrtBundle, OrtPlain, TorchCompile, TorchEager, l
 from cgan_bench.measure import Plan, measure
 from cgan_bench.reference import reference_subject
 from cgan_bench.rows import ratio
-from cgan_bench.subject import Subject
-from cgan_bench.worker import Worker, WorkerDiedError
+from cgan_bench.target import Target
+from cgan_bench.worker_client import Worker, WorkerDiedError
 from cgan_runtime.errors import BadInputError, CganError
 
 from tests.bench.fakes import Fake
@@ -28,7 +28,7 @@ def children() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
-def test_every_row_gets_the_same_new_inputs_in_every_round(subject: Subject, tmp_path: Path, brief: Plan) -> None:
+def test_every_row_gets_the_same_new_inputs_in_every_round(subject: Target, tmp_path: Path, brief: Plan) -> None:
     journal = tmp_path / "journal"
     backends = [Fake(name, journal=journal) for name in "abc"]
     block = measure(subject, backends, batch=2, plan=brief, say=quiet)
@@ -47,7 +47,7 @@ def test_every_row_gets_the_same_new_inputs_in_every_round(subject: Subject, tmp
     assert [len(row.latencies_ms) for row in block.rows] == [4, 4, 4], "warm-up rounds are not counted"
 
 
-def test_the_first_row_is_the_reference_of_ratio_and_pictures(subject: Subject, brief: Plan) -> None:
+def test_the_first_row_is_the_reference_of_ratio_and_pictures(subject: Target, brief: Plan) -> None:
     block = measure(subject, [Fake("first"), Fake("second", "slow")], batch=1, plan=brief, say=quiet)
     first, second = block.rows
     assert (first.ratio, first.psnr_db) == (None, None)
@@ -56,13 +56,13 @@ def test_the_first_row_is_the_reference_of_ratio_and_pictures(subject: Subject, 
 
 
 @pytest.mark.parametrize("fault", ["wrong", "nan"])
-def test_other_pictures_make_a_row_invalid(subject: Subject, brief: Plan, fault: str) -> None:
+def test_other_pictures_make_a_row_invalid(subject: Target, brief: Plan, fault: str) -> None:
     wrong = Fake("odd", "wrong" if fault == "wrong" else "nan")
     block = measure(subject, [Fake("first"), wrong, Fake("third")], batch=1, plan=brief, say=quiet)
     assert [row.valid for row in block.rows] == [True, False, True]
 
 
-def test_absent_backends_are_named_and_the_others_measured(subject: Subject, brief: Plan) -> None:
+def test_absent_backends_are_named_and_the_others_measured(subject: Target, brief: Plan) -> None:
     backends = [Fake("gone", reason="not on this machine"), Fake("broken", "raises"), Fake("here")]
     block = measure(subject, backends, batch=1, plan=brief, say=quiet)
     assert [row.key for row in block.rows] == ["here"]
@@ -76,7 +76,7 @@ def test_absent_backends_are_named_and_the_others_measured(subject: Subject, bri
     ("fault", "words"), [("dies", "SIGKILL (out of memory?)"), ("dies_late", "status 7: the last thing it said.")]
 )
 def test_a_dead_worker_is_one_sentence_and_no_process_stays(
-    subject: Subject, brief: Plan, fault: str, words: str
+    subject: Target, brief: Plan, fault: str, words: str
 ) -> None:
     before = children()
     dying = Fake("mortal", "dies" if fault == "dies" else "dies_late")
@@ -87,7 +87,7 @@ def test_a_dead_worker_is_one_sentence_and_no_process_stays(
     assert children() <= before
 
 
-def test_no_process_stays_after_a_run(subject: Subject, brief: Plan) -> None:
+def test_no_process_stays_after_a_run(subject: Target, brief: Plan) -> None:
     before = children()
     measure(subject, [Fake("first"), Fake("second")], batch=1, plan=brief, say=quiet)
     assert children() <= before
@@ -103,7 +103,7 @@ def test_a_worker_ends_when_its_parent_hangs_up() -> None:
     worker.close()
 
 
-def test_peak_memory_is_the_workers_own(subject: Subject, brief: Plan) -> None:
+def test_peak_memory_is_the_workers_own(subject: Target, brief: Plan) -> None:
     ours = np.ones(60_000_000)  # 480 MB here must not count there
     block = measure(subject, [Fake("small"), Fake("large", "large")], batch=1, plan=brief, say=quiet)
     small, large = (row.peak_memory_mb or 0 for row in block.rows)
@@ -150,13 +150,13 @@ def test_another_torch_or_exporter_makes_another_reference(cache: Path, monkeypa
     assert len(list(cache.iterdir())) == 1, "an interrupted build leaves nothing"
 
 
-def test_torch_compile_without_a_compiler_is_absent(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_compile_without_a_compiler_is_absent(subject: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     assert "C++ compiler" in (TorchCompile().absence(subject) or "")
 
 
-def test_a_bundle_alone_has_no_rows_that_need_weights(subject: Subject) -> None:
+def test_a_bundle_alone_has_no_rows_that_need_weights(subject: Target) -> None:
     alone = replace(subject, checkpoint=None)
     reasons = {backend.key: backend.absence(alone) for backend in local_backends("cpu")}
     assert reasons.pop("ort_bundle") is None
@@ -164,7 +164,7 @@ def test_a_bundle_alone_has_no_rows_that_need_weights(subject: Subject) -> None:
     assert all("--checkpoint" in (reason or "") for reason in reasons.values())
 
 
-def test_the_checkpoint_of_another_model_is_refused(subject: Subject, tmp_path: Path, brief: Plan) -> None:
+def test_the_checkpoint_of_another_model_is_refused(subject: Target, tmp_path: Path, brief: Plan) -> None:
     other = write_pix2pix_checkpoint(tmp_path / "other.pt", pix2pix_generator(size=128, ngf=2))
     with pytest.raises(BadInputError, match="another contract"):
         measure(replace(subject, checkpoint=other), [TorchEager()], batch=1, plan=brief, say=quiet)

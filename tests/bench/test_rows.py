@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cgan_bench.rows import MIN_PSNR_DB, Row, ratio, worst_psnr_db
-from cgan_bench.subject import Subject
+from cgan_bench.target import Target
 from cgan_bench.workload import check_seeds, inputs_for, round_seeds
-from cgan_export.measures import PSNR_OF_EQUAL_DB
+from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,7 +54,7 @@ def test_a_row_is_noisy_when_its_slow_tenth_is_far_from_its_middle() -> None:
 
 
 @pytest.mark.parametrize(("error", "valid"), [(0.0, True), (0.0019, True), (0.0021, False), (np.nan, False)])
-def test_a_row_is_valid_from_60_db(subject: Subject, error: float, valid: bool) -> None:
+def test_a_row_is_valid_from_60_db(subject: Target, error: float, valid: bool) -> None:
     """The range is -1..1, so 60 dB is a root mean square error of 0.002."""
     assert subject.contract is not None
     shape = (2, *(axis for axis in subject.contract.outputs[0].shape if isinstance(axis, int)))
@@ -75,7 +75,7 @@ def test_no_two_rounds_share_a_seed() -> None:
         assert len(checked) >= 3
 
 
-def test_inputs_follow_from_their_seed_alone(subject: Subject) -> None:
+def test_inputs_follow_from_their_seed_alone(subject: Target) -> None:
     assert subject.contract is not None
     pair, alone = inputs_for(subject.contract, [5, 6]), inputs_for(subject.contract, [6])
     for name, value in alone.items():

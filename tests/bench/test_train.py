@@ -11,16 +11,16 @@ import pytest
 import torch
 from cgan_bench import cli
 from cgan_bench.rows import Ratio
-from cgan_bench.train import contenders, measure
-from cgan_bench.train.agreement import LIMITS, Difference, compare
-from cgan_bench.train.contenders import Contender, Setup
+from cgan_bench.train import loops, measure
+from cgan_bench.train.loops import Loop, Setup
 from cgan_bench.train.pictures import write_pairs
 from cgan_bench.train.plain import PairFiles, PlainTraining, endless
 from cgan_bench.train.rows import TrainingRow
-from cgan_bench.worker import GRACE_SECONDS, Worker
+from cgan_bench.train.step_parity import LIMITS, Difference, compare
+from cgan_bench.worker_client import GRACE_SECONDS, Worker
 from cgan_runtime.cli.shell import run
 
-PLAIN, WITH_LOADERS, OURS, BF16 = contenders.contenders("cpu")
+PLAIN, WITH_LOADERS, OURS, BF16 = loops.loops("cpu")
 SMALL = ("--size", "64", "--ngf", "4", "--ndf", "4", "--threads", "1")
 BRIEF = ("--rounds", "2", "--warmup", "1")
 
@@ -72,7 +72,7 @@ def test_json_has_every_loop_with_its_turns_and_its_difference(
 def test_another_step_than_the_plain_loops_ends_with_5_after_the_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(contenders, "contenders", lambda _: (PLAIN, replace(OURS, lambda_l1=99.0)))
+    monkeypatch.setattr(loops, "loops", lambda _: (PLAIN, replace(OURS, lambda_l1=99.0)))
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
         run(cli.command, ["--train", *SMALL, *BRIEF])
@@ -121,7 +121,7 @@ def test_figures_follow_their_definitions() -> None:
 
 
 def row_of(
-    contender: Contender, *, latencies_ms: tuple[float, ...] = (1.0,), difference: Difference | None = None
+    contender: Loop, *, latencies_ms: tuple[float, ...] = (1.0,), difference: Difference | None = None
 ) -> TrainingRow:
     return TrainingRow(
         contender=contender,

@@ -15,8 +15,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cgan_export.export import export_checkpoint
-from cgan_export.graph import lint, onnx_from_generator
-from cgan_export.statistics import with_statistics
+from cgan_export.graph.onnx_graph import lint, onnx_from_generator
+from cgan_export.graph.statistics import with_statistics
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CheckFailedError, UsageError
@@ -30,7 +30,7 @@ from tests.toys import LabelGenerator
 
 
 def contract_of(generator: Pix2pixGenerator | LabelGenerator) -> Contract:
-    return Contract.model_validate_json(json.dumps(generator.contract.to_json()))
+    return generator.contract
 
 
 def test_the_bundle_has_what_was_promised(bundle: Bundle) -> None:

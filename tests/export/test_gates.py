@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from cgan_export import gates
-from cgan_export.gates import Case, Limits
-from cgan_export.measures import PSNR_OF_EQUAL_DB, psnr_db, ssim
+from cgan_export.fidelity import gates
+from cgan_export.fidelity.gates import Case, Limits
+from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB, psnr_db, ssim
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.runners.base import Array, Runner, Tensors

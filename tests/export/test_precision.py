@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from cgan_export.precision.calibration import activation_scales, tensor_values
-from cgan_export.precision.fp16 import FP32_OPS, half_precision, with_rounding
-from cgan_export.precision.int8 import Layer, quantizable_layers, with_qdq
-from cgan_export.precision.search import layers_to_keep
+from cgan_export.artifacts.precision.calibration import activation_scales, tensor_values
+from cgan_export.artifacts.precision.fp16 import FP32_OPS, half_precision, with_rounding
+from cgan_export.artifacts.precision.int8 import Layer, quantizable_layers, with_qdq
+from cgan_export.artifacts.precision.search import layers_to_keep
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.errors import CheckFailedError
 from onnx import TensorProto, numpy_helper

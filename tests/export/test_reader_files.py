@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cgan_trainer.errors import BadInputError, UsageError
+from cgan_runtime.errors import BadInputError, UsageError
 from cgan_trainer.readers import Choices, Loaded, read_generator
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize

@@ -11,7 +11,7 @@ import pytest
 import torch
 from cgan_export.export import export_checkpoint
 from cgan_runtime.bundle import read_bundle
-from cgan_trainer.contract import Condition, ImageEncoding, NoiseInput
+from cgan_runtime.contract import Condition, ImageEncoding, NoiseInput
 from cgan_trainer.readers import Choices, Loaded, read_generator
 from torch import Tensor
 

@@ -7,9 +7,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from cgan_export.graph import lint
-from cgan_export.rewrites.crop import crop_unused_taps
-from cgan_export.rewrites.subpixel import subpixel_transposed_convolutions
+from cgan_export.graph.onnx_graph import lint
+from cgan_export.graph.rewrites.crop import crop_unused_taps
+from cgan_export.graph.rewrites.subpixel import subpixel_transposed_convolutions
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from cgan_export.samples import sample_conditions
-from cgan_export.sizes import SizeWish, parse_size, sized
-from cgan_export.torch_runner import TorchRunner
+from cgan_export.fidelity.samples import sample_conditions
+from cgan_export.fidelity.torch_runner import TorchRunner
+from cgan_export.graph.sizes import SizeWish, parse_size, sized
 from cgan_runtime.axes import axis_size, nearest_size
 from cgan_runtime.bundle import Bundle, read_bundle
-from cgan_runtime.contract import Contract, Sides
+from cgan_runtime.contract import Contract, SizeRule
 from cgan_runtime.errors import UsageError
 from cgan_runtime.generator import SeededGenerator, noise_tensors
 from cgan_runtime.pictures import read_picture
@@ -28,7 +27,7 @@ from tests.toys import LabelGenerator
 
 
 def contract_of(generator: Pix2pixGenerator | LabelGenerator) -> Contract:
-    return Contract.model_validate_json(json.dumps(generator.contract.to_json()))
+    return generator.contract
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def free_bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> B
 
 def test_the_noise_follows_the_picture_and_the_rule_is_the_nets_own(generator: Pix2pixGenerator) -> None:
     free = sized(generator.eval(), contract_of(generator), SizeWish())
-    assert free.sides == Sides(multiple=64, min=64, max=4096)
+    assert free.sides == SizeRule(multiple=64, min=64, max=4096)
     assert free.conditions[0].shape == (3, "h", "w")
     assert [n.shape[1:] for n in free.noise] == [("h/32", "w/32"), ("h/16", "w/16"), ("h/8", "w/8")]
     fixed = sized(generator, contract_of(generator), parse_size("128x64"))
@@ -68,7 +67,7 @@ class Small(Pix2pixGenerator):
 
 def test_a_size_that_leaves_one_pixel_to_normalise_is_not_taken() -> None:
     contract = contract_of(pix2pix_generator(ngf=4)).model_copy(update={"noise": ()})
-    assert sized(Small(), contract, SizeWish()).sides == Sides(multiple=4, min=8, max=4096)
+    assert sized(Small(), contract, SizeWish()).sides == SizeRule(multiple=4, min=8, max=4096)
 
 
 def test_a_net_of_one_size_is_refused() -> None:
@@ -142,7 +141,7 @@ def test_axes_are_a_name_and_a_whole_factor() -> None:
     for bad in ("w", "h/3", "h-1", "__import__"):
         with pytest.raises(UsageError):
             axis_size(bad, {"h": 256})
-    sides = Sides(multiple=64, min=64, max=256)
+    sides = SizeRule(multiple=64, min=64, max=256)
     assert [nearest_size(n, sides) for n in (8, 95, 96, 200, 9999)] == [64, 64, 128, 192, 256]
     with pytest.raises(ValueError, match="multiples"):
-        Sides(multiple=64, min=64, max=100)
+        SizeRule(multiple=64, min=64, max=100)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from cgan_export.bundle.verify import verify_bundle
+from cgan_export.bundle.writer import provenance, write_bundle
 from cgan_export.export import Exported, export_generator, require_passed
-from cgan_export.samples import sample_conditions
-from cgan_export.verify import verify_bundle
-from cgan_export.writer import provenance, write_bundle
+from cgan_export.fidelity.samples import sample_conditions
 from cgan_runtime.bundle import Bundle, read_bundle
-from cgan_runtime.contract import Contract
 from cgan_runtime.generator import noise_tensors
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.server import ServerOptions, TritonServer
@@ -30,7 +28,7 @@ SEEDS = [7, 7, 7, 8]
 @pytest.fixture(scope="module")
 def exported() -> Exported:
     toy = LabelGenerator()
-    contract = Contract.model_validate_json(json.dumps(toy.contract.to_json()))
+    contract = toy.contract
     return export_generator(toy, contract, sample_conditions(contract, None, None), name="animals", family="toy")
 
 

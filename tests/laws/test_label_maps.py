@@ -11,8 +11,8 @@ from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.generator import noise_tensors
 from cgan_trainer.checkpoint import read_checkpoint
 from cgan_trainer.families import build_generator
+from cgan_trainer.seeding import to_float
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions
-from cgan_trainer.training.draws import to_float
 from cgan_trainer.training.start import train_pix2pix
 from PIL import Image
 

@@ -162,5 +162,5 @@ def test_flipped_bytes_never_crash() -> None:
             mutant[rng.integers(len(mutant))] ^= 1 << rng.integers(8)
             try:
                 read_picture(bytes(mutant))
-            except PictureError as refusal:
-                assert "\n" not in str(refusal)
+            except PictureError as error:
+                assert "\n" not in str(error)

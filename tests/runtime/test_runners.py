@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from cgan_export.statistics import with_statistics
-from cgan_export.torch_runner import TorchRunner
+from cgan_export.fidelity.torch_runner import TorchRunner
+from cgan_export.graph.statistics import with_statistics
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.generator import noise_tensors

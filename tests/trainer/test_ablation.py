@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cgan_runtime.errors import UsageError
 from cgan_trainer.ablation.run import ablate
 from cgan_trainer.ablation.variants import variants
-from cgan_trainer.errors import UsageError
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions
 from cgan_trainer.training.loop import TrainingRun
 from PIL import Image

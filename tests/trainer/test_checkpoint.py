@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 
 import pytest
 import torch
+from cgan_runtime.atomic import sweep_leftovers, write_atomic
+from cgan_runtime.errors import BadInputError
 from cgan_trainer import checkpoint as module
-from cgan_trainer.atomic import atomic_write, sweep_leftovers
 from cgan_trainer.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from cgan_trainer.errors import BadInputError
 from cgan_trainer.families import build_generator
 from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
 
@@ -195,8 +195,8 @@ def test_a_flipped_bit_is_refused_or_harmless(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         try:
             assert same_model(read_checkpoint(path), reference), f"bit flip at {place} went unnoticed"
-        except BadInputError as problem:
-            assert "\n" not in str(problem)
+        except BadInputError as error:
+            assert "\n" not in str(error)
             refusals += 1
     assert refusals > 150
 
@@ -239,8 +239,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_leftovers_of_dead_processes_are_swept_and_others_kept(tmp_path: Path) -> None:
-    dead = tmp_path / ".a.pt.partial-999999999"
-    living = tmp_path / f".a.pt.partial-{os.getppid()}"
+    dead = tmp_path / ".a.pt.tmp-999999999"
+    living = tmp_path / f".a.pt.tmp-{os.getppid()}"
     for path in (dead, living):
         path.write_bytes(b"half")
     sweep_leftovers(tmp_path / "a.pt")
@@ -253,5 +253,5 @@ def test_an_interrupted_write_leaves_no_trace(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        atomic_write(tmp_path / "a", interrupt)
+        write_atomic(tmp_path / "a", interrupt)
     assert list(tmp_path.iterdir()) == []

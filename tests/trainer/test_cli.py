@@ -10,9 +10,9 @@ from typing import Any
 
 import cyclopts
 import pytest
-from cgan_trainer.cli.shell import run
+from cgan_runtime.cli.shell import run
+from cgan_runtime.errors import BadInputError, UsageError
 from cgan_trainer.cli.train import main
-from cgan_trainer.errors import BadInputError, UsageError
 
 from tests.trainer.conftest import write_pairs
 
@@ -126,10 +126,14 @@ def test_training_prints_the_checkpoint_on_stdout_and_the_rest_on_stderr(
     [
         (UsageError("no"), 2, "x: error: no"),
         (BadInputError("a.png is text"), 3, "x: error: a.png is text"),
-        (KeyboardInterrupt(), 130, "x: interrupted"),
-        (OSError(28, "No space left on device", "f"), 1, "x: error: f: the disk is full"),
+        (KeyboardInterrupt(), 130, "x: error: interrupted."),
+        (OSError(28, "No space left on device", "f"), 1, "x: error: f: no room left on the disk"),
         (PermissionError(13, "Permission denied", "f"), 1, "x: error: f: permission denied"),
-        (RuntimeError("two\nlines"), 1, "x: unexpected error: RuntimeError: two lines; run again with --debug"),
+        (
+            RuntimeError("two\nlines"),
+            1,
+            "x: error: unexpected error (RuntimeError: two lines); run again with --debug",
+        ),
     ],
 )
 @pytest.mark.parametrize("debug", [False, True])

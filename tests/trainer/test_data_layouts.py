@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cgan_runtime.errors import BadInputError
 from cgan_trainer.data.layouts import find_layout
 from cgan_trainer.data.pairs import count_pairs, find_validation, load_pairs, read_domains
 from cgan_trainer.data.pictures import open_rgb
-from cgan_trainer.errors import BadInputError
 from PIL import Image
 
 from tests.trainer.conftest import write_pairs

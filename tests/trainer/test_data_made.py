@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cgan_runtime.errors import BadInputError, UsageError
 from cgan_trainer.cli.data import main
 from cgan_trainer.data import brain, day2night, sources
 from cgan_trainer.data.brain import GROUPS, SLABS, group_of, make_mri_labels
 from cgan_trainer.data.day2night import make_day2night
 from cgan_trainer.data.pairs import load_pairs, palette_of, read_domains
 from cgan_trainer.data.pictures import open_rgb
-from cgan_trainer.errors import BadInputError, UsageError
 from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cgan_runtime.errors import BadInputError
 from cgan_trainer.cli.data import main
 from cgan_trainer.data.verify import Check, Verdict, verify
-from cgan_trainer.errors import BadInputError
 from PIL import Image
 
 from tests.trainer.conftest import write_pairs

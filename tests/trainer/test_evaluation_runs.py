@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from cgan_runtime.errors import BadInputError, UsageError
 from cgan_trainer.data.pairs import load_pairs
-from cgan_trainer.errors import BadInputError, UsageError
 from cgan_trainer.evaluation import segmenter
-from cgan_trainer.evaluation.drawing import draw_pictures, with_channels
 from cgan_trainer.evaluation.evaluate import evaluate_run
 from cgan_trainer.evaluation.labels import find_labels, read_palettes
 from cgan_trainer.evaluation.run_reader import read_run
+from cgan_trainer.evaluation.sampling import generate_images, with_channels
 from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions
 from cgan_trainer.training.start import train_pix2pix
@@ -55,18 +55,18 @@ def test_the_same_command_twice_writes_the_same_files(run: Path) -> None:
 def test_the_judged_picture_does_not_depend_on_the_others(pairs: Path, run: Path) -> None:
     generator = read_run(run).generator
     conditions = load_pairs(pairs, "train", 64).a
-    every = draw_pictures(generator, conditions, list(range(7)), seed=0, seeds=2)
-    one = draw_pictures(generator, conditions, [5], seed=0, seeds=1)
+    every = generate_images(generator, conditions, list(range(7)), seed=0, seeds=2)
+    one = generate_images(generator, conditions, [5], seed=0, seeds=1)
     assert torch.equal(every[5, 0], one[0, 0])
     assert not torch.equal(every[5, 0], every[5, 1])
-    assert not torch.equal(one, draw_pictures(generator, conditions, [5], seed=1, seeds=1))
+    assert not torch.equal(one, generate_images(generator, conditions, [5], seed=1, seeds=1))
 
 
 def test_a_generator_without_dropout_has_no_diversity() -> None:
     conditions = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     for options in (Pix2pixOptions(size=64, ngf=4, dropout="off"), Pix2pixOptions(size=64, ngf=4)):
         torch.manual_seed(0)
-        drawn = draw_pictures(Pix2pixGenerator(options), conditions, [0, 1], seed=0, seeds=3)
+        drawn = generate_images(Pix2pixGenerator(options), conditions, [0, 1], seed=0, seeds=3)
         assert bool((drawn.float().std(dim=1) > 0).any()) == bool(options.dropout_sites)
 
 
@@ -77,7 +77,7 @@ def test_grey_generators_are_given_grey_and_judged_on_grey() -> None:
     assert grey.shape == (2, 1, 64, 64)
     assert (grey[0, 0].int() - torch.tensor(list(expected.tobytes())).reshape(64, 64)).abs().max() <= 1
     generator = Pix2pixGenerator(Pix2pixOptions(size=64, ngf=4, in_channels=1, out_channels=1))
-    assert draw_pictures(generator, pixels, [0], seed=0, seeds=2).shape == (1, 2, 1, 64, 64)
+    assert generate_images(generator, pixels, [0], seed=0, seeds=2).shape == (1, 2, 1, 64, 64)
 
 
 def test_a_sample_of_the_split_is_spread_over_it_and_said(labelled: Path, tmp_path: Path) -> None:

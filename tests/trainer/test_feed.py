@@ -7,8 +7,8 @@ import pytest
 import torch
 from cgan_trainer.data.pairs import Pairs, load_pairs
 from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+from cgan_trainer.training.batches import Feed
 from cgan_trainer.training.config import Pix2pixConfig
-from cgan_trainer.training.feed import Feed
 
 CONFIG = Pix2pixConfig(size=64, ngf=2, condition="labels")
 

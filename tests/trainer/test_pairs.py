@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cgan_runtime.errors import BadInputError
 from cgan_trainer.data.pairs import find_validation, load_pairs, palette_of, read_domains
 from cgan_trainer.data.pictures import open_rgb
-from cgan_trainer.errors import BadInputError
 from cgan_trainer.palette import Palette
 from PIL import Image
 
@@ -67,7 +67,7 @@ def bad_folder(root: Path, case: str) -> str:
     write_pairs(root / "good", 1)
     sound = (root / "good" / "000.png").read_bytes()
     path.write_bytes({"text": b"hello", "nothing": b"", "cut": sound[: len(sound) // 2]}[case])
-    return f"{path} cannot be read as a picture"
+    return f"{path} is " + {"text": "not a picture that can", "nothing": "empty", "cut": "a damaged PNG"}[case]
 
 
 @pytest.mark.parametrize("case", ["missing", "file", "no train", "empty", "odd", "text", "nothing", "cut"])

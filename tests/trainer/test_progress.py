@@ -14,7 +14,7 @@ import termios
 from collections.abc import Iterator
 
 import pytest
-from cgan_trainer.progress import Pace, progress
+from cgan_runtime.progress import Pace, progress
 
 VALUES: dict[str, float | str] = {"G_GAN": 0.9234, "G_L1": 14.129, "D": 0.61, "data": "2 ms", "step": "210 ms"}
 
@@ -115,7 +115,7 @@ def test_a_text_may_go_without_a_name(capsys: pytest.CaptureFixture[str]) -> Non
 
 CODE = """
 import itertools
-from cgan_trainer.progress import note, progress
+from cgan_runtime.progress import note, progress
 clock = itertools.count(1000, 0.25).__next__
 with progress("training", unit="images", start=500, clock=lambda: float(clock())) as report:
     for done in range(501, 531):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from cgan_runtime.errors import UsageError
 from cgan_trainer.checkpoint import read_checkpoint
-from cgan_trainer.errors import UsageError
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions, command_line
 from cgan_trainer.training.start import train_pix2pix
 

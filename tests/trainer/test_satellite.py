@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cgan_runtime.errors import BadInputError
 from cgan_trainer.cli.data import main
 from cgan_trainer.data import day2night
 from cgan_trainer.data import satellite as module
@@ -17,7 +18,6 @@ from cgan_trainer.data.earth import EarthGrid
 from cgan_trainer.data.pictures import open_rgb
 from cgan_trainer.data.satellite import GRID, SUBJECTS, make_satellite, plan_tiles
 from cgan_trainer.data.sources import RawFile
-from cgan_trainer.errors import BadInputError
 from PIL import Image
 
 GAP = 64

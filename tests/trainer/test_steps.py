@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from cgan_runtime.errors import CganError, UsageError
 from cgan_trainer.data.pairs import Domains
-from cgan_trainer.errors import TrainerError, UsageError
 from cgan_trainer.losses import gan_loss, l1_loss
+from cgan_trainer.nets.image_pool import ImagePool
 from cgan_trainer.palette import Palette
+from cgan_trainer.seeding import draw_masks
 from cgan_trainer.training.checks import check_config
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions
-from cgan_trainer.training.draws import draw_masks
-from cgan_trainer.training.history import PictureHistory
 from cgan_trainer.training.pix2pix import Batch, Pix2pixTrainer, loss_names
 from torch import Tensor
 
@@ -162,7 +162,7 @@ def test_the_average_follows_its_formula() -> None:
 
 
 def test_the_history_gives_old_pictures_half_of_the_time_() -> None:
-    history = PictureHistory(10, seed=1)
+    history = ImagePool(10, seed=1)
     given = [int(history.exchange(torch.full((1, 1, 1, 1), float(n)), range(n, n + 1))) for n in range(400)]
     assert given[:10] == list(range(10))
     older = [n for n, seen in enumerate(given) if seen != n]
@@ -200,7 +200,7 @@ def test_steps_bring_the_picture_nearer_to_the_target() -> None:
 def test_a_loss_that_is_not_finite_stops_the_run() -> None:
     trainer = trainer_of()
     batch = batch_of(trainer)
-    with pytest.raises(TrainerError, match="no longer a finite number"):
+    with pytest.raises(CganError, match="no longer a finite number"):
         trainer.step([replace(batch, condition=batch.condition * math.nan)], 2e-4)
 
 

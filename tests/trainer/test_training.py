@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import torch
+from cgan_runtime.errors import BadInputError, CganError, UsageError
 from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
 from cgan_trainer.data.pictures import open_rgb
-from cgan_trainer.errors import BadInputError, TrainerError, UsageError
 from cgan_trainer.families import build_generator
 from cgan_trainer.training import loop
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions, command_line
@@ -318,10 +318,10 @@ def test_a_loss_that_explodes_stops_the_run_and_keeps_the_last_good_state(
     out = tmp_path / "run"
 
     def poison() -> None:
-        raise TrainerError("the loss of the generator is no longer a finite number")
+        raise CganError("the loss of the generator is no longer a finite number")
 
     stop_at(monkeypatch, 3, poison)
-    with pytest.raises(TrainerError, match="no longer a finite number"):
+    with pytest.raises(CganError, match="no longer a finite number"):
         train(pairs, out)
     assert read_checkpoint(out / "last.pt").provenance["images"] == 4
 
@@ -365,13 +365,13 @@ def test_a_broken_picture_is_named_and_skipped_or_ends_a_strict_run(
     shutil.copytree(pairs, data)
     broken = data / "train" / "003.png"
     broken.write_bytes(broken.read_bytes()[:200])
-    with pytest.raises(BadInputError, match=r"003\.png cannot be read"):
+    with pytest.raises(BadInputError, match=r"003\.png is a damaged PNG"):
         train(data, tmp_path / "strict", replace(SMALL, images=1), strict=True)
     assert not (tmp_path / "strict").exists()
     assert train(data, tmp_path / "run", replace(SMALL, images=1)) == 0
     said = capsys.readouterr().err
     assert "1 of 7 train pairs are left out" in said
-    assert "003.png cannot be read" in said
+    assert "003.png is a damaged PNG" in said
 
 
 def test_a_grey_generator_is_trained_on_grey(pairs: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cgan_trainer.watching.board import Board, tag
+from cgan_trainer.watching.tensorboard import Board, tag
 from PIL import Image
 
 ROW = {
@@ -105,7 +105,7 @@ def test_events_cut_in_the_middle_do_not_hide_the_next_session(tmp_path: Path) -
 
 def test_what_was_flushed_survives_a_kill(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom cgan_trainer.watching.board import Board\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom cgan_trainer.watching.tensorboard import Board\n"
         f"board = Board(Path({str(tmp_path)!r}))\nboard.scalars(500, {{'G_L1': 1.0}})\nboard.flush()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -143,7 +143,7 @@ def test_a_full_disk_costs_the_board_and_not_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Path("/dev/full").open("wb") as full:
-        monkeypatch.setattr("cgan_trainer.watching.board._new_file", lambda _: full)
+        monkeypatch.setattr("cgan_trainer.watching.tensorboard._new_file", lambda _: full)
         with Board(tmp_path) as board:
             for images in range(1000):
                 board.scalars(images, ROW)
@@ -164,7 +164,7 @@ def test_a_folder_that_cannot_be_made_costs_the_board_and_not_the_run(
 
 def test_the_module_needs_neither_torch_nor_tensorboard_to_be_imported() -> None:
     code = (
-        "import sys\nimport cgan_trainer.watching.board, cgan_trainer.progress\n"
+        "import sys\nimport cgan_trainer.watching.tensorboard, cgan_runtime.progress\n"
         "print(sorted({'torch', 'tensorboard', 'PIL', 'numpy', 'rich'} & set(sys.modules)))"
     )
     done = subprocess.run(

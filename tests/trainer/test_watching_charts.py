@@ -20,7 +20,7 @@ from cgan_trainer.watching.charts import (
     smooth,
     thin,
 )
-from cgan_trainer.watching.figures import readable, readable_time, short
+from cgan_trainer.watching.formatting import readable, readable_time, short
 from hypothesis import given
 from hypothesis import strategies as st
 

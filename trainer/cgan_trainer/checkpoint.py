@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from cgan_runtime.atomic import write_atomic
+from cgan_runtime.errors import BadInputError
 from torch import Tensor
 
-from cgan_trainer.atomic import atomic_write
-from cgan_trainer.errors import BadInputError
-from cgan_trainer.foreign import what_is
+from cgan_trainer.file_kind import describe_file
 
 __all__ = ["FORMAT", "MAX_SIZE_BYTES", "VERSION", "Checkpoint", "read_checkpoint", "write_checkpoint"]
 
@@ -86,7 +86,7 @@ def write_checkpoint(
         content["training"] = dict(training)
     content = _detached(content)
     content["sha256"] = _digest(content)
-    atomic_write(path, lambda stream: _save(content, stream))
+    write_atomic(path, lambda stream: _save(content, stream))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -102,10 +102,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             content = _load(path, stream)
             stream.seek(0)
             file_sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as problem:
-        raise BadInputError(
-            f"{path} cannot be read ({problem.strerror or problem}): check its permissions."
-        ) from problem
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error
     _check_content(path, content)
     return Checkpoint(
         path=path,
@@ -123,10 +121,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def _save(content: dict[str, Any], stream: BinaryIO) -> None:
     try:
         torch.save(content, stream)
-    except RuntimeError as problem:
+    except RuntimeError as error:
         # Closing its half-written zip, torch covers a full disk with a complaint about positions.
-        if isinstance(problem.__context__, OSError):
-            raise problem.__context__ from None
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
         raise
 
 
@@ -149,7 +147,7 @@ def _check_container(path: Path, stream: BinaryIO) -> None:
     """Refuse everything but an intact zip of stored members, before a byte of it is unpickled."""
     head = stream.read(512)
     if not head.startswith(b"PK\x03\x04"):
-        raise BadInputError(f"{path} is {what_is(head)}, not a checkpoint: name a .pt written by cgan-train.")
+        raise BadInputError(f"{path} is {describe_file(head)}, not a checkpoint: name a .pt written by cgan-train.")
     try:
         with zipfile.ZipFile(stream) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
@@ -160,8 +158,8 @@ def _check_container(path: Path, stream: BinaryIO) -> None:
     # Of damaged bytes zipfile makes BadZipFile, but also NotImplementedError, RuntimeError, struct.error, ...
     except (BadInputError, OSError):
         raise
-    except Exception as problem:
-        raise BadInputError(f"{path} is damaged or cut short ({problem}): {_TRAIN_AGAIN}.") from problem
+    except Exception as error:
+        raise BadInputError(f"{path} is damaged or cut short ({error}): {_TRAIN_AGAIN}.") from error
     if damaged is not None:
         raise BadInputError(f"{path} is damaged (in its part {damaged!r}): {_TRAIN_AGAIN}.")
 
@@ -173,11 +171,11 @@ def _load(path: Path, stream: BinaryIO) -> dict[str, Any]:
     except OSError:
         raise
     # Of hostile or foreign bytes torch makes UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ...
-    except Exception as problem:
+    except Exception as error:
         raise BadInputError(
             f"{path} holds something other than tensors and plain values, so it is not opened: "
             "name a .pt written by cgan-train."
-        ) from problem
+        ) from error
     return content if isinstance(content, dict) else {}
 
 
@@ -195,8 +193,8 @@ def _check_content(path: Path, content: dict[str, Any]) -> None:
     try:
         stated = content.pop("sha256")
         sound = stated == _digest(content, max_bytes=size_bytes) and version == VERSION and _is_complete(content)
-    except (KeyError, TypeError, ValueError, RecursionError, RuntimeError) as problem:
-        raise BadInputError(f"{path} is damaged ({problem}): {_TRAIN_AGAIN}.") from problem
+    except (KeyError, TypeError, ValueError, RecursionError, RuntimeError) as error:
+        raise BadInputError(f"{path} is damaged ({error}): {_TRAIN_AGAIN}.") from error
     if not sound:
         raise BadInputError(f"{path} is damaged (its digest does not match its content): {_TRAIN_AGAIN}.")
 

@@ -9,7 +9,7 @@ from cgan_bench.backends.onnxruntime import OrtBundle, OrtPlain
 from cgan_bench.backends.torch_compile import TorchCompile
 from cgan_bench.backends.torch_eager import TorchEager
 from cgan_bench.backends.triton import Triton
-from cgan_bench.subject import Server
+from cgan_bench.target import Server
 
 __all__ = [
     "Backend",

@@ -14,7 +14,7 @@ from typing import final
 from cgan_runtime.contract import Contract
 from cgan_runtime.runners.base import Array, Runner
 
-from cgan_bench.subject import Subject
+from cgan_bench.target import Target
 from cgan_bench.workload import inputs_for
 
 __all__ = ["Backend", "Call", "Opened", "missing_package", "opened_runner"]
@@ -48,11 +48,11 @@ class Backend(ABC):
         """Name of the row."""
 
     @abstractmethod
-    def absence(self, subject: Subject) -> str | None:
+    def absence(self, subject: Target) -> str | None:
         """Why this machine or subject has no such row; None when it can be tried. Imports nothing heavy."""
 
     @abstractmethod
-    def open(self, subject: Subject, *, threads: int) -> Opened:
+    def open(self, subject: Target, *, threads: int) -> Opened:
         """Load it, in the worker. `threads` 0 leaves the number to the library.
 
         Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from cgan_bench.backends.base import Backend, Opened, missing_package, opened_runner
-from cgan_bench.subject import Subject
+from cgan_bench.target import Target
 
 __all__ = ["OrtBundle", "OrtPlain"]
 
@@ -28,13 +28,13 @@ class OrtPlain(Backend):
         """Name of the row."""
         return "ONNX Runtime, plain export"
 
-    def absence(self, subject: Subject) -> str | None:
+    def absence(self, subject: Target) -> str | None:
         """It needs the plain export, which is made from the checkpoint."""
         if subject.plain is None:
             return "a bundle holds no plain export; add --checkpoint best.pt"
         return missing_package("onnxruntime", extra="export")
 
-    def open(self, subject: Subject, *, threads: int) -> Opened:
+    def open(self, subject: Target, *, threads: int) -> Opened:
         """Load the file with the session's defaults."""
         from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 
@@ -59,7 +59,7 @@ class OrtBundle(Backend):
         """Name of the row."""
         return "ONNX Runtime, our bundle" if self.device == "cpu" else "ONNX Runtime, our bundle, CUDA"
 
-    def absence(self, subject: Subject) -> str | None:
+    def absence(self, subject: Target) -> str | None:
         """It needs the bundle; on CUDA also the other build of onnxruntime."""
         if subject.bundle is None:
             return "no bundle was given"
@@ -67,7 +67,7 @@ class OrtBundle(Backend):
             return missing
         return None if self.device == "cpu" else _cuda_absence()
 
-    def open(self, subject: Subject, *, threads: int) -> Opened:
+    def open(self, subject: Target, *, threads: int) -> Opened:
         """Load the file as cgan-translate and cgan-serve do."""
         from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from cgan_bench.backends.base import Backend, Opened, missing_package, opened_runner
-from cgan_bench.subject import Subject
+from cgan_bench.target import Target
 
 if TYPE_CHECKING:
     from cgan_runtime.contract import Contract
@@ -34,37 +34,36 @@ class TorchEager(Backend):
         """Name of the row."""
         return "PyTorch eager" if self.device == "cpu" else "PyTorch eager, CUDA"
 
-    def absence(self, subject: Subject) -> str | None:
+    def absence(self, subject: Target) -> str | None:
         """It needs torch and the checkpoint."""
         return torch_absence(subject)
 
-    def open(self, subject: Subject, *, threads: int) -> Opened:
+    def open(self, subject: Target, *, threads: int) -> Opened:
         """Read the checkpoint and build the network."""
-        from cgan_export.torch_runner import TorchRunner
+        from cgan_export.fidelity.torch_runner import TorchRunner
 
         generator, contract = generator_of(subject, threads=threads)
         return opened_runner(TorchRunner(generator, contract, device=self.device))
 
 
-def torch_absence(subject: Subject) -> str | None:
+def torch_absence(subject: Target) -> str | None:
     """What both PyTorch rows need."""
     if subject.checkpoint is None:
         return "a bundle holds no PyTorch weights; add --checkpoint best.pt"
     return missing_package("torch", "jaxtyping", extra="export")
 
 
-def generator_of(subject: Subject, *, threads: int) -> tuple[Generator, Contract]:
+def generator_of(subject: Target, *, threads: int) -> tuple[Generator, Contract]:
     """The checkpoint's generator under the statistics of the subject's contract.
 
     Raises:
         BadInputError: the checkpoint cannot be used, or it is not the one the bundle was made from.
     """
     import torch
-    from cgan_export.statistics import with_statistics
+    from cgan_export.graph.statistics import with_statistics
     from cgan_runtime.contract import Contract
-    from cgan_runtime.errors import BadInputError
+    from cgan_runtime.errors import BadInputError, CganError
     from cgan_trainer.checkpoint import read_checkpoint
-    from cgan_trainer.errors import TrainerError
     from cgan_trainer.families import build_generator
 
     assert subject.checkpoint is not None  # noqa: S101 - `absence` was asked first
@@ -73,7 +72,7 @@ def generator_of(subject: Subject, *, threads: int) -> tuple[Generator, Contract
     try:
         checkpoint = read_checkpoint(subject.checkpoint)
         generator = build_generator(checkpoint)
-    except TrainerError as error:
+    except CganError as error:
         raise BadInputError(str(error)) from error
     contract = Contract.model_validate_json(json.dumps(checkpoint.contract))
     wanted = subject.contract.statistics if subject.contract else contract.statistics

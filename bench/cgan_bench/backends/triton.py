@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cgan_runtime.errors import UsageError
 
 from cgan_bench.backends.base import Backend, Call, Opened, missing_package
-from cgan_bench.subject import Subject
+from cgan_bench.target import Target
 from cgan_bench.workload import conditions_for
 
 __all__ = ["Triton"]
@@ -28,13 +28,13 @@ class Triton(Backend):
         """Name of the row."""
         return "server"
 
-    def absence(self, subject: Subject) -> str | None:
+    def absence(self, subject: Target) -> str | None:
         """It needs an address and the client library."""
         if subject.server is None:
             return "no server was given; add --url"
         return missing_package("tritonclient", extra="serve")
 
-    def open(self, subject: Subject, *, threads: int) -> Opened:  # noqa: ARG002 - the server's, not ours
+    def open(self, subject: Target, *, threads: int) -> Opened:  # noqa: ARG002 - the server's, not ours
         """Connect and ask for the contract."""
         from cgan_runtime.triton_client import TritonClient, TritonGenerator
 

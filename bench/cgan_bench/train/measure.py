@@ -23,13 +23,13 @@ from cgan_bench.backends.base import missing_package
 from cgan_bench.backends.torch_compile import no_compiler_reason
 from cgan_bench.measure import Plan, Say
 from cgan_bench.rows import Absent, ratio
-from cgan_bench.train.agreement import compare
-from cgan_bench.train.contenders import Contender, Setup
+from cgan_bench.train.loops import Loop, Setup
 from cgan_bench.train.rows import TrainingRow
-from cgan_bench.worker import Worker, WorkerDiedError
+from cgan_bench.train.step_parity import compare
+from cgan_bench.worker_client import Worker, WorkerDiedError
 
 if TYPE_CHECKING:
-    from cgan_bench.train.stage import Stage, Turn
+    from cgan_bench.train.loop_runner import Stage, Turn
 
 __all__ = ["TrainingBlock", "measure_training"]
 
@@ -47,14 +47,12 @@ class TrainingBlock:
 
 @dataclass(frozen=True, kw_only=True)
 class _Station:
-    contender: Contender
+    contender: Loop
     worker: Worker
     description: str
 
 
-def measure_training(
-    setup: Setup, contenders: Sequence[Contender], *, batch: int, plan: Plan, say: Say
-) -> TrainingBlock:
+def measure_training(setup: Setup, loops: Sequence[Loop], *, batch: int, plan: Plan, say: Say) -> TrainingBlock:
     """Measure the loops side by side at one batch size; the faster of the plain ones is the reference.
 
     Raises:
@@ -64,7 +62,7 @@ def measure_training(
     absent: list[Absent] = []
     with ExitStack() as stack:
         stations = []
-        for contender in contenders:
+        for contender in loops:
             say(f"batch {batch}: starting {contender.title}")
             found = _start(contender, setup, batch, stack)
             if isinstance(found, Absent):
@@ -106,7 +104,7 @@ def measure_training(
     return TrainingBlock(rows=(reference, *others), absent=tuple(absent))
 
 
-def _start(contender: Contender, setup: Setup, batch: int, stack: ExitStack) -> _Station | Absent:
+def _start(contender: Loop, setup: Setup, batch: int, stack: ExitStack) -> _Station | Absent:
     """A process with the loop open and one step taken, which is when torch.compile compiles; stopped."""
     reason = missing_package("torch", "jaxtyping", extra="train")
     if reason is None and contender.compiled:
@@ -155,8 +153,8 @@ def _rounds(workers: Sequence[Worker], plan: Plan) -> tuple[list[list[Turn]], in
     raise AssertionError  # the count has no end
 
 
-def _open_stage(contender: Contender, setup: Setup, batch: int) -> Stage:
+def _open_stage(contender: Loop, setup: Setup, batch: int) -> Stage:
     """In the worker: torch is imported there and nowhere else."""
-    from cgan_bench.train.stage import open_stage
+    from cgan_bench.train.loop_runner import open_stage
 
     return open_stage(contender, setup, batch)

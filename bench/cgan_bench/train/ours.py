@@ -12,14 +12,14 @@ from cgan_trainer.training.config import Pix2pixConfig
 from cgan_trainer.training.loop import TrainingRun
 from cgan_trainer.training.run_folder import RunFolder
 
-from cgan_bench.train.contenders import Contender, Setup
+from cgan_bench.train.loops import Loop, Setup
 
 __all__ = ["open_run"]
 
 _IMAGES = 1_000_000_000  # more than any measurement sees, so the learning rate stays at its first value
 
 
-def open_run(contender: Contender, setup: Setup, batch: int) -> TrainingRun:
+def open_run(contender: Loop, setup: Setup, batch: int) -> TrainingRun:
     """A run whose pictures are in memory; nothing is written."""
     config = Pix2pixConfig(
         size=setup.size,

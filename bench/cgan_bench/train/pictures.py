@@ -31,14 +31,14 @@ def write_pairs(root: Path, size: int, *, count: int = COUNT) -> Path:
 
 def check_pairs(root: Path) -> None:
     """Raises BadInputError where there is nothing to train on; the pictures themselves are not opened."""
+    from cgan_runtime.errors import BadInputError as TrainersBadInputError
     from cgan_trainer.data.layouts import find_layout
     from cgan_trainer.data.pictures import list_pictures
-    from cgan_trainer.errors import BadInputError as TrainersBadInputError
 
     try:
         kind = find_layout(root).kind
-    except TrainersBadInputError as problem:
-        raise BadInputError(str(problem)) from problem
+    except TrainersBadInputError as error:
+        raise BadInputError(str(error)) from error
     folder = root / "train"
     if kind != "side by side" or not folder.is_dir() or not list_pictures(folder):
         raise BadInputError(f"{root} has no side-by-side pairs in train/, and the plain loop reads no others.")

@@ -16,14 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from cgan_runtime.processes import end_with_parent
 from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
 from cgan_trainer.nets.init import init_weights
 from cgan_trainer.nets.patchgan import patchgan
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
-
-from cgan_bench.lifeline import end_with_parent
 
 __all__ = ["PairFiles", "PlainTraining", "endless"]
 

@@ -13,10 +13,10 @@ from rich.table import Table
 from cgan_bench.measure import Plan
 from cgan_bench.report import console_for_tables
 from cgan_bench.rows import NOISY_RATIO, Absent
-from cgan_bench.train.agreement import LIMITS
-from cgan_bench.train.contenders import Setup
+from cgan_bench.train.loops import Setup
 from cgan_bench.train.measure import TrainingBlock
 from cgan_bench.train.rows import TrainingRow
+from cgan_bench.train.step_parity import LIMITS
 
 __all__ = ["TrainingReport", "print_training_report"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from cgan_bench.rows import NOISY_RATIO, Ratio
-from cgan_bench.train.agreement import Difference
-from cgan_bench.train.contenders import Contender
+from cgan_bench.train.loops import Loop
+from cgan_bench.train.step_parity import Difference
 
 __all__ = ["TrainingRow"]
 
@@ -31,7 +31,7 @@ class TrainingRow:
         peak_memory_mb: of its process; loader processes not included.
     """
 
-    contender: Contender
+    contender: Loop
     description: str
     batch: int
     steps: int

@@ -6,80 +6,108 @@ stdout carries results, stderr progress and the one-line error; the exit code te
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import importlib.metadata
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
+from cgan_runtime import __version__
 from cgan_runtime.errors import CganError
+from cgan_runtime.progress import leads
 
 __all__ = ["app", "run"]
 
-INTERRUPTED = 130
+# What a command needs beyond the base installation.
+_EXTRAS: Final = {"cgan-data": "train", "cgan-train": "train", "cgan-export": "export", "cgan-bench": "bench"}
+INTERRUPTED: Final = 130
+_SYSTEM: Final = {
+    errno.ENOSPC: "no room left on the disk: free some space and run the command again",
+    errno.EFBIG: "no room left on the disk: free some space and run the command again",
+    errno.EDQUOT: "the disk quota is used up: free some space and run the command again",
+    errno.EACCES: "permission denied: choose a place you may write to",
+    errno.EPERM: "permission denied: choose a place you may write to",
+    errno.EROFS: "the file system is read-only: choose a place you may write to",
+}
 
 
-def app(name: str) -> App:
-    """A cyclopts application that leaves errors and exit codes to `run`; its help is the command's docstring."""
-    return App(
-        name=name,
-        default_parameter=Parameter(negative=(), show_default=False),  # docstrings name the defaults that matter
-        version=importlib.metadata.version("cgan-deploy"),
-        help_format="plaintext",
-        suppress_keyboard_interrupt=False,  # Ctrl-C is ours: one line, exit code 130
-    )
+def app(name: str, **options: Any) -> App:
+    """A cyclopts application that leaves errors and exit codes to `run`; its help is the command's docstring.
+
+    Args:
+        name: of the command.
+        options: cyclopts' own, where a command differs from the others.
+    """
+    settings: dict[str, Any] = {
+        "default_parameter": Parameter(negative=(), show_default=False),  # docstrings name the defaults that matter
+        "version": __version__,
+        "help_format": "plaintext",
+    }
+    return App(name=name, suppress_keyboard_interrupt=False, **{**settings, **options})
 
 
-def run(command: App, argv: Sequence[str] | None = None) -> NoReturn:
-    """Execute the command with `argv` (the process's own by default) and exit."""
+def run(
+    command: App,
+    argv: Sequence[str] | None = None,
+    *,
+    prepare: Callable[[Sequence[str]], list[str]] = list,
+) -> NoReturn:
+    """Execute the command and exit with its code (a command returns an int, or None for 0).
+
+    Args:
+        command: what to execute.
+        argv: its words; those of the process by default.
+        prepare: what becomes of the words first; it may refuse them.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    sys.exit(_outcome(command, words, debug=debug))
+    with contextlib.suppress(ValueError):  # only the main thread may; elsewhere SIGTERM keeps its meaning
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up after SIGTERM as after Ctrl-C
+    command.suppress_keyboard_interrupt = False  # cyclopts would exit without a word
+    sys.exit(_outcome(command, words, prepare, debug=debug))
 
 
-def _outcome(command: App, words: list[str], *, debug: bool) -> int:
+def _outcome(command: App, words: list[str], prepare: Callable[[Sequence[str]], list[str]], *, debug: bool) -> int:
     try:
-        result = _call(command, words)
+        call: Callable[..., Any] = command
+        result = call(prepare(words), exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except BrokenPipeError:  # the reader of our stdout went away; its business
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost handler; --debug shows it all
-        code, sentence = _explain(error)
+        code, sentence = _explain(error, command.name[0])
         if debug:
-            traceback.print_exc()
-        print(f"{command.name[0]}: error: {sentence}", file=sys.stderr)
+            traceback.print_exception(error)
+        # Of several processes started by torchrun all refuse what is wrong with a command: the first says it.
+        if not isinstance(error, CganError) or leads():
+            print(f"{command.name[0]}: error: {sentence}", file=sys.stderr)
         return code
 
 
-def _explain(error: BaseException) -> tuple[int, str]:
+def _explain(error: BaseException, command: str) -> tuple[int, str]:
     """Exit code and sentence of an error."""
+    sentence = " ".join(str(error).split())
     match error:
         case CycloptsError():
-            return 2, " ".join(str(error).split())
+            return 2, sentence
         case CganError():
-            return error.exit_code, str(error)
+            return error.exit_code, sentence
         case KeyboardInterrupt():
             return INTERRUPTED, "interrupted."
         case OSError():
-            return 1, _os_sentence(error)
+            where = f"{error.filename}: " if error.filename else ""
+            return 1, f"{where}{_SYSTEM.get(error.errno or 0, error.strerror or sentence)}."
+        case ModuleNotFoundError():
+            extra = _EXTRAS.get(command, "all")
+            return 1, f'the package {error.name!r} is not installed; run: pip install "cgan-deploy[{extra}]"'
         case _:  # a bug of ours, said as such
             kind = type(error).__name__
-            return 1, f"unexpected error ({kind}: {error}); run again with --debug for the traceback."
-
-
-def _call(command: App, words: list[str]) -> Any:
-    call: Callable[..., Any] = command
-    return call(words, exit_on_error=False, print_error=False, result_action="return_value")
-
-
-def _os_sentence(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-        return f"{where}no room left on the disk; free some space and run the command again."
-    return f"{where}{error.strerror or error}."
+            return 1, f"unexpected error ({kind}: {sentence}); run again with --debug for the traceback."

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cgan_runtime.atomic import write_atomic
 from PIL import Image
 
 from cgan_trainer.ablation.variants import Variant, What
-from cgan_trainer.atomic import atomic_write
 from cgan_trainer.data.pairs import load_pairs
-from cgan_trainer.evaluation.drawing import draw_pictures
 from cgan_trainer.evaluation.result import Evaluation, as_text, columns_of
 from cgan_trainer.evaluation.run_reader import read_run
+from cgan_trainer.evaluation.sampling import generate_images
 from cgan_trainer.evaluation.table import sign_of
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions
 from cgan_trainer.training.validation import spread_rows
@@ -59,14 +59,14 @@ def write_report(
         ],
     }
     text = json.dumps(described, indent=1, allow_nan=False) + "\n"
-    atomic_write(out / f"{what}.json", lambda stream: stream.write(text.encode()))
+    write_atomic(out / f"{what}.json", text)
     header, rows = table(compared)
     lines = [" | ".join(cells) for cells in (header, ["---", *["---:"] * (len(header) - 1)], *rows)]
     notes = "".join(f"- {note}\n" for note in first.notes)
     markdown = "\n".join(f"| {line} |" for line in lines) + f"\n\n{notes}"
-    atomic_write(out / f"{what}.md", lambda stream: stream.write(markdown.encode()))
+    write_atomic(out / f"{what}.md", markdown)
     picture = _pictures(compared, run)
-    atomic_write(out / f"{what}.png", lambda stream: picture.save(stream, format="PNG"))
+    write_atomic(out / f"{what}.png", lambda stream: picture.save(stream, format="PNG"))
 
 
 def table(compared: Sequence[Compared]) -> tuple[list[str], list[list[str]]]:
@@ -103,7 +103,7 @@ def _pictures(compared: Sequence[Compared], run: RunOptions) -> Image.Image:
     columns = [conditions[rows]]
     for one in compared:
         made = read_run(one.folder)
-        columns.append(draw_pictures(made.generator, conditions, rows, seed=made.seed, seeds=1)[:, 0])
+        columns.append(generate_images(made.generator, conditions, rows, seed=made.seed, seeds=1)[:, 0])
     columns.append(targets[rows])
     grid = torch.cat([column.expand(-1, 3, -1, -1) for column in columns], dim=-1)
     return Image.fromarray(torch.cat(list(grid), dim=-2).permute(1, 2, 0).numpy())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cgan_runtime.errors import UsageError
+from cgan_runtime.progress import note
+
 from cgan_trainer.ablation.report import Compared, write_report
 from cgan_trainer.ablation.variants import What, variants
-from cgan_trainer.errors import UsageError
 from cgan_trainer.evaluation.evaluate import judge_run, write_evaluation
-from cgan_trainer.progress import note
 from cgan_trainer.training.checks import check_config
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions
 from cgan_trainer.training.start import train_pix2pix

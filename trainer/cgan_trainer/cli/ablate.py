@@ -34,12 +34,12 @@ def ablate(
         pictures: Judge on at most so many held-out pictures; all by default.
         as_json: Print losses.json (patch.json, ...) instead of the table.
     """
+    from cgan_runtime.progress import note
     from rich.console import Console
     from rich.table import Table
 
     from cgan_trainer.ablation.report import table
     from cgan_trainer.ablation.run import ablate as compare
-    from cgan_trainer.progress import note
 
     code, compared = compare(what, config, replace(run, resume=False), pictures=pictures)
     if code != 0:

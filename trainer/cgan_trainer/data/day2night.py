@@ -6,15 +6,15 @@ equirectangular. Small: meant for demonstrations and for the opposite of a map, 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from cgan_runtime.errors import BadInputError
+
+from cgan_trainer.data.dataset_writer import SPLITS, write_dataset
 from cgan_trainer.data.earth import Box, EarthGrid, Tile, cut
-from cgan_trainer.data.making import SPLITS, write_dataset
 from cgan_trainer.data.sources import DebianFiles, RawFile, read_debian
-from cgan_trainer.errors import BadInputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -90,7 +90,7 @@ def _lit_share(night: Image, box: Box) -> float:
 def _read(raw: RawFile) -> Image:
     from cgan_trainer.data.pictures import decode_rgb
 
-    picture = decode_rgb(io.BytesIO(raw.data), raw.name)
+    picture = decode_rgb(raw.data, raw.name)
     if picture.size != (GRID.width, GRID.height):
         raise BadInputError(
             f"{raw.name} is {picture.width}x{picture.height}, not {GRID.width}x{GRID.height}: it is not the one of "

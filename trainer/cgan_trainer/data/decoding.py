@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.data.layouts import PairFiles
 from cgan_trainer.data.pictures import CHANNELS, Mode, open_picture, resize
-from cgan_trainer.errors import BadInputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,8 +57,8 @@ def decode_into(
             for side, picture, mode in zip(sides, open_pair(pairs[row], modes), modes, strict=True):
                 pixels = np.asarray(resize(picture, size, mode))
                 side[row] = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        except BadInputError as problem:
-            return str(problem)
+        except BadInputError as error:
+            return str(error)
         return None
 
     broken = {}

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from cgan_runtime.errors import BadInputError
 from jaxtyping import UInt8
 from torch import Tensor
 
-from cgan_trainer.errors import BadInputError
 from cgan_trainer.palette import Palette
 
 __all__ = ["MAX_DERIVED", "Domains", "palette_of", "read_domains"]
@@ -49,8 +49,8 @@ def read_domains(root: Path) -> Domains:
         )
     except FileNotFoundError:
         return Domains(name=root.resolve().stem if root.is_file() else root.resolve().name)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-        raise BadInputError(f"{path} cannot be read ({problem}): repair or remove it.") from problem
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(f"{path} cannot be read ({error}): repair or remove it.") from error
 
 
 def palette_of(pixels: UInt8[Tensor, "n 3 h w"], side: Literal["A", "B"]) -> Palette:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from cgan_trainer.data.making import MadePair
+from cgan_trainer.data.dataset_writer import MadePair
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cgan_runtime.errors import BadInputError
+from cgan_runtime.progress import note
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -19,8 +21,6 @@ from cgan_trainer.data.decoding import Bytes, Modes, decode_into, shape_of
 from cgan_trainer.data.domains import Domains, palette_of, read_domains
 from cgan_trainer.data.layouts import PairFiles, find_layout
 from cgan_trainer.data.pictures import CHANNELS
-from cgan_trainer.errors import BadInputError
-from cgan_trainer.progress import note
 
 __all__ = [
     "Domains",
@@ -66,8 +66,8 @@ def find_validation(root: Path) -> str:
         if layout.has(split):
             try:
                 layout.listing(split)
-            except BadInputError as problem:  # an empty folder: the other one may have pictures
-                note(f"No validation with {split}: {problem}")
+            except BadInputError as error:  # an empty folder: the other one may have pictures
+                note(f"No validation with {split}: {error}")
                 continue
             return split
     where = f"{root / 'val'}" if root.is_dir() else "rows with split val"
@@ -185,11 +185,11 @@ def _through_cache(folder: Path, work: _Decoding) -> CacheEntry:
 
     try:
         return write_entry(folder, fill)
-    except OSError as problem:
+    except OSError as error:
         made_meanwhile = read_entry(folder)  # by another process of the same training
         if made_meanwhile is not None:
             return made_meanwhile
-        note(f"The cache {folder.parent} cannot be written ({problem.strerror or problem}): going on without it.")
+        note(f"The cache {folder.parent} cannot be written ({error.strerror or error}): going on without it.")
         return work.in_memory()
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Literal
 
-from cgan_trainer.errors import BadInputError
+from cgan_runtime.errors import BadInputError
+from cgan_runtime.pictures import decode_picture, resized, rgb_or_grey
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,9 +39,9 @@ def open_rgb(path: Path) -> Image:
     return decode_rgb(path, str(path))
 
 
-def decode_rgb(source: Path | BinaryIO, called: str) -> Image:
-    """As `open_rgb`, from a stream too; errors call the picture `called`."""
-    return _to_rgb(_decode(source, called))
+def decode_rgb(source: Path | bytes, called: str) -> Image:
+    """As `open_rgb`, from the bytes of a file too; errors call the picture `called`."""
+    return rgb_or_grey(decode_picture(source, called, formats=None, caps=False)).convert("RGB")
 
 
 def open_picture(path: Path, mode: Mode) -> Image:
@@ -49,56 +50,24 @@ def open_picture(path: Path, mode: Mode) -> Image:
     Raises:
         BadInputError: as `open_rgb`, or class numbers above 255.
     """
-    picture = _decode(path, str(path))
+    picture = decode_picture(path, formats=None, caps=False)
     if mode == "labels" and picture.mode.startswith("I"):
-        import numpy as np
-
-        largest = int(np.asarray(picture).max())
-        if largest > 255:
-            raise BadInputError(f"{path} has values up to {largest}: the classes of a label map go from 0 to 255.")
-        return _scaled(picture, 1.0)
-    return _to_rgb(picture).convert("L") if mode == "grey" else _to_rgb(picture)
+        return _class_numbers(picture, path)
+    return rgb_or_grey(picture).convert("RGB").convert("L" if mode == "grey" else "RGB")
 
 
 def resize(picture: Image, size: int, mode: Mode) -> Image:
     """To size x size: bicubic, but for labels the nearest pixel, so that no colour appears that names no class."""
-    import PIL.Image
-
-    if picture.size == (size, size):
-        return picture
-    nearest = mode == "labels"
-    return picture.resize((size, size), PIL.Image.Resampling.NEAREST if nearest else PIL.Image.Resampling.BICUBIC)
+    return resized(picture, (size, size), "nearest" if mode == "labels" else "bicubic")
 
 
-def _decode(source: Path | BinaryIO, called: str) -> Image:
-    import PIL.Image
-    import PIL.ImageOps
-
-    try:
-        with PIL.Image.open(source) as opened:
-            opened.load()
-            return PIL.ImageOps.exif_transpose(opened)
-    # Of bad bytes Pillow makes OSError, SyntaxError, ValueError, struct.error, DecompressionBombError, ...
-    except Exception as problem:
-        reason = next(iter(str(problem).splitlines()), type(problem).__name__)
-        raise BadInputError(f"{called} cannot be read as a picture ({reason}): replace or remove it.") from problem
-
-
-def _to_rgb(picture: Image) -> Image:
-    import PIL.Image
-
-    if picture.mode.startswith("I") or picture.mode == "F":
-        # "I" is what Pillow makes of 16-bit PNGs; "F" has no fixed range, so it is taken as 0..255
-        return _scaled(picture, 1.0 if picture.mode == "F" else 255.0 / 65535.0)
-    if picture.has_transparency_data:
-        background = PIL.Image.new("RGBA", picture.size, "white")
-        return PIL.Image.alpha_composite(background, picture.convert("RGBA")).convert("RGB")
-    return picture.convert("RGB")
-
-
-def _scaled(picture: Image, scale: float) -> Image:
+def _class_numbers(picture: Image, path: Path) -> Image:
     import numpy as np
     import PIL.Image
 
-    values = np.asarray(picture, dtype=np.float64) * scale
-    return PIL.Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+    numbers = np.asarray(picture)
+    if numbers.max() > 255:
+        raise BadInputError(
+            f"{path} has values up to {numbers.max()}: the classes of a label map go from 0 to 255."
+        )
+    return PIL.Image.fromarray(numbers.astype(np.uint8)).convert("RGB")

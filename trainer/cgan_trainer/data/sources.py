@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cgan_trainer.errors import BadInputError, TrainerError, UsageError
+from cgan_runtime.errors import BadInputError, CganError, UsageError
 
 __all__ = ["DebianFiles", "RawFile", "read_debian", "read_wheel"]
 
@@ -50,7 +50,7 @@ def read_wheel(package: str, names: tuple[str, ...]) -> dict[str, RawFile]:
     """Read files of an installed PyPI package, which is never imported.
 
     Raises:
-        TrainerError: the package, or a file of it, is not there.
+        CganError: the package, or a file of it, is not there.
     """
     try:
         listed = importlib.metadata.files(package) or []
@@ -58,7 +58,7 @@ def read_wheel(package: str, names: tuple[str, ...]) -> dict[str, RawFile]:
         listed = []
     found = {file.name: Path(str(file.locate())) for file in listed if file.name in names}
     if any(name not in found or not found[name].is_file() for name in names):
-        raise TrainerError(
+        raise CganError(
             f"the pictures come with the package {package}, which is not installed: "
             'pip install "cgan-deploy[train]"'
         )
@@ -77,14 +77,14 @@ def read_debian(wanted: DebianFiles, source: Path | None) -> dict[str, RawFile]:
             None means where the package installs them.
 
     Raises:
-        TrainerError: the package is not installed.
+        CganError: the package is not installed.
         UsageError: `source` does not exist.
         BadInputError: `source` lacks a file, or is no .deb that can be read.
     """
     if source is None:
         folder = Path(wanted.folder)
         if not all((folder / name).is_file() for name in wanted.names):
-            raise TrainerError(
+            raise CganError(
                 f"{folder} has no {' and '.join(wanted.names)}: `apt install {wanted.package}` brings them, or "
                 "name a folder with them, or the package as a file, by --source."
             )
@@ -114,11 +114,11 @@ def _from_folder(wanted: DebianFiles, source: Path) -> dict[str, bytes]:
 def _from_deb(wanted: DebianFiles, source: Path) -> dict[str, bytes]:
     try:
         contents = _read_tar(wanted, _data_tar(source))
-    except (OSError, EOFError, ValueError, tarfile.TarError, lzma.LZMAError, zlib.error) as problem:
+    except (OSError, EOFError, ValueError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
         raise BadInputError(
-            f"{source} cannot be read as a Debian package ({problem}): download {wanted.package} again, or unpack "
+            f"{source} cannot be read as a Debian package ({error}): download {wanted.package} again, or unpack "
             "it with `dpkg -x` and name the folder."
-        ) from problem
+        ) from error
     missing = [name for name in wanted.names if name not in contents]
     if missing:
         raise BadInputError(
@@ -167,8 +167,8 @@ def _plain(name: str, packed: bytes) -> bytes:
 def _plain_zst(packed: bytes) -> bytes:
     try:
         from compression import zstd  # type: ignore[import-not-found]  # in the library from Python 3.14 on
-    except ImportError as problem:
-        raise ValueError("it is packed with zstd, which Python reads from 3.14 on") from problem
+    except ImportError as error:
+        raise ValueError("it is packed with zstd, which Python reads from 3.14 on") from error
     plain: bytes = zstd.ZstdDecompressor().decompress(packed, MAX_DEB_BYTES)
     return plain
 

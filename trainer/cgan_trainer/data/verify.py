@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from cgan_runtime.errors import BadInputError
 
+from cgan_trainer.data.dataset_scan import PairFacts, SideFacts, Survey, survey
 from cgan_trainer.data.domains import MAX_DERIVED, Domains, read_domains
 from cgan_trainer.data.layouts import SPLITS, find_layout
-from cgan_trainer.data.survey import PairFacts, SideFacts, Survey, survey
-from cgan_trainer.errors import BadInputError
 
 __all__ = ["Check", "Verdict", "verify"]
 

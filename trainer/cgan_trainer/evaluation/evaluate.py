@@ -7,16 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
+from cgan_runtime.atomic import write_atomic
+from cgan_runtime.errors import UsageError
+from cgan_runtime.progress import note, progress
 from jaxtyping import UInt8
 from torch import Tensor
 
-from cgan_trainer.atomic import atomic_write
 from cgan_trainer.data.layouts import find_layout
 from cgan_trainer.data.pairs import Pairs, load_pairs, read_domains
-from cgan_trainer.errors import UsageError
 from cgan_trainer.evaluation import Compared, measure_pictures
-from cgan_trainer.evaluation.drawing import draw_pictures, with_channels
-from cgan_trainer.evaluation.efficientnet_lite import INSTALL, embed, weights_file
 from cgan_trainer.evaluation.gallery import Gallery, make_gallery
 from cgan_trainer.evaluation.kid import MIN_PICTURES
 from cgan_trainer.evaluation.labels import find_labels, read_palettes
@@ -24,7 +23,8 @@ from cgan_trainer.evaluation.lookup_table import LEVELS, lookup_table_baseline
 from cgan_trainer.evaluation.page import write_page
 from cgan_trainer.evaluation.result import Evaluation, Row
 from cgan_trainer.evaluation.run_reader import EvaluatedRun, find_split, read_run
-from cgan_trainer.progress import note, progress
+from cgan_trainer.evaluation.sampling import generate_images, with_channels
+from cgan_trainer.nets.efficientnet_lite import INSTALL, embed, weights_file
 from cgan_trainer.training.validation import spread_rows
 
 __all__ = ["MAX_DIVERSITY", "evaluate_run", "judge_run", "write_evaluation"]
@@ -59,7 +59,7 @@ def evaluate_run(
     Raises:
         UsageError: an option cannot be used.
         BadInputError: the run folder or its data cannot be used.
-        TrainerError: the generator makes no pictures.
+        CganError: the generator makes no pictures.
     """
     evaluation, gallery = judge_run(
         run, checkpoint=checkpoint, split=split, data=data, pictures=pictures, seeds=seeds, cache=cache
@@ -71,7 +71,7 @@ def evaluate_run(
 def write_evaluation(folder: Path, evaluation: Evaluation, gallery: Gallery) -> None:
     """Write both files into `folder`, each complete or not at all."""
     text = json.dumps(evaluation.to_json(), indent=1, allow_nan=False) + "\n"
-    atomic_write(folder / "evaluation.json", lambda stream: stream.write(text.encode()))
+    write_atomic(folder / "evaluation.json", text)
     write_page(folder / "evaluation.html", [(evaluation, gallery)])
 
 
@@ -158,12 +158,12 @@ def _sides(run: EvaluatedRun, pairs: Pairs) -> tuple[UInt8[Tensor, "n 3 h w"], U
 
 
 def _draw(run: EvaluatedRun, conditions: Tensor, targets: Tensor, rows: list[int], seeds: int) -> Compared:
-    pictures = draw_pictures(run.generator, conditions, rows, seed=run.seed, seeds=1)[:, 0]
+    pictures = generate_images(run.generator, conditions, rows, seed=run.seed, seeds=1)[:, 0]
     several = [rows[index] for index in spread_rows(len(rows), MAX_DIVERSITY)]
     return Compared(
         pictures=pictures,
         targets=with_channels(targets[rows], run.channels),
-        samples=draw_pictures(run.generator, conditions, several, seed=run.seed, seeds=seeds),
+        samples=generate_images(run.generator, conditions, several, seed=run.seed, seeds=seeds),
     )
 
 

@@ -9,8 +9,8 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from cgan_trainer.evaluation.base import Compared
-from cgan_trainer.evaluation.drawing import draw_pictures
 from cgan_trainer.evaluation.pixel_error import PIXEL_ERROR
+from cgan_trainer.evaluation.sampling import generate_images
 from cgan_trainer.families import Generator
 from cgan_trainer.training.validation import spread_rows
 
@@ -97,7 +97,7 @@ def make_gallery(
     errors = figures[0].each
     ranked = sorted(range(len(rows)), key=lambda index: (-errors[index], index))
     shown = _with_both_ends(len(ranked))
-    drawn = draw_pictures(generator, conditions, [rows[ranked[place]] for place in shown], seed=seed, seeds=seeds)
+    drawn = generate_images(generator, conditions, [rows[ranked[place]] for place in shown], seed=seed, seeds=seeds)
     deviations = [_deviation(samples) for samples in drawn]
     white = _white(deviations)
     exhibits = []

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from cgan_trainer.evaluation.base import Column, Compared, Figure, Measure
-from cgan_trainer.training.draws import derive
+from cgan_trainer.seeding import derive_seed
 
 __all__ = ["KID", "MIN_PICTURES", "kernel", "kid", "unbiased_mmd2"]
 
@@ -46,7 +46,7 @@ def kid(found: Float[Tensor, "n d"], true: Float[Tensor, "n d"]) -> tuple[float,
     k_xx, k_yy, k_xy = kernel(found, found), kernel(true, true), kernel(found, true)
     values = []
     for number in range(_SPLITS):
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(derive(0, "kid", number)))
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(derive_seed(0, "kid", number)))
         mine, other = order[:half], order[half : 2 * half]
         values.append(unbiased_mmd2(k_xx[mine][:, mine], k_yy[other][:, other], k_xy[mine][:, other]))
     drawn = torch.stack(values)

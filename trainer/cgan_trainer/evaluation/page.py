@@ -8,11 +8,11 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from cgan_runtime.atomic import write_atomic
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from cgan_trainer.atomic import atomic_write
 from cgan_trainer.evaluation.base import Column
 from cgan_trainer.evaluation.gallery import Exhibit, Gallery
 from cgan_trainer.evaluation.result import Evaluation, Row, as_text, columns_of
@@ -56,7 +56,7 @@ def write_page(path: Path, judged: Sequence[tuple[Evaluation, Gallery]]) -> None
         + "\n".join(body)
         + "\n</body></html>\n"
     )
-    atomic_write(path, lambda stream: stream.write(page.encode()))
+    write_atomic(path, page)
 
 
 def _subject(evaluation: Evaluation) -> str:

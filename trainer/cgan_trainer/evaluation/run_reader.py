@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cgan_runtime.errors import BadInputError, UsageError
+
 from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
 from cgan_trainer.data.layouts import find_layout
 from cgan_trainer.data.pairs import Modes, read_domains
 from cgan_trainer.data.pictures import Mode
-from cgan_trainer.errors import BadInputError, UsageError
 from cgan_trainer.families import Generator, build_generator
 
 __all__ = ["EvaluatedRun", "find_split", "read_run"]
@@ -126,8 +127,8 @@ def _read_config(path: Path) -> dict[str, Any]:
             and config["direction"] in ("AtoB", "BtoA")
             and isinstance(config["seed"], int)
         )
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise BadInputError(f"{file} cannot be read ({problem}): copy it again, or train again.") from problem
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInputError(f"{file} cannot be read ({error}): copy it again, or train again.") from error
     if not sound:
         raise BadInputError(f"{file} does not say data, direction and seed: copy it again, or train again.")
     return dict(config)

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from cgan_runtime.atomic import write_atomic
+from cgan_runtime.progress import progress
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from cgan_trainer.atomic import atomic_write
 from cgan_trainer.evaluation.base import as_rgb
-from cgan_trainer.progress import progress
-from cgan_trainer.training.draws import derive, row_at
+from cgan_trainer.seeding import derive_seed, row_at
 
 __all__ = ["MAX_SIDE", "SEGMENTER_VERSION", "Segmenter", "shrink_classes", "trained_segmenter"]
 
@@ -90,7 +90,7 @@ def trained_segmenter(
         return known
     segmenter = _train(photos, classes, count)
     cache.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, lambda stream: torch.save(segmenter.state_dict(), stream))
+    write_atomic(path, lambda stream: torch.save(segmenter.state_dict(), stream))
     return segmenter
 
 
@@ -108,7 +108,7 @@ def _read(path: Path, count: int) -> Segmenter | None:
 def _train(photos: UInt8[Tensor, "n c h w"], classes: Int64[Tensor, "n h w"], count: int) -> Segmenter:
     small, true = _shrink_photos(photos), shrink_classes(classes)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(0, "segmenter"))
+        torch.manual_seed(derive_seed(0, "segmenter"))
         segmenter = Segmenter(count)
     weights = _class_weights(true, count)
     optimizer = torch.optim.AdamW(segmenter.parameters(), lr=_LR, weight_decay=1e-2)
@@ -116,7 +116,7 @@ def _train(photos: UInt8[Tensor, "n c h w"], classes: Int64[Tensor, "n h w"], co
     with progress("training the segmenter", unit="steps") as report:
         for step in range(_STEPS):
             rows = [row_at(0, step * _BATCH + number, len(small)) for number in range(_BATCH)]
-            seen, wanted = _varied(small[rows], true[rows], derive(0, "segmenter/variation", step))
+            seen, wanted = _varied(small[rows], true[rows], derive_seed(0, "segmenter/variation", step))
             loss = F.cross_entropy(segmenter(seen), wanted, weights, ignore_index=_OUTSIDE)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch ships it unannotated

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from cgan_runtime.contract import Contract
+from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.checkpoint import Checkpoint
-from cgan_trainer.errors import BadInputError
 from cgan_trainer.families.base import Generator
 from cgan_trainer.families.pix2pix import Pix2pixGenerator
 
@@ -38,15 +39,23 @@ def build_generator(checkpoint: Checkpoint) -> Generator:
     try:
         with torch.device("meta"):
             generator = make(checkpoint.options)
-    except (TypeError, ValueError) as problem:
-        raise BadInputError(f"{checkpoint.path} has options that describe no network: {problem}") from problem
+    except (TypeError, ValueError) as error:
+        raise BadInputError(f"{checkpoint.path} has options that describe no network: {error}") from error
     _check_state(checkpoint, generator)
-    if generator.contract.to_json() != checkpoint.contract:
+    if not _agrees(generator.contract, checkpoint.contract):
         raise BadInputError(
             f"{checkpoint.path} carries a contract that its own options contradict: train or export it again."
         )
     generator.load_state_dict(checkpoint.state, strict=True, assign=True)
     return generator.eval()
+
+
+def _agrees(contract: Contract, stored: dict[str, Any]) -> bool:
+    """Compared as values: an older release stored fewer keys."""
+    try:
+        return Contract.from_json(stored) == contract
+    except ValueError:
+        return False
 
 
 def _check_state(checkpoint: Checkpoint, generator: Generator) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from cgan_runtime.contract import Contract
 from torch import Tensor, nn
-
-from cgan_trainer.contract import Contract
 
 __all__ = ["Generator"]
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding, NoiseInput, Output
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from cgan_trainer.contract import Condition, Contract, ImageEncoding, LabelEncoding, NoiseInput, Output
 from cgan_trainer.families.base import Generator
 
 __all__ = ["LabelMlpGenerator"]
@@ -57,7 +57,7 @@ class LabelMlpGenerator(Generator):
                 ),
             ),
             noise=(NoiseInput(name="z", index=0, distribution="normal", shape=(self.latent,)),),
-            outputs=(Output(name="picture", shape=self.picture, encoding=self.encoding),),
+            outputs=(Output(name="picture", shape=self.picture, range=(-1.0, 1.0), encoding=self.encoding),),
             statistics="running",
         )
 

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from cgan_runtime.contract import ImageEncoding
 from torch import nn
 
-from cgan_trainer.contract import ImageEncoding
 from cgan_trainer.families.translator import ImageTranslator, Picture
 from cgan_trainer.nets.norm import NormKind
 from cgan_trainer.nets.one_hot import OneHot

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from cgan_runtime.contract import Condition, Contract, ImageEncoding, NoiseInput, Output, Statistics
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from cgan_trainer.contract import Condition, Contract, ImageEncoding, NoiseInput, Output, Statistics
 from cgan_trainer.families.base import Generator
 from cgan_trainer.nets.dropout import DropoutSite
 from cgan_trainer.nets.one_hot import OneHot
@@ -63,7 +63,13 @@ class ImageTranslator(Generator):
         masks, out = _observed(net, (1, c_in if one_hot is None else len(one_hot.colors), *size))
         self._contract = Contract(
             conditions=(
-                Condition(name="condition", shape=(c_in, *size), meaning=source.meaning, encoding=source.encoding),
+                Condition(
+                    name="condition",
+                    shape=(c_in, *size),
+                    range=(-1.0, 1.0),
+                    meaning=source.meaning,
+                    encoding=source.encoding,
+                ),
             ),
             noise=tuple(
                 NoiseInput(
@@ -76,7 +82,15 @@ class ImageTranslator(Generator):
                 )
                 for index, (site, p, shape) in enumerate(masks)
             ),
-            outputs=(Output(name="picture", shape=out, meaning=target.meaning, encoding=target.encoding),),
+            outputs=(
+                Output(
+                    name="picture",
+                    shape=out,
+                    range=(-1.0, 1.0),
+                    meaning=target.meaning,
+                    encoding=target.encoding,
+                ),
+            ),
             statistics=statistics,
         )
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from cgan_runtime.errors import BadInputError
 from torch import Tensor
 
-from cgan_trainer.errors import BadInputError
 from cgan_trainer.families import build_generator
 from cgan_trainer.families.base import Generator
 from cgan_trainer.readers.affinelayer import Affinelayer
 from cgan_trainer.readers.base import Choices, Notes, Reader, build
-from cgan_trainer.readers.container import MAX_FILE_BYTES, content_of
+from cgan_trainer.readers.file_formats import MAX_FILE_BYTES, content_of
 from cgan_trainer.readers.junyanz_resnet import JunyanzResnet
 from cgan_trainer.readers.junyanz_unet import JunyanzUnet
 from cgan_trainer.readers.own import HEAD_BYTES, is_own, read_own
@@ -22,8 +22,8 @@ from cgan_trainer.readers.pytorch_gan_cgan import PytorchGanCgan
 from cgan_trainer.readers.pytorch_gan_cyclegan import PytorchGanCyclegan
 from cgan_trainer.readers.pytorch_gan_pix2pix import PytorchGanPix2pix
 from cgan_trainer.readers.pytorch_gan_srgan import PytorchGanSrgan
-from cgan_trainer.readers.refusals import refuse_absurd_weights, refuse_other_networks, unknown_layout
-from cgan_trainer.readers.wrappers import state_from
+from cgan_trainer.readers.rejections import refuse_absurd_weights, refuse_other_networks, unknown_layout
+from cgan_trainer.readers.unwrap import state_from
 
 __all__ = ["READERS", "Choices", "Loaded", "read_generator"]
 
@@ -76,11 +76,11 @@ def read_generator(path: Path, choices: Choices | None = None) -> Loaded:
     """
     try:
         return _read(path, choices or Choices())
-    except BadInputError as refusal:
-        text = _printable(str(refusal))
-        if text == str(refusal):
+    except BadInputError as error:
+        text = _printable(str(error))
+        if text == str(error):
             raise
-        raise BadInputError(text) from refusal
+        raise BadInputError(text) from error
 
 
 def _read(path: Path, choices: Choices) -> Loaded:
@@ -140,11 +140,9 @@ def _bytes(path: Path, count: int) -> bytes:
     try:
         with path.open("rb") as stream:
             return stream.read(count)
-    except FileNotFoundError as problem:
+    except FileNotFoundError as error:
         raise BadInputError(
             f"{path} does not exist: name a checkpoint, such as best.pt or latest_net_G.pth."
-        ) from problem
-    except OSError as problem:
-        raise BadInputError(
-            f"{path} cannot be read ({problem.strerror or problem}): check its permissions."
-        ) from problem
+        ) from error
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
+from cgan_runtime.errors import BadInputError, UsageError
 from torch import Tensor
 
-from cgan_trainer.errors import BadInputError, UsageError
 from cgan_trainer.families.base import Generator
 
 __all__ = ["Choices", "Entry", "Notes", "Plan", "Reader", "State", "build", "difference", "mismatches"]
@@ -146,14 +146,16 @@ def build(reader: Reader, state: State, notes: Notes) -> tuple[Generator, dict[s
         plan = reader.plan(state, notes)
         with torch.device("meta"):
             generator = plan.make()
-    except KeyError as problem:
-        raise difference(notes.label, reader.title, [f"{problem.args[0]} is missing"]) from problem
-    except (ValueError, IndexError, RuntimeError, TypeError, OverflowError) as problem:
-        text = " ".join(str(problem).split())[:150]
+    except KeyError as error:
+        raise difference(notes.label, reader.title, [f"{error.args[0]} is missing"]) from error
+    except UsageError:  # a choice of the user's that does not fit: it says so itself
+        raise
+    except (ValueError, IndexError, RuntimeError, TypeError, OverflowError) as error:
+        text = " ".join(str(error).split())[:150]
         raise BadInputError(
             f"{notes.label} has the keys of {reader.title} but no such network can be built ({text}): "
             "export from an undamaged file."
-        ) from problem
+        ) from error
     superfluous = sorted(set(notes.choices.given()) - notes.used)
     if superfluous:
         raise UsageError(f"--{superfluous[0]} means nothing for {reader.title}: leave it out.")

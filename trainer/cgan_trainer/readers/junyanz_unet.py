@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from cgan_trainer.errors import UsageError
+from cgan_runtime.errors import UsageError
+
 from cgan_trainer.nets.norm import NormKind
 from cgan_trainer.nets.unet import UNet, unet_widths
 from cgan_trainer.readers.base import Entry, Notes, Plan, State

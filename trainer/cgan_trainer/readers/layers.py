@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cgan_trainer.errors import BadInputError
+from cgan_runtime.errors import BadInputError
+
 from cgan_trainer.nets.norm import NormKind
 from cgan_trainer.readers.base import Entry, Notes, State
 

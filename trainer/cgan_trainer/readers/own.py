@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from cgan_runtime.errors import UsageError
+
 from cgan_trainer.checkpoint import FORMAT, Checkpoint, read_checkpoint
-from cgan_trainer.errors import UsageError
 from cgan_trainer.readers.base import Choices
 
 __all__ = ["HEAD_BYTES", "is_own", "read_own"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cgan_runtime.contract import ImageEncoding, Statistics
+from cgan_runtime.errors import UsageError
 from torch import nn
 
-from cgan_trainer.contract import ImageEncoding, Statistics
-from cgan_trainer.errors import UsageError
 from cgan_trainer.families.translator import ImageTranslator, Picture
 from cgan_trainer.readers.base import Entry, Notes, Plan
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 
-from cgan_trainer.contract import ImageEncoding
-from cgan_trainer.errors import BadInputError, UsageError
+from cgan_runtime.contract import ImageEncoding
+from cgan_runtime.errors import BadInputError, UsageError
+
 from cgan_trainer.families.label_mlp import LabelMlpGenerator
 from cgan_trainer.readers.base import Entry, Notes, Plan, State
 from cgan_trainer.readers.pytorch_gan_eps import choose_norm_eps

@@ -6,7 +6,8 @@ same keys: they are a named variant.
 
 from __future__ import annotations
 
-from cgan_trainer.errors import UsageError
+from cgan_runtime.errors import UsageError
+
 from cgan_trainer.readers.base import Notes
 
 __all__ = ["SOURCE_EPS", "choose_norm_eps"]

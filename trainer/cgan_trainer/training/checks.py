@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from cgan_trainer.errors import UsageError
+from cgan_runtime.errors import UsageError
+
 from cgan_trainer.nets.patchgan import HALVINGS, least_size
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions
 

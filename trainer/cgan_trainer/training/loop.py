@@ -13,20 +13,20 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 import torch
+from cgan_runtime.progress import Report, note, progress
 
 from cgan_trainer.checkpoint import Checkpoint, write_checkpoint
 from cgan_trainer.data.pairs import Domains, Pairs
 from cgan_trainer.palette import Palette
-from cgan_trainer.progress import Report, note, progress
+from cgan_trainer.training.batches import Feed, directed
 from cgan_trainer.training.config import Pix2pixConfig
-from cgan_trainer.training.feed import Feed, directed
 from cgan_trainer.training.pix2pix import Pix2pixTrainer
 from cgan_trainer.training.ranks import ALONE, Ranks
 from cgan_trainer.training.run_folder import RunFolder
 from cgan_trainer.training.schedule import Plateau, learning_rate
-from cgan_trainer.training.stop import stop_requested
+from cgan_trainer.training.signals import stop_requested
 from cgan_trainer.training.validation import sample_grid, validation_l1
-from cgan_trainer.watching.board import Board
+from cgan_trainer.watching.tensorboard import Board
 
 __all__ = ["Counters", "Ended", "TrainingRun"]
 
@@ -229,8 +229,8 @@ class TrainingRun:
 
         try:
             write_page(self.folder.path)
-        except OSError as problem:
-            note(f"{self.folder.path / 'index.html'} was not written ({problem.strerror}); training goes on.")
+        except OSError as error:
+            note(f"{self.folder.path / 'index.html'} was not written ({error.strerror}); training goes on.")
 
     def _write(self, name: str, *, training: dict[str, Any] | None) -> None:
         if not self.ranks.leads:

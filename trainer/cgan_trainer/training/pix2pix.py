@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from cgan_runtime.errors import CganError
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from cgan_trainer.data.pairs import Domains
-from cgan_trainer.errors import TrainerError
 from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
 from cgan_trainer.losses import gan_loss, gradient_penalty, l1_loss
+from cgan_trainer.nets.ema import WeightAverage
+from cgan_trainer.nets.image_pool import ImagePool
 from cgan_trainer.nets.init import init_weights
 from cgan_trainer.nets.one_hot import OneHot
 from cgan_trainer.nets.patchgan import HALVINGS, Discriminator, patchgan, pixelgan
 from cgan_trainer.palette import Palette
-from cgan_trainer.training.average import AveragedWeights
+from cgan_trainer.seeding import derive_seed
 from cgan_trainer.training.config import Pix2pixConfig
-from cgan_trainer.training.draws import derive
-from cgan_trainer.training.history import PictureHistory
 from cgan_trainer.training.ranks import ALONE, Ranks
 
 __all__ = ["Batch", "Pix2pixTrainer", "build_discriminator", "generator_options", "loss_names"]
@@ -105,15 +105,15 @@ class Pix2pixTrainer:
         self.ranks = ranks
         self.device = device
         self.options = generator_options(config, domains, palette)
-        torch.manual_seed(derive(config.seed, "weights"))
+        torch.manual_seed(derive_seed(config.seed, "weights"))
         self.generator = Pix2pixGenerator(self.options)
         self.discriminator = build_discriminator(config, self.options) if config.uses_gan else None
         self.one_hot = OneHot(palette.colors).to(device) if palette is not None else None
         self.layout = torch.channels_last if config.in_channels_last else torch.contiguous_format
         self.optimizer_g = self._prepare(self.generator)
         self.optimizer_d = None if self.discriminator is None else self._prepare(self.discriminator)
-        self.average = AveragedWeights(self.generator, config.ema) if config.ema else None
-        self.history = PictureHistory(config.buffer, config.seed)
+        self.average = WeightAverage(self.generator, config.ema) if config.ema else None
+        self.history = ImagePool(config.buffer, config.seed)
         self.steps = 0
         self._generate: Any = torch.compile(self.generator) if config.torch_compile else self.generator
         self._judge: Any = torch.compile(self.discriminator) if config.torch_compile else self.discriminator
@@ -131,7 +131,7 @@ class Pix2pixTrainer:
             (times its lambda): those the objective has, means over the images, and over all ranks.
 
         Raises:
-            TrainerError: a loss is not finite. The networks are spoilt then; last.pt is not.
+            CganError: a loss is not finite. The networks are spoilt then; last.pt is not.
         """
         self.generator.train()
         images = sum(len(batch.positions) for batch in batches)
@@ -231,7 +231,7 @@ class Pix2pixTrainer:
     def _penalty(self, batch: Batch, picture: Tensor, condition: Tensor | None) -> Tensor:
         rows = []
         for position in batch.positions:
-            draws = torch.Generator().manual_seed(derive(self.config.seed, "penalty", position))
+            draws = torch.Generator().manual_seed(derive_seed(self.config.seed, "penalty", position))
             rows.append(torch.rand((1, 1, 1), generator=draws))
         share = torch.stack(rows).to(self.device)
         return gradient_penalty(lambda mixed: self._judge(mixed, condition), batch.target, picture, share)
@@ -295,7 +295,7 @@ def _check_finite(losses: dict[str, float]) -> None:
     wrong = [name for name, value in losses.items() if not math.isfinite(value)]
     if wrong:
         network = "generator" if wrong[0].startswith("G") else "discriminator"
-        raise TrainerError(
+        raise CganError(
             f"the loss of the {network} is no longer a finite number, so training stopped; last.pt still holds the "
             "last good state: start another run with a smaller --lr."
         )

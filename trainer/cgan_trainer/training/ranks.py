@@ -15,9 +15,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from cgan_runtime.errors import UsageError
 from torch import Tensor, nn
-
-from cgan_trainer.errors import UsageError
 
 __all__ = ["ALONE", "Ranks", "joined"]
 

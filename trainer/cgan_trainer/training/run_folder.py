@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cgan_runtime.atomic import sweep_leftovers, write_atomic
+from cgan_runtime.errors import BadInputError, UsageError
+from cgan_runtime.progress import note
 from PIL.Image import Image
 
-from cgan_trainer.atomic import atomic_write, sweep_leftovers
 from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
-from cgan_trainer.errors import BadInputError, UsageError
-from cgan_trainer.progress import note
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions
 
 __all__ = ["COLUMNS", "RunFolder"]
@@ -88,7 +88,7 @@ class RunFolder:
             "total_images": total,
         }
         text = json.dumps(resolved, indent=2) + "\n"
-        atomic_write(self.path / "config.json", lambda stream: stream.write(text.encode()))
+        write_atomic(self.path / "config.json", text)
         self._write_rows([row for row in self._rows() if int(row["images"]) <= images])
 
     def add_row(self, row: Mapping[str, object]) -> None:
@@ -99,7 +99,7 @@ class RunFolder:
     def add_sample(self, images: int, grid: Image) -> None:
         """Write samples/images_00001000.png."""
         path = self.path / "samples" / f"images_{images:08d}.png"
-        atomic_write(path, lambda stream: grid.save(stream, format="PNG"))
+        write_atomic(path, lambda stream: grid.save(stream, format="PNG"))
 
     def _rows(self) -> list[dict[str, Any]]:
         if not self.metrics.exists():
@@ -110,7 +110,7 @@ class RunFolder:
         return [row for row in rows if (row.get("images") or "").isdecimal() and row.get("seconds")]
 
     def _write_rows(self, rows: list[dict[str, Any]]) -> None:
-        atomic_write(self.metrics, lambda stream: stream.write(_csv(rows, header=True).encode()))
+        write_atomic(self.metrics, lambda stream: stream.write(_csv(rows, header=True).encode()))
 
 
 def _csv(rows: list[Any], *, header: bool) -> str:

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 
 import torch
+from cgan_runtime.errors import BadInputError, CganError, UsageError
+from cgan_runtime.progress import note, progress
 
 from cgan_trainer.checkpoint import Checkpoint
 from cgan_trainer.data.pairs import (
@@ -18,15 +20,13 @@ from cgan_trainer.data.pairs import (
     palette_of,
     read_domains,
 )
-from cgan_trainer.errors import BadInputError, TrainerError, UsageError
 from cgan_trainer.families.pix2pix import Pix2pixGenerator
 from cgan_trainer.palette import Palette
-from cgan_trainer.progress import note, progress
 from cgan_trainer.training.checks import check_config
 from cgan_trainer.training.config import Pix2pixConfig, RunOptions, command_line
+from cgan_trainer.training.device import choose_device, keep_freed_memory, set_threads
+from cgan_trainer.training.finetune import load_initial_weights
 from cgan_trainer.training.loop import TrainingRun
-from cgan_trainer.training.machine import choose_device, keep_freed_memory, set_threads
-from cgan_trainer.training.origin import take_up
 from cgan_trainer.training.pix2pix import build_discriminator, generator_options
 from cgan_trainer.training.ranks import Ranks, joined
 from cgan_trainer.training.run_folder import RunFolder
@@ -69,7 +69,7 @@ def _train(config: Pix2pixConfig, run: RunOptions, device: str, ranks: Ranks) ->
         last=last,
     )
     if last is None and run.init_from is not None:
-        training.origin = take_up(run.init_from, training.trainer)
+        training.origin = load_initial_weights(run.init_from, training.trainer)
     if ranks.leads:
         folder.begin(config, run, threads=threads, images=training.counters.images, total=training.total)
     ended = training.run(max_minutes=run.max_minutes)
@@ -92,8 +92,8 @@ def _judge(run: RunOptions) -> None:
     try:
         evaluate_run(run.out)
         write_page(run.out)
-    except (TrainerError, OSError) as problem:
-        note(f"The run is complete, but was not evaluated: {problem}")
+    except (CganError, OSError) as error:
+        note(f"The run is complete, but was not evaluated: {error}")
 
 
 def describe(config: Pix2pixConfig, run: RunOptions) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cgan_trainer.families.base import Generator
 from cgan_trainer.losses import l1_loss
-from cgan_trainer.training.draws import derive, to_float
+from cgan_trainer.seeding import derive_seed, to_float
 
 __all__ = ["MAX_VALIDATION", "as_used", "sample_grid", "spread_rows", "validation_l1"]
 
@@ -46,7 +46,7 @@ def validation_l1(
     total = 0.0
     with as_used(generator):
         for row in rows:
-            torch.manual_seed(derive(seed, "validation", row))
+            torch.manual_seed(derive_seed(seed, "validation", row))
             picture = generator(to_float(conditions[row : row + 1]).to(device_of(generator)))
             total += l1_loss(picture.cpu(), to_float(targets[row : row + 1])).item()
     return total / len(rows)
@@ -62,7 +62,7 @@ def sample_grid(
             condition = to_float(conditions[row])
             shown = [condition]
             for number in range(_GRID_SEEDS):
-                torch.manual_seed(derive(seed, "samples", number))
+                torch.manual_seed(derive_seed(seed, "samples", number))
                 shown.append(generator(condition[None].to(device_of(generator)))[0].cpu())
             shown.append(to_float(targets[row]))
             rows.append(torch.cat([values.expand(3, -1, -1) for values in shown], dim=-1))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cgan_trainer.watching.figures import readable, short
+from cgan_trainer.watching.formatting import readable, short
 from cgan_trainer.watching.html import Markup, element
 
 __all__ = ["Axis", "Chart", "Points", "Series", "draw", "smooth", "thin"]

@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from cgan_trainer.atomic import atomic_write
+from cgan_runtime.atomic import write_atomic
+
 from cgan_trainer.watching.charts import Chart, draw
-from cgan_trainer.watching.curves import images_per_second, learning_charts, speed_charts
-from cgan_trainer.watching.figures import readable, readable_time
+from cgan_trainer.watching.formatting import readable, readable_time
 from cgan_trainer.watching.html import Markup, element, join
 from cgan_trainer.watching.look import SCRIPT, STYLE
-from cgan_trainer.watching.record import RunRecord, read_record
+from cgan_trainer.watching.metric_charts import images_per_second, learning_charts, speed_charts
+from cgan_trainer.watching.run_data import RunRecord, read_record
 from cgan_trainer.watching.samples import frames, show
 from cgan_trainer.watching.tables import evaluation_table, flatten, metrics_table, options_tables
 
@@ -38,7 +39,7 @@ def write_page(run: Path) -> Path:
     text = "<!doctype html>\n" + _page(read_record(run)) + "\n"
     path = run / "index.html"
     # A name may hold what no encoding has (half of a surrogate pair): it is shown as a question mark.
-    atomic_write(path, lambda stream: stream.write(text.encode(errors="replace")))
+    write_atomic(path, lambda stream: stream.write(text.encode(errors="replace")))
     return path
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cgan_trainer.watching.figures import readable
+from cgan_trainer.watching.formatting import readable
 from cgan_trainer.watching.html import Markup, element, join
-from cgan_trainer.watching.record import RunRecord
+from cgan_trainer.watching.run_data import RunRecord
 
 __all__ = ["evaluation_table", "flatten", "metrics_table", "options_tables", "values_table"]
 

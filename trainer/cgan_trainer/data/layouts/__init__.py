@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cgan_runtime.errors import BadInputError
+
 from cgan_trainer.data.layouts.base import SPLITS, Layout, Listing, PairFiles
 from cgan_trainer.data.layouts.pairs_list import SUFFIXES, PairsList
 from cgan_trainer.data.layouts.side_by_side import SideBySide
 from cgan_trainer.data.layouts.two_trees import TwoTrees
-from cgan_trainer.errors import BadInputError
 
 __all__ = ["SPLITS", "Layout", "Listing", "PairFiles", "find_layout"]
 

@@ -15,8 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from cgan_runtime.errors import BadInputError
+
 from cgan_trainer.data.layouts.base import SPLITS, Layout, Listing, Orphan, PairFiles
-from cgan_trainer.errors import BadInputError
 
 __all__ = ["SUFFIXES", "PairsList"]
 
@@ -73,10 +74,8 @@ class PairsList(Layout):
             text = self.root.read_text(encoding="utf-8-sig")
             read = _read_csv if self.root.suffix.lower() == ".csv" else _read_jsonl
             rows = tuple(_row(self.root, line, values) for line, values in read(self.root, text))
-        except (OSError, UnicodeDecodeError, csv.Error) as problem:
-            raise BadInputError(
-                f"{self.root} cannot be read as a list of pairs ({problem}): repair it."
-            ) from problem
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise BadInputError(f"{self.root} cannot be read as a list of pairs ({error}): repair it.") from error
         if not rows:
             raise BadInputError(f"{self.root} lists no pairs: add rows a,b,split.")
         return rows
@@ -99,10 +98,10 @@ def _read_jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             values = json.loads(words)
-        except ValueError as problem:
+        except ValueError as error:
             raise BadInputError(
-                f"{path}, line {line} is no JSON ({problem}): one object a line is needed."
-            ) from problem
+                f"{path}, line {line} is no JSON ({error}): one object a line is needed."
+            ) from error
         if not isinstance(values, dict):
             raise BadInputError(
                 f'{path}, line {line} is no object: write {{"a": "...", "b": "...", "split": "train"}}.'

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from cgan_runtime.errors import BadInputError
+
 from cgan_trainer.data.layouts.base import Layout, Listing, PairFiles
 from cgan_trainer.data.pictures import EXTENSIONS, list_pictures
-from cgan_trainer.errors import BadInputError
 
 __all__ = ["SideBySide"]
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from cgan_runtime.errors import BadInputError
+
 from cgan_trainer.data.layouts.base import SPLITS, Layout, Listing, Orphan, PairFiles
 from cgan_trainer.data.pictures import EXTENSIONS, list_pictures
-from cgan_trainer.errors import BadInputError
 
 __all__ = ["TwoTrees"]
 

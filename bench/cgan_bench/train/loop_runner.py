@@ -1,0 +1,109 @@
+"""One contender inside its own process, and the comparison of two, which has a process of its own too."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from time import perf_counter_ns
+
+import torch
+from cgan_trainer.data.pictures import list_pictures
+from cgan_trainer.training.device import keep_freed_memory
+
+from cgan_bench.train.loops import Loop, Setup
+from cgan_bench.train.ours import open_run
+from cgan_bench.train.plain import PlainTraining, endless
+
+__all__ = ["Stage", "Turn", "open_stage"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """Means over the steps of one turn, in milliseconds. `total_ms` is taken from outside of both."""
+
+    total_ms: float
+    data_ms: float
+    step_ms: float
+
+
+class Stage(ABC):
+    """A loop that can take steps."""
+
+    def __init__(self, contender: Loop) -> None:
+        self.device = contender.device
+        self._data_ns = self._step_ns = 0
+
+    def describe(self) -> str:
+        """Library, version and threads."""
+        threads = torch.get_num_threads()
+        return f"PyTorch {torch.__version__.split('+')[0]}, {threads} thread{'s' if threads > 1 else ''}"
+
+    def turn(self, steps: int) -> Turn:
+        """So many steps, from the first picture asked for to the last weight written."""
+        self._synchronize()
+        self._data_ns = self._step_ns = 0
+        began_ns = perf_counter_ns()
+        for _ in range(steps):
+            self._step()
+        self._synchronize()
+        total_ns = perf_counter_ns() - began_ns
+        return Turn(
+            total_ms=total_ns / steps / 1e6,
+            data_ms=self._data_ns / steps / 1e6,
+            step_ms=self._step_ns / steps / 1e6,
+        )
+
+    @abstractmethod
+    def _step(self) -> None:
+        """One step, its two parts added to `_data_ns` and `_step_ns`."""
+
+    def _synchronize(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+
+class _PlainStage(Stage):
+    def __init__(self, contender: Loop, setup: Setup, batch: int) -> None:
+        super().__init__(contender)
+        torch.manual_seed(0)
+        self.training = PlainTraining(
+            size=setup.size,
+            ngf=setup.ngf,
+            ndf=setup.ndf,
+            lambda_l1=contender.lambda_l1,
+            device=contender.device,
+        )
+        paths = list_pictures(setup.data / "train")
+        self.batches = endless(paths, size=setup.size, batch=batch, workers=contender.loader_workers)
+
+    def _step(self) -> None:
+        began_ns = perf_counter_ns()
+        condition, target = next(self.batches)
+        fed_ns = perf_counter_ns()
+        self.training.step(condition, target)
+        self._data_ns += fed_ns - began_ns
+        self._step_ns += perf_counter_ns() - fed_ns
+
+
+class _OurStage(Stage):
+    def __init__(self, contender: Loop, setup: Setup, batch: int) -> None:
+        super().__init__(contender)
+        keep_freed_memory()
+        self.run = open_run(contender, setup, batch)
+
+    def _step(self) -> None:
+        counters = self.run.counters
+        data_seconds, step_seconds = counters.data_seconds, counters.step_seconds
+        self.run.step()
+        self._data_ns += round((counters.data_seconds - data_seconds) * 1e9)
+        self._step_ns += round((counters.step_seconds - step_seconds) * 1e9)
+
+
+def open_stage(contender: Loop, setup: Setup, batch: int) -> Stage:
+    """The contender, ready for its first step. Allocator and threads are set for the whole process."""
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool of compilers would idle beside the others
+    if setup.threads:
+        torch.set_num_threads(setup.threads)
+    kind = _PlainStage if contender.loop == "plain" else _OurStage
+    return kind(contender, setup, batch)

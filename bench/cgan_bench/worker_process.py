@@ -1,0 +1,130 @@
+"""The inside of a worker process: one backend, asked over a socket.
+
+Started as ``python -m cgan_bench.worker_process FD``. It imports only what its backend needs, so its peak memory is
+that of the backend (with the interpreter). It ends when the other end of the socket closes, so it never
+outlives its parent. multiprocessing's own spawn would import the parent's main module as well.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+from cgan_runtime.contract import Contract
+from cgan_runtime.errors import CganError
+from cgan_runtime.processes import end_with_parent
+from cgan_runtime.runners.base import Array
+
+from cgan_bench.backends.base import Backend, Opened
+from cgan_bench.target import Target
+
+__all__ = ["Station", "main", "peak_memory_mb"]
+
+
+class Station:
+    """What a parent can ask of a worker. Everything given and returned is pickled."""
+
+    def __init__(self) -> None:
+        self._opened: Opened | None = None
+        self._held: Any = None
+
+    def open(self, backend: Backend, subject: Target, threads: int) -> tuple[str, Contract]:
+        """Load the backend; its description and contract."""
+        self._opened = backend.open(subject, threads=threads)
+        return self._opened.description, self._opened.contract
+
+    def time(self, seeds: list[int]) -> float:
+        """Milliseconds of one inference whose inputs were made before the clock started."""
+        call = self._ready().prepare(seeds)
+        started = perf_counter_ns()
+        call()
+        return (perf_counter_ns() - started) / 1e6
+
+    def answers(self, seeds: list[int]) -> dict[str, Array]:
+        """The outputs of one inference."""
+        return self._ready().prepare(seeds)()
+
+    def load(self, backend: Backend, subject: Target, batch: int, seconds: float) -> tuple[list[float], float]:
+        """Requests from `subject.server.concurrency` threads, each with its own client, for `seconds`.
+
+        Returns the latency of every request in milliseconds and the wall-clock time of them all in seconds.
+        """
+        from cgan_bench.load import closed_loop
+
+        assert subject.server is not None  # noqa: S101 - only asked where there is one
+        clients = [backend.open(subject, threads=0) for _ in range(subject.server.concurrency)]
+        return closed_loop(clients, batch=batch, seconds=seconds)
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Any importable function, in this process."""
+        return function(*arguments)
+
+    def hold(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Keep what an importable function returns, for `call`."""
+        self._held = function(*arguments)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """A method of what is kept."""
+        return getattr(self._held, method)(*arguments)
+
+    def peak_mb(self) -> float:
+        """Most memory this process has held so far, in MB."""
+        return peak_memory_mb()
+
+    def _ready(self) -> Opened:
+        assert self._opened is not None, "open() comes first"  # noqa: S101 - the parent's protocol
+        return self._opened
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process in MB (10^6 bytes), interpreter and libraries included.
+
+    On Linux from VmHWM: getrusage's ru_maxrss survives exec there, so a child of a large process would report
+    its parent's peak as its own.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def serve(connection: Connection) -> None:
+    """Answer requests (method, arguments) with (value, None) or (None, error) until the parent hangs up."""
+    station = Station()
+    while True:
+        try:
+            method, arguments = connection.recv()
+        except (EOFError, ConnectionResetError):
+            return
+        try:
+            answer: tuple[Any, Exception | None] = (getattr(station, method)(*arguments), None)
+        except CganError as error:
+            answer = (None, type(error)(str(error)))  # without its cause, which may not pickle
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises becomes a sentence in the parent
+            text = " ".join(str(error).split())[:300]
+            answer = (None, CganError(f"{type(error).__name__}: {text}" if text else type(error).__name__))
+        try:
+            connection.send(answer)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+def main() -> None:
+    """Entry point of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    end_with_parent()
+    with Connection(int(sys.argv[1])) as connection:
+        serve(connection)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The folder that travels: written, verified again, compared with another."""

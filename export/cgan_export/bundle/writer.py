@@ -1,0 +1,151 @@
+"""Write a verified export as a bundle folder: model, golden samples, model card, manifest. All of it or nothing."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from cgan_runtime.atomic import atomic_folder, write_atomic
+from cgan_runtime.bundle import file_entry, write_manifest
+from cgan_runtime.contract import Contract, ImageEncoding, image_size
+from cgan_runtime.manifest import Artifact, Batch, Golden, Manifest, Provenance
+from cgan_runtime.pictures import pixels_from_tensor, png_bytes
+from cgan_runtime.runners.base import Array
+
+from cgan_export.artifacts.artifacts import BuiltArtifact
+from cgan_export.bundle.model_card import model_card, picture_grid
+from cgan_export.export import Exported, opset
+from cgan_export.fidelity.diagnostics import gather
+from cgan_export.fidelity.report import failed_report_name, report_html
+
+__all__ = ["provenance", "write_bundle", "write_failed_report"]
+
+GOLDEN_SEEDS: Final = (7, 8, 2**64 - 1)
+PACKAGES: Final = ("cgan-deploy", "torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
+
+
+def write_bundle(
+    path: Path, exported: Exported, *, name: str, family: str, origin: Provenance, replace: bool = False
+) -> tuple[Manifest, str]:
+    """Write the bundle atomically; returns the manifest and its digest.
+
+    Raises:
+        UsageError: `path` exists and `replace` is false.
+        OSError: no room or no permission; nothing is left behind.
+    """
+    with atomic_folder(path, replace=replace) as root:
+        for variant in exported.variants:
+            (root / variant.path).write_bytes(variant.model)
+        (root / "golden").mkdir()
+        golden = tuple(_golden(root, exported, i, seed) for i, seed in enumerate(GOLDEN_SEEDS))
+        if exported.contract.image_output is not None:
+            (root / "golden" / "grid.png").write_bytes(picture_grid(exported))
+        artifacts = tuple(_artifact(root, variant, exported.contract) for variant in exported.variants)
+        card = model_card(name, family, exported.contract, artifacts, origin)
+        (root / "README.md").write_text(card, encoding="utf-8")
+        (root / "report.html").write_text(_report(name, exported), encoding="utf-8")
+        others = sorted(p for p in root.rglob("*") if p.is_file() and p.suffix != ".onnx")
+        manifest = Manifest(
+            name=name,
+            family=family,
+            contract=exported.contract,
+            artifacts=artifacts,
+            golden=golden,
+            files=tuple(file_entry(root, p.relative_to(root).as_posix()) for p in others),
+            provenance=origin,
+        )
+        digest = write_manifest(root, manifest)
+    return manifest, digest
+
+
+def write_failed_report(target: Path, exported: Exported, *, name: str) -> Path:
+    """What the gates found, beside the place where the bundle would have been; returns the file."""
+    path = target.with_name(failed_report_name(target.name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, _report(name, exported).encode())
+    return path
+
+
+def provenance(
+    checkpoint: Path,
+    sha256: str,
+    *,
+    options: dict[str, object],
+    training: dict[str, object],
+    assumed: tuple[str, ...] = (),
+) -> Provenance:
+    """Where and with what this export is made, now. Folder names of this machine are left out."""
+    words = [Path(sys.argv[0]).name, *(Path(w).name if Path(w).is_absolute() else w for w in sys.argv[1:])]
+    versions = {"python": platform.python_version()}
+    versions.update({package: importlib.metadata.version(package) for package in PACKAGES})
+    return Provenance(
+        checkpoint=checkpoint.name,
+        checkpoint_sha256=sha256,
+        options=options,
+        training=training,
+        assumed=assumed,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        versions=versions,
+        command=shlex.join(words),
+    )
+
+
+def _artifact(root: Path, variant: BuiltArtifact, contract: Contract) -> Artifact:
+    return Artifact(
+        **file_entry(root, variant.path).model_dump(),
+        backend="onnxruntime",
+        precision=variant.precision,
+        batch=Batch(),
+        size=_size(contract),
+        requires=(f"onnxruntime>=1.27 (opset {opset(variant.model)})",),
+        io=variant.io,
+        kept=variant.kept,
+        fidelity=variant.figures,
+    )
+
+
+def _report(name: str, exported: Exported) -> str:
+    evidence = tuple(gather(exported.bench, variant) for variant in exported.variants)
+    return report_html(name, exported.contract, exported.variants, evidence)
+
+
+def _golden(root: Path, exported: Exported, index: int, seed: int) -> Golden:
+    """Sample `index` under `seed`, written as files that any machine can compare with."""
+    contract = exported.contract
+    conditions = {name: value[index] for name, value in exported.samples.items()}
+    outputs = exported.generator.generate({k: v[None] for k, v in conditions.items()}, [seed], [0])
+    return Golden(
+        seed=seed,
+        conditions={
+            c.name: _store(root, f"golden/{index}-{c.name}", conditions[c.name], _as_output(contract, c.name))
+            for c in contract.conditions
+        },
+        outputs={
+            o.name: _store(root, f"golden/{index}-{o.name}", outputs[o.name][0], o.encoding)
+            for o in contract.outputs
+        },
+    )
+
+
+def _store(root: Path, stem: str, value: Array, encoding: ImageEncoding | None) -> str:
+    if encoding is None:
+        np.save(root / f"{stem}.npy", value, allow_pickle=False)
+        return f"{stem}.npy"
+    (root / f"{stem}.png").write_bytes(png_bytes(pixels_from_tensor(value, encoding)))
+    return f"{stem}.png"
+
+
+def _as_output(contract: Contract, name: str) -> ImageEncoding | None:
+    encoding = next(c.encoding for c in contract.conditions if c.name == name)
+    return encoding if isinstance(encoding, ImageEncoding) else None
+
+
+def _size(contract: Contract) -> tuple[int, int] | None:
+    output = contract.image_output
+    return image_size(output) if output is not None else None

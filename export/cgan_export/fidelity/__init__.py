@@ -1,0 +1,1 @@
+"""Is it the same model? References, gates, measures, diagnostics, the report."""

@@ -1,0 +1,91 @@
+"""Reparametrised weights back to plain ones: spectral norm in its three spellings, weight norm in two."""
+
+from __future__ import annotations
+
+import torch
+from cgan_runtime.errors import BadInputError
+from torch import Tensor
+
+__all__ = ["folded"]
+
+State = dict[str, Tensor]
+
+
+def folded(state: State, label: str) -> tuple[State, str]:
+    """The state dict with plain weights, and what was folded ("" for nothing).
+
+    Raises:
+        BadInputError: a reparametrised weight lacks a part.
+    """
+    rest, done = dict(state), ""
+    for suffix, fold, what in (
+        (".weight_orig", _spectral_hook, "spectral norm"),
+        (".module.weight_bar", _spectral_wrapper, "spectral norm"),
+        (".parametrizations.weight.original", _spectral_parametrization, "spectral norm"),
+        (".weight_g", _weight_norm_hook, "weight norm"),
+        (".parametrizations.weight.original0", _weight_norm_parametrization, "weight norm"),
+    ):
+        for key in [key for key in rest if key.endswith(suffix)]:
+            stem = key.removesuffix(suffix)
+            try:
+                weight = fold(rest, stem)
+            except (KeyError, RuntimeError) as error:
+                raise BadInputError(
+                    f"{label} has {what} on {stem} but not all of its parts: export from a complete checkpoint."
+                ) from error
+            rest[f"{stem}.weight"] = weight
+            done = what
+    return rest, done
+
+
+def _spectral_hook(rest: State, stem: str) -> Tensor:
+    weight, u, v = rest.pop(f"{stem}.weight_orig"), rest.pop(f"{stem}.weight_u"), rest.pop(f"{stem}.weight_v", None)
+    return weight / _norm(weight, u, v)
+
+
+def _spectral_parametrization(rest: State, stem: str) -> Tensor:
+    base = f"{stem}.parametrizations.weight"
+    weight = rest.pop(f"{base}.original")
+    return weight / _norm(weight, rest.pop(f"{base}.0._u"), rest.pop(f"{base}.0._v", None))
+
+
+def _spectral_wrapper(rest: State, stem: str) -> Tensor:
+    inner = f"{stem}.module"
+    weight, u, v = (rest.pop(f"{inner}.weight_{part}") for part in ("bar", "u", "v"))
+    if f"{inner}.bias" in rest:
+        rest[f"{stem}.bias"] = rest.pop(f"{inner}.bias")
+    return weight / torch.dot(u, weight.flatten(1) @ v)
+
+
+def _norm(weight: Tensor, u: Tensor, v: Tensor | None) -> Tensor:
+    """The largest singular value, from the vectors torch's power iteration stored.
+
+    Which axis counts as the rows (1 for transposed convolutions) is not stored. Where the length of u leaves it
+    open, it is the one for which the vectors fit better: u and v of the right matrix give the larger product.
+    """
+    candidates = []
+    for axis in range(min(weight.dim(), 2)):
+        matrix = weight.transpose(0, axis).flatten(1)
+        if matrix.shape[0] != len(u) or (v is not None and matrix.shape[1] != len(v)):
+            continue
+        right = torch.nn.functional.normalize(matrix.T @ u, dim=0) if v is None else v
+        candidates.append(torch.dot(u, matrix @ right))
+    if not candidates:
+        raise RuntimeError("the vectors have other lengths than the weight")
+    return torch.stack(candidates).max()
+
+
+def _weight_norm_hook(rest: State, stem: str) -> Tensor:
+    return _scaled(rest.pop(f"{stem}.weight_g"), rest.pop(f"{stem}.weight_v"))
+
+
+def _weight_norm_parametrization(rest: State, stem: str) -> Tensor:
+    base = f"{stem}.parametrizations.weight"
+    return _scaled(rest.pop(f"{base}.original0"), rest.pop(f"{base}.original1"))
+
+
+def _scaled(length: Tensor, direction: Tensor) -> Tensor:
+    """``g * v / |v|``, the norm over the axes that g does not have."""
+    axes = [axis for axis in range(direction.dim()) if length.shape[axis] == 1]
+    lengths: Tensor = torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
+    return direction * (length / lengths)
