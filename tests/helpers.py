@@ -86,7 +86,7 @@ def pix2pix_generator(*, size: int = SIZE, ngf: int = 8, seed: int = 0) -> Pix2p
             if weights.dim() == 4:
                 weights.mul_(4)
         for step in range(3):
-            generator(torch.from_numpy(_tensors(smooth_pictures(4, size=size, seed=step))))
+            generator.live([torch.from_numpy(_tensors(smooth_pictures(4, size=size, seed=step)))], 4)
     return generator
 
 

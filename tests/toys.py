@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding, NoiseInput, Output
-from cgan_trainer.families.base import Generator
+from cgan_trainer.generator import Generator
 from torch import Tensor, nn
 
 LATENT = 16
@@ -48,11 +48,8 @@ class LabelGenerator(Generator):
             statistics="running",
         )
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        label, *noise = inputs
-        if not noise:
-            noise = [torch.randn(len(label), LATENT), torch.rand(len(label), 1, 16, 16) * 2 - 1]
-        z, grain = noise
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        label, z, grain = inputs
         x = self.start(torch.cat([z, self.embedding(label)], dim=1)).view(-1, 32, 4, 4)
         x = F.relu(self.norm(self.up(F.relu(x))))
-        return torch.sigmoid(self.last(x) * 3 + 0.2 * grain)
+        return (torch.sigmoid(self.last(x) * 3 + 0.2 * grain),)

@@ -28,7 +28,7 @@ from cgan_bench.target import Target
 from cgan_bench.worker_client import Worker
 
 if TYPE_CHECKING:
-    from cgan_trainer.families.base import Generator
+    from cgan_trainer.generator import Generator
 
 __all__ = ["PAPER", "plain_export", "reference_subject", "write_plain", "write_reference"]
 

@@ -12,7 +12,7 @@ from cgan_runtime.errors import CheckFailedError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.manifest import Figure
 from cgan_runtime.runners.base import Array
-from cgan_trainer.families.base import Generator
+from cgan_trainer.generator import Generator
 from cgan_trainer.readers import Choices, Loaded
 
 from cgan_export.artifacts.artifacts import ArtifactOptions, BuildContext, BuiltArtifact, build_artifact

@@ -16,15 +16,19 @@ from cgan_runtime.noise import DISTRIBUTIONS
 
 __all__ = [
     "Condition",
+    "ConditionEncoding",
     "Contract",
-    "Encoding",
+    "HeatmapEncoding",
     "ImageEncoding",
     "LabelEncoding",
     "NoiseInput",
     "Output",
+    "OutputEncoding",
+    "ScoreEncoding",
     "Shape",
     "SizeRule",
     "Tensor",
+    "VectorEncoding",
     "image_size",
 ]
 
@@ -77,7 +81,29 @@ class LabelEncoding(Value):
     names: tuple[str, ...] = ()
 
 
-Encoding = Annotated[ImageEncoding | LabelEncoding, Field(discriminator="kind")]
+class VectorEncoding(Value):
+    """Float values given as they are: a style code, a text vector, features of a picture."""
+
+    kind: Literal["vector"] = "vector"
+
+
+class HeatmapEncoding(Value):
+    """A value per pixel, [1, H, W], drawn in colours: the lower end of the output's range first in `colors`."""
+
+    kind: Literal["heatmap"] = "heatmap"
+    colors: Literal["heat", "grey"] = "heat"
+
+
+class ScoreEncoding(Value):
+    """One number per sample, shape []; at `threshold` and above it counts as `positive`, where both are given."""
+
+    kind: Literal["score"] = "score"
+    threshold: float | None = None
+    positive: str = ""
+
+
+ConditionEncoding = Annotated[ImageEncoding | LabelEncoding | VectorEncoding, Field(discriminator="kind")]
+OutputEncoding = Annotated[ImageEncoding | HeatmapEncoding | ScoreEncoding, Field(discriminator="kind")]
 
 
 class Tensor(Value):
@@ -89,11 +115,11 @@ class Tensor(Value):
 
 
 class Condition(Tensor):
-    """One thing the caller gives. No encoding: the raw tensor (a text vector, a style code)."""
+    """One thing the caller gives. No encoding: the tensor as it is, as for a vector (bundles of version 1)."""
 
     range: Range | None = None
     meaning: str = ""
-    encoding: Encoding | None = None
+    encoding: ConditionEncoding | None = None
 
     @model_validator(mode="after")
     def _fits_its_encoding(self) -> Self:
@@ -126,11 +152,17 @@ class Output(Tensor):
 
     range: Range | None = None
     meaning: str = ""
-    encoding: ImageEncoding | None = None
+    encoding: OutputEncoding | None = None
 
     @model_validator(mode="after")
     def _fits_its_encoding(self) -> Self:
         _check_image_shape(self.name, self.shape, self.encoding)
+        if isinstance(self.encoding, HeatmapEncoding) and (
+            len(self.shape) != 3 or self.shape[0] != 1 or self.range is None
+        ):
+            raise ValueError(f"heatmap {self.name} must have the shape [1, H, W] and a range")
+        if isinstance(self.encoding, ScoreEncoding) and self.shape != ():
+            raise ValueError(f"score {self.name} must be one number per sample, shape []")
         return self
 
 
@@ -202,14 +234,13 @@ class Contract(Value):
 
     @property
     def image_condition(self) -> Condition | None:
-        """The condition that is a picture, if there is exactly one."""
-        images = [c for c in self.conditions if isinstance(c.encoding, ImageEncoding)]
-        return images[0] if len(images) == 1 else None
+        """The first condition that is a picture."""
+        return next((c for c in self.conditions if isinstance(c.encoding, ImageEncoding)), None)
 
     @property
     def image_output(self) -> Output | None:
         """The first output that is a picture."""
-        return next((o for o in self.outputs if o.encoding is not None), None)
+        return next((o for o in self.outputs if isinstance(o.encoding, ImageEncoding)), None)
 
 
 def image_size(tensor: Tensor) -> tuple[int, int] | None:
@@ -218,6 +249,6 @@ def image_size(tensor: Tensor) -> tuple[int, int] | None:
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
-def _check_image_shape(name: str, shape: Shape, encoding: ImageEncoding | LabelEncoding | None) -> None:
+def _check_image_shape(name: str, shape: Shape, encoding: Value | None) -> None:
     if isinstance(encoding, ImageEncoding) and (len(shape) != 3 or shape[0] != len(encoding.mean)):
         raise ValueError(f"{name} is a {encoding.color} picture, so its shape must be [{len(encoding.mean)}, H, W]")

@@ -31,10 +31,9 @@ class Changed(Runner):
         answer = self._runner.infer(inputs)["picture"]
         return {"picture": self._change(inputs, answer).astype(np.float32)}
 
-    def infer_live(self, conditions: Tensors, seed: int) -> dict[str, Array]:
+    def infer_live(self, conditions: Tensors, rows: int, seed: int) -> dict[str, Array]:
         """Masks of another random generator, as live dropout draws them."""
         rng = np.random.default_rng(seed)
-        rows = len(conditions["condition"])
         masks = {
             n.name: (rng.random((rows, *map(int, n.shape))) >= 0.5).astype(np.float32) * 2
             for n in self.contract.noise

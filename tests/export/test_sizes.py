@@ -60,9 +60,9 @@ class Small(Pix2pixGenerator):
             nn.Conv2d(4, 3, 3, 1, 1),
         )  # fmt: skip
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        picture: torch.Tensor = self.unet(inputs[0])
-        return picture
+    def forward(self, condition: torch.Tensor, *masks: torch.Tensor) -> tuple[torch.Tensor]:
+        del masks
+        return (self.unet(condition),)
 
 
 def test_a_size_that_leaves_one_pixel_to_normalise_is_not_taken() -> None:

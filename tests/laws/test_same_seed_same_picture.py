@@ -69,7 +69,7 @@ def test_pytorch_as_it_was_trained_on_a_batch_of_one(
     running = {name: value.clone() for name, value in generator.named_buffers()}
     generator.train()
     with torch.no_grad():
-        tensor = generator(torch.from_numpy(CONDITIONS[:1]), *(torch.from_numpy(m) for m in masks.values()))
+        (tensor,) = generator(torch.from_numpy(CONDITIONS[:1]), *(torch.from_numpy(m) for m in masks.values()))
     for name, value in generator.named_buffers():
         value.copy_(running[name])
     assert_same_on_another_runtime(pixels(bundle, tensor[0].numpy()), reference)

@@ -68,7 +68,7 @@ def test_without_skips_everything_passes_the_innermost_layer() -> None:
         with torch.no_grad():
             generator.get_parameter("unet.down.5.conv.weight").zero_()
         masks = masks_of(generator, 1)
-        pictures = [generator(values, *masks) for values in (conditions(1), -conditions(1))]
+        pictures = [generator(values, *masks)[0] for values in (conditions(1), -conditions(1))]
         assert (not torch.equal(*pictures)) == reaches
 
 
@@ -86,7 +86,7 @@ def test_every_net_and_norm_makes_pictures_of_any_channels(net: Architecture, no
     generator = Pix2pixGenerator(
         Pix2pixOptions(size=64, ngf=2, net=net, norm=norm, in_channels=1, out_channels=1)
     ).eval()
-    picture = generator(conditions(2)[:, :1])
+    picture = generator.live([conditions(2)[:, :1]], 2)[0]
     assert picture.shape == (2, 1, 64, 64)
     assert picture.abs().max() <= 1
     assert generator.contract.statistics == ("none" if norm == "none" else "per_sample")
@@ -137,7 +137,7 @@ def test_every_site_named_in_the_contract_is_a_dropout_site_with_that_shape(drop
     for name, module in generator.named_modules():
         if isinstance(module, DropoutSite):
             module.register_forward_hook(lambda _m, _i, out, name=name: shapes.update({name: out.shape[1:]}))
-    generator(conditions(1))
+    generator.live([conditions(1)], 1)
     assert {noise.site: tuple(noise.shape) for noise in generator.contract.noise} == {
         name: tuple(shape) for name, shape in shapes.items()
     }
@@ -163,23 +163,23 @@ def test_captured_masks_give_the_picture_of_the_live_dropout_they_came_from(
         if isinstance(module, DropoutSite):
             module.register_forward_pre_hook(lambda _m, _i: states.append(torch.get_rng_state()))
             module.register_forward_hook(capture)
-    live = generator(conditions(2))
+    live = generator.live([conditions(2)], 2)[0]
     replay = small(dropout).train(training)
     assert len(captured) == len(generator.contract.noise)
     assert set(torch.cat([mask.flatten() for mask in captured]).tolist()) == {0.0, 2.0}
-    torch.testing.assert_close(replay(conditions(2), *captured), live, rtol=0, atol=0)
+    torch.testing.assert_close(replay(conditions(2), *captured)[0], live, rtol=0, atol=0)
 
 
 def test_dropout_is_live_in_eval_and_every_mask_matters() -> None:
     generator = small().eval()
-    assert not torch.equal(generator(conditions(1)), generator(conditions(1)))
+    assert not torch.equal(generator.live([conditions(1)], 1)[0], generator.live([conditions(1)], 1)[0])
     masks = masks_of(generator, 1)
-    reference = generator(conditions(1), *masks)
-    torch.testing.assert_close(generator(conditions(1), *masks), reference, rtol=0, atol=0)
+    reference = generator(conditions(1), *masks)[0]
+    torch.testing.assert_close(generator(conditions(1), *masks)[0], reference, rtol=0, atol=0)
     for index in range(len(masks)):
         other = [*masks]
         other[index] = 2 - masks[index]
-        assert not torch.allclose(generator(conditions(1), *other), reference, atol=1e-4)
+        assert not torch.allclose(generator(conditions(1), *other)[0], reference, atol=1e-4)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -192,9 +192,9 @@ def test_a_wrong_number_of_masks_is_refused(count: int) -> None:
 def test_a_sample_does_not_depend_on_its_batch_in_eval() -> None:
     generator = small().eval()
     masks = masks_of(generator, 3)
-    together = generator(conditions(3), *masks)
+    together = generator(conditions(3), *masks)[0]
     for row in range(3):
-        alone = generator(conditions(3)[row : row + 1], *(mask[row : row + 1] for mask in masks))
+        (alone,) = generator(conditions(3)[row : row + 1], *(mask[row : row + 1] for mask in masks))
         torch.testing.assert_close(together[row : row + 1], alone, rtol=0, atol=1e-5)
 
 
@@ -213,13 +213,13 @@ def test_eval_statistics_are_those_of_batch_norm_on_a_batch_of_one() -> None:
 
 def test_evaluation_leaves_running_averages_and_mode_untouched() -> None:
     generator = small().train()
-    generator(conditions(1))
+    generator.live([conditions(1)], 1)
     before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
     with as_used(generator) as used:
-        used(conditions(2))
+        used.live([conditions(2)], 2)
     assert generator.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in generator.state_dict().items())
-    generator(conditions(1))  # while a training pass does move them
+    generator.live([conditions(1)], 1)  # while a training pass does move them
     assert any(not torch.equal(tensor, before[name]) for name, tensor in generator.state_dict().items())
 
 
@@ -236,8 +236,8 @@ def test_torch_export_keeps_the_batch_open_and_draws_nothing() -> None:
     operators = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert not any("dropout" in name or "rand" in name or "bernoulli" in name for name in operators)
     masks = masks_of(generator, 5)
-    exported = program.module()(conditions(5), *masks)
-    torch.testing.assert_close(exported, generator(conditions(5), *masks), rtol=0, atol=1e-5)
+    (exported,) = program.module()(conditions(5), *masks)
+    torch.testing.assert_close(exported, generator(conditions(5), *masks)[0], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_the_discriminator_objective_is_halved_and_the_l1_weighted() -> None:
     trainer = trainer_of()
     batch = batch_of(trainer)
     with torch.no_grad():
-        picture = trainer.generator.train()(batch.condition, *batch.masks)
+        (picture,) = trainer.generator.train()(batch.condition, *batch.masks)
     d = trainer.discriminator
     assert d is not None
     fake = gan_loss(d(picture, batch.condition), real=False)
@@ -58,7 +58,7 @@ def test_the_discriminator_objective_is_halved_and_the_l1_weighted() -> None:
 
 def test_the_generator_follows_the_discriminator_as_it_is_after_its_step() -> None:
     trainer, batch = trainer_of(), batch_of(trainer_of())
-    picture = trainer.generator.train()(batch.condition, *batch.masks)
+    (picture,) = trainer.generator.train()(batch.condition, *batch.masks)
     losses = trainer.step([batch], 2e-4)
     d = trainer.discriminator
     assert d is not None

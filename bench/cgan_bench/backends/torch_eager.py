@@ -11,7 +11,7 @@ from cgan_bench.target import Target
 
 if TYPE_CHECKING:
     from cgan_runtime.contract import Contract
-    from cgan_trainer.families.base import Generator
+    from cgan_trainer.generator import Generator
 
 __all__ = ["Device", "TorchEager", "generator_of", "torch_absence"]
 

@@ -47,11 +47,11 @@ class CachingLive:
         self._live = live
         self._answers: dict[bytes, dict[str, Array]] = {}
 
-    def infer_live(self, conditions: Tensors, seed: int) -> dict[str, Array]:
+    def infer_live(self, conditions: Tensors, rows: int, seed: int) -> dict[str, Array]:
         """Outputs under the reference's own noise."""
-        key = _key(conditions, str(seed))
+        key = _key(conditions, f"{rows}/{seed}")
         if key not in self._answers:
-            self._answers[key] = self._live.infer_live(conditions, seed)
+            self._answers[key] = self._live.infer_live(conditions, rows, seed)
         return self._answers[key]
 
 

@@ -42,7 +42,7 @@ SSIM_MIN_SIDE: Final = 11
 class LiveReference(Protocol):
     """The reference with its own noise, not the contract's."""
 
-    def infer_live(self, conditions: Tensors, seed: int) -> dict[str, Array]:
+    def infer_live(self, conditions: Tensors, rows: int, seed: int) -> dict[str, Array]:
         """Outputs under noise of its own making, other noise in every row; another seed, other noise."""
 
 
@@ -186,7 +186,7 @@ def spread_samples(case: Case) -> tuple[Array, Array | None]:
     ours = np.concatenate([case.main(case.subject, repeated, list(range(s, s + rows))) for s in starts])
     if case.live is None:
         return ours, None
-    return ours, np.concatenate([case.live.infer_live(repeated, start)[name] for start in starts])
+    return ours, np.concatenate([case.live.infer_live(repeated, rows, start)[name] for start in starts])
 
 
 def finite(case: Case) -> Figures:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from cgan_runtime.contract import Contract
 from cgan_runtime.runners.base import Array, Runner, Tensors
-from cgan_trainer.families.base import Generator
+from cgan_trainer.generator import Generator
 
 __all__ = ["TorchRunner"]
 
@@ -40,20 +40,22 @@ class TorchRunner(Runner):
         return f"PyTorch {torch.__version__.partition('+')[0]} {mode} {self._device.type.upper()}"
 
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
-        return self._run([inputs[tensor.name] for tensor in self.contract.inputs])
+        given = self._tensors([inputs[tensor.name] for tensor in self.contract.inputs])
+        with torch.inference_mode():
+            return self._arrays(self._call(*given))
 
-    def infer_live(self, conditions: Tensors, seed: int) -> dict[str, Array]:
-        """Outputs with the generator's own dropout and noise, drawn by torch from `seed`."""
+    def infer_live(self, conditions: Tensors, rows: int, seed: int) -> dict[str, Array]:
+        """`rows` outputs with the generator's own dropout and noise, drawn by torch from `seed`."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return self._run([conditions[c.name] for c in self.contract.conditions])
+            given = self._tensors([conditions[c.name] for c in self.contract.conditions])
+            with torch.inference_mode():
+                return self._arrays(self._generator.live(given, rows))
 
-    def _run(self, inputs: list[Array]) -> dict[str, Array]:
-        tensors = [torch.from_numpy(np.ascontiguousarray(value)).to(self._device) for value in inputs]
-        call = self._call if len(inputs) == len(self.contract.inputs) else self._generator
-        with torch.inference_mode():
-            output = call(*tensors)
-        outputs = output if isinstance(output, tuple) else (output,)
+    def _tensors(self, arrays: list[Array]) -> list[torch.Tensor]:
+        return [torch.from_numpy(np.ascontiguousarray(value)).to(self._device) for value in arrays]
+
+    def _arrays(self, outputs: tuple[torch.Tensor, ...]) -> dict[str, Array]:
         return {
             tensor.name: value.cpu().numpy() for tensor, value in zip(self.contract.outputs, outputs, strict=True)
         }

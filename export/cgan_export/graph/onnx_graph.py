@@ -16,7 +16,7 @@ from cgan_runtime.axes import axis_size, shape_of
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CheckFailedError
 from cgan_runtime.onnx_file import has_external_data
-from cgan_trainer.families.base import Generator
+from cgan_trainer.generator import Generator
 from torch import Tensor, nn
 
 __all__ = ["OPSET", "lint", "onnx_from_generator", "with_metadata"]
@@ -35,10 +35,10 @@ class _Positional(nn.Module):
         super().__init__()
         self.generator = generator
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Outputs, batch first."""
-        output: Tensor = self.generator(*inputs)
-        return output
+        outputs: tuple[Tensor, ...] = self.generator(*inputs)
+        return outputs
 
 
 def onnx_from_generator(generator: Generator, contract: Contract) -> onnx.ModelProto:

@@ -18,7 +18,7 @@ import torch
 from cgan_runtime.axes import shape_of
 from cgan_runtime.contract import Contract, Shape, SizeRule, Tensor, image_size
 from cgan_runtime.errors import UsageError
-from cgan_trainer.families.base import Generator
+from cgan_trainer.generator import Generator
 
 __all__ = ["MAX_SIDE", "SizeWish", "parse_size", "sized"]
 
@@ -137,12 +137,11 @@ def _runs(probe: Generator, free: Contract, height: int, width: int) -> bool:
             torch.empty(2, *shape_of(t.shape, sizes), dtype=DTYPES[t.dtype], device="meta") for t in free.inputs
         ]
         with torch.inference_mode():
-            answer = probe(*inputs)
+            outputs = probe(*inputs)
     # torch's words for maps that do not meet and kernels larger than the map, and (UsageError included) statistics
     # over one pixel or a mask that does not divide; TypeError where a shape checker is installed.
     except (RuntimeError, ValueError, TypeError):
         return False
-    outputs = answer if isinstance(answer, tuple) else (answer,)
     wanted = [(2, *shape_of(output.shape, sizes)) for output in free.outputs]
     return [tuple(output.shape) for output in outputs] == wanted
 

@@ -14,7 +14,7 @@ import copy
 
 from cgan_runtime.contract import Contract, Statistics
 from cgan_runtime.errors import UsageError
-from cgan_trainer.families.base import Generator
+from cgan_trainer.generator import Generator
 from cgan_trainer.nets.norm import normalised_per_sample
 from torch import Tensor, nn
 

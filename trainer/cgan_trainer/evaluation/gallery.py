@@ -11,7 +11,7 @@ from torch import Tensor
 from cgan_trainer.evaluation.base import Compared
 from cgan_trainer.evaluation.pixel_error import PIXEL_ERROR
 from cgan_trainer.evaluation.sampling import generate_images
-from cgan_trainer.families import Generator
+from cgan_trainer.generator import Generator
 from cgan_trainer.training.validation import spread_rows
 
 __all__ = ["Exhibit", "Gallery", "make_gallery"]

@@ -14,7 +14,8 @@ from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
 from cgan_trainer.data.layouts import find_layout
 from cgan_trainer.data.pairs import Modes, read_domains
 from cgan_trainer.data.pictures import Mode
-from cgan_trainer.families import Generator, build_generator
+from cgan_trainer.families import build_generator
+from cgan_trainer.generator import Generator
 
 __all__ = ["EvaluatedRun", "find_split", "read_run"]
 

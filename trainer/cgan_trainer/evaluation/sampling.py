@@ -8,7 +8,7 @@ from cgan_runtime.progress import progress
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from cgan_trainer.families import Generator
+from cgan_trainer.generator import Generator
 from cgan_trainer.seeding import derive_seed, to_float
 from cgan_trainer.training.validation import as_used
 
@@ -34,7 +34,7 @@ def generate_images(
             condition = to_float(with_channels(conditions[row : row + 1], channels))
             for number in range(seeds):
                 torch.manual_seed(derive_seed(seed, f"evaluation/{number}", row))
-                drawn.append(_to_pixels(generator(condition)[0]))
+                drawn.append(_to_pixels(generator.live([condition], 1)[0][0]))
                 report(done * seeds + number + 1, len(rows) * seeds)
     return torch.stack(drawn).reshape(len(rows), seeds, *drawn[0].shape)
 

@@ -10,10 +10,10 @@ from cgan_runtime.contract import Contract
 from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.checkpoint import Checkpoint
-from cgan_trainer.families.base import Generator
 from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from cgan_trainer.generator import Generator
 
-__all__ = ["FAMILIES", "Generator", "build_generator"]
+__all__ = ["FAMILIES", "build_generator"]
 
 FAMILIES: dict[str, Callable[[Mapping[str, Any]], Generator]] = {
     "pix2pix": Pix2pixGenerator.from_options,

@@ -10,7 +10,7 @@ from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncod
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from cgan_trainer.families.base import Generator
+from cgan_trainer.generator import Generator
 
 __all__ = ["LabelMlpGenerator"]
 
@@ -61,13 +61,11 @@ class LabelMlpGenerator(Generator):
             statistics="running",
         )
 
-    def forward(  # type: ignore[override]  # narrower on purpose: a label, and z or nothing
-        self, label: Int64[Tensor, " b"], z: Float[Tensor, "b z"] | None = None
-    ) -> Float[Tensor, "b c h w"]:
-        """One picture per row. No z: it is drawn from torch's global random state."""
-        if z is None:
-            z = torch.randn(len(label), self.latent, device=label.device)
+    def forward(  # type: ignore[override]  # narrower on purpose: a label and z
+        self, label: Int64[Tensor, " b"], z: Float[Tensor, "b z"]
+    ) -> tuple[Float[Tensor, "b c h w"]]:
+        """One picture per row."""
         x = F.leaky_relu(self.hidden[0](torch.cat((self.embedding(label), z), dim=1)), 0.2)
         for dense, norm in zip(list(self.hidden)[1:], self.norms, strict=True):
             x = F.leaky_relu(norm(dense(x)), 0.2)
-        return torch.tanh(self.last(x)).reshape(-1, *self.picture)
+        return (torch.tanh(self.last(x)).reshape(-1, *self.picture),)

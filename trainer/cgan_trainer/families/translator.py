@@ -6,6 +6,7 @@ masks they would have drawn, its output says which size it has.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from cgan_trainer.families.base import Generator
+from cgan_trainer.generator import Generator
 from cgan_trainer.nets.dropout import DropoutSite
 from cgan_trainer.nets.one_hot import OneHot
 
@@ -106,11 +107,19 @@ class ImageTranslator(Generator):
 
     def forward(  # type: ignore[override]  # narrower on purpose: exactly one condition
         self, condition: Float[Tensor, "b c h w"], *masks: Float[Tensor, "b _ _ _"]
-    ) -> Float[Tensor, "b c_out _ _"]:
-        """One picture per row. No masks: they are drawn from torch's global random state."""
+    ) -> tuple[Float[Tensor, "b c_out _ _"]]:
+        """One picture per row."""
         expected = len(self._contract.noise)
-        if masks and len(masks) != expected:
-            raise ValueError(f"{len(masks)} masks were given, but this generator takes {expected}, or none at all.")
+        if len(masks) != expected:
+            raise ValueError(f"{len(masks)} masks were given, but this generator takes {expected}.")
+        return (self._picture(condition, masks),)
+
+    def live(self, conditions: Sequence[Tensor], rows: int) -> tuple[Tensor, ...]:
+        """One picture per row, the masks drawn by torch's own dropout from its global random state."""
+        del rows
+        return (self._picture(conditions[0], ()),)
+
+    def _picture(self, condition: Tensor, masks: Sequence[Tensor]) -> Tensor:
         seen = condition if self.one_hot is None else self.one_hot(condition)
         picture: Tensor = self.network(seen, masks)
         return picture

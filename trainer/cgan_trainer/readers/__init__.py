@@ -11,7 +11,7 @@ from cgan_runtime.errors import BadInputError
 from torch import Tensor
 
 from cgan_trainer.families import build_generator
-from cgan_trainer.families.base import Generator
+from cgan_trainer.generator import Generator
 from cgan_trainer.readers.affinelayer import Affinelayer
 from cgan_trainer.readers.base import Choices, Notes, Reader, build
 from cgan_trainer.readers.file_formats import MAX_FILE_BYTES, content_of

@@ -16,7 +16,7 @@ import torch
 from cgan_runtime.errors import BadInputError, UsageError
 from torch import Tensor
 
-from cgan_trainer.families.base import Generator
+from cgan_trainer.generator import Generator
 
 __all__ = ["Choices", "Entry", "Notes", "Plan", "Reader", "State", "build", "difference", "mismatches"]
 

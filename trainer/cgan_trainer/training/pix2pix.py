@@ -209,8 +209,9 @@ class Pix2pixTrainer:
 
     def _picture(self, batch: Batch) -> Float[Tensor, "b c h w"]:
         with self._precision():
-            picture: Tensor = self._generate(batch.condition, *batch.masks)
-        return picture.float()
+            (picture,) = self._generate(batch.condition, *batch.masks)
+        made: Tensor = picture.float()
+        return made
 
     def _judged_condition(self, batch: Batch) -> Tensor | None:
         if not self.config.conditional:

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from cgan_trainer.families.base import Generator
+from cgan_trainer.generator import Generator, device_of
 from cgan_trainer.losses import l1_loss
 from cgan_trainer.seeding import derive_seed, to_float
 
@@ -47,7 +47,7 @@ def validation_l1(
     with as_used(generator):
         for row in rows:
             torch.manual_seed(derive_seed(seed, "validation", row))
-            picture = generator(to_float(conditions[row : row + 1]).to(device_of(generator)))
+            (picture,) = generator.live([to_float(conditions[row : row + 1]).to(device_of(generator))], 1)
             total += l1_loss(picture.cpu(), to_float(targets[row : row + 1])).item()
     return total / len(rows)
 
@@ -63,15 +63,10 @@ def sample_grid(
             shown = [condition]
             for number in range(_GRID_SEEDS):
                 torch.manual_seed(derive_seed(seed, "samples", number))
-                shown.append(generator(condition[None].to(device_of(generator)))[0].cpu())
+                shown.append(generator.live([condition[None].to(device_of(generator))], 1)[0][0].cpu())
             shown.append(to_float(targets[row]))
             rows.append(torch.cat([values.expand(3, -1, -1) for values in shown], dim=-1))
     return _to_picture(torch.cat(rows, dim=-2))
-
-
-def device_of(generator: Generator) -> torch.device:
-    """Where its weights are."""
-    return next(generator.parameters()).device
 
 
 def _to_picture(values: Float[Tensor, "3 h w"]) -> Image.Image:
