@@ -60,7 +60,9 @@ class Small(Pix2pixGenerator):
             nn.Conv2d(4, 3, 3, 1, 1),
         )  # fmt: skip
 
-    def forward(self, condition: torch.Tensor, *masks: torch.Tensor) -> tuple[torch.Tensor]:
+    def forward(  # type: ignore[override]  # as its base narrows it
+        self, condition: torch.Tensor, *masks: torch.Tensor
+    ) -> tuple[torch.Tensor]:
         del masks
         return (self.unet(condition),)
 

@@ -176,8 +176,8 @@ def test_the_history_keeps_every_picture_with_its_condition() -> None:
     for n in range(6):
         trainer.step([batch_of(trainer, range(n, n + 1))], 2e-4)
     known = [batch_of(trainer, range(n, n + 1)).condition[0] for n in range(6)]
-    assert len(trainer.history.pictures) == 2
-    for kept in trainer.history.pictures:
+    assert len(trainer.history.images) == 2
+    for kept in trainer.history.images:
         assert any(torch.equal(kept[3:], condition) for condition in known)
 
 

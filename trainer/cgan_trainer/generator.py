@@ -76,6 +76,6 @@ def live_noise(item: NoiseInput, rows: int) -> Tensor:
             values = torch.randn(shape)
             length = values.flatten(1).norm(dim=1).reshape(-1, *[1] * (len(shape) - 1))
             count = math.prod(shape[1:]) if item.distribution == "hypersphere_sqrt_n" else 1
-            return values / length * math.sqrt(count)
+            return values.mul_(math.sqrt(count)).div_(length)
         case _:
             return torch.randn(shape)

@@ -265,7 +265,7 @@ class Pix2pixTrainer:
         if self.average is not None:
             state["newest_generator"] = self.generator.state_dict()
         if self.config.buffer:
-            state["history"] = list(self.history.pictures)
+            state["history"] = list(self.history.images)
         return state
 
     def load_state_dict(self, generator: dict[str, Tensor], rest: dict[str, Any]) -> None:
@@ -277,7 +277,7 @@ class Pix2pixTrainer:
         if self.discriminator is not None and self.optimizer_d is not None:
             self.discriminator.load_state_dict(rest["discriminator"])
             self._load_optimizer(self.optimizer_d, rest["optimizer_d"])
-        self.history.pictures = [picture.to(self.device) for picture in rest.get("history", [])]
+        self.history.images = [picture.to(self.device) for picture in rest.get("history", [])]
         self.steps = int(rest["steps"])
 
     def _load_optimizer(self, optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:

@@ -1,0 +1,90 @@
+"""What an evaluation of one kind of data is given, and what it gives back; one file per kind beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from cgan_trainer.data.kinds.base import Facts, Split
+from cgan_trainer.evaluation.base import Column, Figure
+from cgan_trainer.generator import Generator
+
+__all__ = ["Exhibit", "Gallery", "Judge", "Judged", "Row", "Subject"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is judged, and on what.
+
+    Attributes:
+        graphs: every graph of the checkpoint, in `eval()`, on the CPU.
+        facts: what the dataset says of itself.
+        held_out: the split to judge on.
+        train: the training split; None where it is not there.
+        most: judge at most so many images, evenly spread; None: all.
+        seed: of every draw.
+        seeds: images drawn per condition for diversity.
+        cache: folder for nets that an evaluation trains on real images (segmenter, classifier).
+    """
+
+    graphs: Mapping[str, Generator]
+    facts: Facts
+    held_out: Split
+    train: Split | None
+    most: int | None
+    seed: int
+    seeds: int
+    cache: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One thing that was judged: "generator", "lookup table", "truth"; figures by the key of their column."""
+
+    name: str
+    figures: Mapping[str, Figure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exhibit:
+    """One row of a gallery: a caption of short lines, and images uint8 [c, h, w] under the gallery's headings."""
+
+    caption: tuple[str, ...]
+    images: tuple[UInt8[Tensor, "c h w"], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """The images that show what the figures mean: headings of the columns, rows, and a sentence that explains."""
+
+    headings: tuple[str, ...]
+    exhibits: tuple[Exhibit, ...]
+    legend: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The findings.
+
+    Attributes:
+        rows: the generator (or one row per graph) first, then baselines, then the truth.
+        columns: of the figures, in the order of the table.
+        files: names of the images judged, in order.
+        each: for some figures, their value per image, by key; in the order of `files`.
+        notes: what a reader must know, a sentence each.
+        gallery: images that show it.
+    """
+
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    files: tuple[str, ...]
+    each: Mapping[str, tuple[float, ...]]
+    notes: tuple[str, ...]
+    gallery: Gallery
+
+
+Judge = Callable[[Subject], Judged]

@@ -1,0 +1,427 @@
+"""What a family is: its options, its data, its networks, the losses of each step, and the graphs it exports.
+
+The trainer knows positions, batches, phases, ranks and saving, and nothing of any family. In the order in which
+a run uses them:
+
+    Family      one row of the table: options, kind of data, recipe, how a graph is built again
+    Recipe      the rules that train it; owns the networks
+    Stage       a part of the run: how many images, in which batches, by which phases
+    Phase       one optimiser step: whose weights move, on which batch
+    Batch       images of one forward pass
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
+
+import torch
+from cgan_runtime.errors import UsageError
+from pydantic import Field
+from torch import Tensor, nn
+
+from cgan_trainer.data.kinds.base import DataKind, Facts, Split
+from cgan_trainer.evaluation.judge import Judge
+from cgan_trainer.generator import Generator
+from cgan_trainer.nets.image_pool import ImagePool
+from cgan_trainer.nets.init import init_weights
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = [
+    "Batch",
+    "Best",
+    "Family",
+    "Losses",
+    "OptimizerSpec",
+    "Phase",
+    "Progress",
+    "Recipe",
+    "SampleGrid",
+    "Stage",
+    "TrainConfig",
+    "Variant",
+]
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What every run is asked, and what with the data decides its weights. Families add options and defaults.
+
+    A value is fixed for the whole life of a run, and kept with it. Limits stand in the annotations;
+    `training.options.check_config` holds a config to them, and then calls `check`.
+    """
+
+    size: Count = 256
+    """Side of the square images in pixels; others are resized."""
+    epochs: Annotated[int, Field(ge=0)] = 100
+    """Passes over the training images at the full learning rate."""
+    epochs_decay: Annotated[int, Field(ge=0)] = 100
+    """Further passes while the learning rate falls linearly to zero."""
+    images: Count | None = None
+    """Train on this many images in all; the learning rate falls over the same share of them."""
+    batch: Count = 1
+    """Images per step; of every process, under torchrun."""
+    accumulate: Count = 1
+    """Batches whose gradients are added up before a step: memory of one, step of many."""
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-4
+    """Learning rate, for all networks."""
+    beta1: Share = 0.5
+    """Adam's decay of the first moment; the second's is 0.999."""
+    lr_policy: Literal["linear", "step", "plateau", "cosine"] = "linear"
+    """Constant then to zero; a tenth every --step-epochs; a fifth when validation stalls; half a cosine."""
+    step_epochs: Count = 50
+    """Epochs between two steps of the step policy."""
+    ema: Share = 0.0
+    """Validate, save and export an average of the generator: its decay per step, 0.999 for example; 0 is off."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of convolutions; bf16 was measured faster on a CPU with AMX, see docs/training.md."""
+    channels_last: bool | None = None
+    """Memory layout; by default with batches above 1, and with bf16: measured at 16 and at 1."""
+    torch_compile: bool = False
+    """Compile the networks with torch.compile (needs a C++ compiler)."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Same seed, same pictures, same weights."""
+    save_images: Count = 500
+    """Validate, add a row to metrics.csv, draw samples and write last.pt every so many images."""
+
+    def check(self) -> None:
+        """Refuse values that do not fit each other.
+
+        Raises:
+            UsageError: says which, and what to give instead.
+        """
+        if self.epochs + self.epochs_decay < 1:
+            raise UsageError("--epochs 0 cannot be used: give 1 or more without --epochs-decay.")
+
+    @property
+    def step_images(self) -> int:
+        """Images per optimiser step of one process."""
+        return self.batch * self.accumulate
+
+    @property
+    def in_channels_last(self) -> bool:
+        """The memory layout that was chosen, or the one measured faster."""
+        if self.channels_last is not None:
+            return self.channels_last
+        return self.batch > 1 or self.precision == "bf16"
+
+    def total_images(self, count: int) -> int:
+        """How many images the whole run sees, given `count` training images."""
+        return self.images if self.images is not None else (self.epochs + self.epochs_decay) * count
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSpec:
+    """An optimiser, before it has parameters. `lr` is what a step begins with; `Recipe.learning_rate` sets it.
+
+    Attributes:
+        kind: Adam; SGD with momentum; or RMSProp.
+        betas: of Adam.
+        eps: of Adam and RMSProp.
+        momentum: of SGD; `Recipe.momentum` may move it.
+        weight_decay: L2 penalty.
+        clip: after each step every weight is cut to -clip..clip (Wasserstein GAN without penalty); None: not.
+    """
+
+    kind: Literal["adam", "sgd", "rmsprop"] = "adam"
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    eps: float = 1e-8
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    clip: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One optimiser step of a training step: whose weights move, on which images.
+
+    Attributes:
+        name: "D", "G", "E": how its losses and its optimiser are called.
+        trains: networks whose weights move.
+        optimizer: how.
+        through_make: whether the gradient of its losses reaches the networks that `Recipe.make` runs. Where it
+            does, networks that are not trained only pass it on; where not, what was made arrives detached.
+        batches: new batches that the phase takes, one optimiser step on each (5 of a Wasserstein critic);
+            0: it works on the last batch of the phase before. The first phase of a stage takes 1 or more.
+        reuse: what was made of the same batch by the phase before serves here too; otherwise it is made again.
+        frozen_eval: networks that this phase runs in `eval()`.
+        second_order: its losses hold a gradient (a penalty), which torch.compile cannot differentiate again.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    optimizer: OptimizerSpec = OptimizerSpec()
+    through_make: bool = True
+    batches: int = 0
+    reuse: bool = True
+    frozen_eval: tuple[str, ...] = ()
+    second_order: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The validation figure that decides best.pt."""
+
+    metric: str
+    better: Literal["lower", "higher"] = "lower"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A part of the run; batches are cut at its end.
+
+    Attributes:
+        name: of the stage; a run of one stage calls it "train".
+        images: how many images it sees.
+        phases: of each step, in order.
+        batch: images per batch; None: the config's.
+        size: side of its images; None: the config's.
+        fresh_optimizers: begin without what the optimisers of earlier stages remember.
+        best: decides best.pt; None: the newest state is the best.
+    """
+
+    name: str
+    images: int
+    phases: tuple[Phase, ...]
+    batch: int | None = None
+    size: int | None = None
+    fresh_optimizers: bool = False
+    best: Best | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands when a step begins.
+
+    Attributes:
+        images: seen so far.
+        total: of the whole run.
+        epochs: of the whole run, as the config counts them.
+        steps: optimiser steps so far.
+        reductions: how often the plateau policy has lowered the rate.
+    """
+
+    images: int
+    total: int
+    epochs: int
+    steps: int
+    reductions: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Images of one forward pass, on the device that trains.
+
+    Attributes:
+        positions: their numbers in the run.
+        tensors: by name, batch first: what the source gives, and the noise that the phases share.
+    """
+
+    positions: range
+    tensors: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """What a phase minimises, and the parts that are reported, by the name of their column ("D_real")."""
+
+    total: Tensor
+    parts: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleGrid:
+    """Pictures that show where a run stands: cells of one size, row by row.
+
+    Attributes:
+        image: the whole grid.
+        columns: a heading for each column.
+        rows: a heading for each row; empty: none.
+    """
+
+    image: Image
+    columns: tuple[str, ...]
+    rows: tuple[str, ...] = ()
+
+
+C = TypeVar("C", bound=TrainConfig)
+F = TypeVar("F", bound=Facts)
+Graphs = Mapping[str, Generator]
+Networks = Mapping[str, nn.Module]
+
+
+class Recipe(ABC, Generic[C, F]):
+    """The rules that train a family.
+
+    The constructor builds `networks` on the CPU from torch's global random state, in a fixed order, which makes
+    the first weights repeat. Everything random in training is drawn by position (see seeding.py), so that an image
+    meets the same noise in whatever batch, process or device it is trained.
+
+    Attributes:
+        config: the run's.
+        facts: the dataset's.
+        networks: everything that is trained, by name; generators are `Generator`s or parts of one.
+        averaged: names of the networks that --ema averages.
+        pools: older generated images, by name.
+        feature_nets: frozen nets that losses look through; they are no part of a checkpoint.
+        device: where the networks are; set by the trainer.
+        layout: memory layout of four-dimensional tensors; set by the trainer.
+    """
+
+    rows_interact: ClassVar[bool] = False
+    """Whether the images of a batch meet in a network (minibatch statistics that no rank can share): accumulation
+    and several ranks would then train something else, and are refused."""
+    validation: ClassVar[tuple[str, ...]] = ()
+    """Names of what `validate` returns."""
+
+    def __init__(self, config: C, facts: F) -> None:
+        self.config = config
+        self.facts = facts
+        self.networks: dict[str, nn.Module] = {}
+        self.averaged: tuple[str, ...] = ()
+        self.pools: dict[str, ImagePool] = {}
+        self.feature_nets: dict[str, nn.Module] = {}
+        self.device = torch.device("cpu")
+        self.layout = torch.contiguous_format
+
+    @property
+    @abstractmethod
+    def loss_names(self) -> tuple[str, ...]:
+        """The parts that `losses` reports over a whole step, in the order of the columns."""
+
+    @abstractmethod
+    def plan(self, total: int) -> tuple[Stage, ...]:
+        """The stages of a run of `total` images; most have one. Their images add up to `total`."""
+
+    def initialise(self, network: nn.Module) -> None:
+        """Draw the first weights of a network, by default N(0, 0.02), from torch's global random state."""
+        init_weights(network)
+
+    def noise(self, positions: range) -> dict[str, Tensor]:
+        """Noise that all phases of a batch share, by name, batch first, drawn per position on the CPU."""
+        del positions
+        return {}
+
+    @abstractmethod
+    def make(self, phase: Phase, batch: Batch) -> dict[str, Tensor]:
+        """What the generators make of a batch."""
+
+    @abstractmethod
+    def losses(self, phase: Phase, batch: Batch, made: Mapping[str, Tensor]) -> Losses:
+        """The losses of a phase on what was made, means over the images of the batch."""
+
+    @abstractmethod
+    def graphs(self, networks: Networks) -> dict[str, Generator]:
+        """What leaves the house, by name, the default first; `networks` are the trained or the averaged ones."""
+
+    @abstractmethod
+    def graph_options(self, graph: str) -> dict[str, Any]:
+        """Plain values from which `Family.rebuild` builds the graph again, without its weights."""
+
+    @abstractmethod
+    def examples(self, held_out: Split) -> dict[str, Tensor]:
+        """Up to 8 real values of each condition that is worth showing, as the split has them (uint8 images)."""
+
+    @abstractmethod
+    def validate(self, graphs: Graphs, held_out: Split) -> dict[str, float]:
+        """Figures on images that are not trained on; the names are `validation`."""
+
+    @abstractmethod
+    def grid(self, graphs: Graphs, held_out: Split) -> SampleGrid:
+        """Pictures that show where the run stands: always the same conditions and seeds."""
+
+    def learning_rate(self, phase: Phase, progress: Progress) -> float:
+        """The rate of a phase's optimiser, by default that of --lr-policy (training/schedule.py).
+
+        linear    constant over --epochs, then in a straight line to 0 over --epochs-decay (the papers')
+        step      a tenth every --step-epochs
+        plateau   a fifth when validation has not improved by 1 % for more than 5 validations
+        cosine    half a cosine from the whole rate to 0
+        """
+        config, lr = self.config, phase.optimizer.lr
+        match config.lr_policy:
+            case "step":
+                epoch = progress.images / progress.total * progress.epochs
+                return lr * 0.1 ** math.floor(epoch / config.step_epochs)
+            case "plateau":
+                return lr * 0.2**progress.reductions
+            case "cosine":
+                return lr * (1 + math.cos(math.pi * progress.images / progress.total)) / 2
+            case _:
+                begin = progress.total * config.epochs / progress.epochs
+                if progress.images < begin:
+                    return lr
+                return lr * (progress.total - progress.images) / (progress.total - begin)
+
+    def momentum(self, phase: Phase, progress: Progress) -> float | None:
+        """The momentum of a phase's SGD; None leaves it as it is."""
+        del phase, progress
+        return None
+
+    def extra_state(self) -> dict[str, Any]:
+        """Whatever else an exact resume needs: tensors and plain values."""
+        return {}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `extra_state`."""
+
+    def place(self, tensor: Tensor) -> Tensor:
+        """The tensor on the device that trains, in its memory layout."""
+        moved = tensor.to(self.device)
+        return moved.contiguous(memory_format=self.layout) if moved.ndim == 4 else moved
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One row of an ablation.
+
+    Attributes:
+        name: of the row.
+        changes: of the options, against the command's.
+        published: what the paper found, by the key of the column (a measure's), where it says so.
+    """
+
+    name: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    published: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family(Generic[C, F]):
+    """One conditional GAN.
+
+    Attributes:
+        name: of the command and in checkpoints: "pix2pix".
+        title: one sentence for `cgan-train --help`, with the paper.
+        config: its options.
+        data: the kind of data, for a config and a side in pixels.
+        recipe: the rules that train it; draws the first weights from torch's global random state.
+        rebuild: a graph without weights, from its name and its options; TypeError or ValueError where these
+            describe none.
+        judge: how a trained generator of it is evaluated; None: it is not.
+        ablations: comparisons of its paper, by name: the rows for a config.
+    """
+
+    name: str
+    title: str
+    config: type[C]
+    data: Callable[[C, int], DataKind[F]]
+    recipe: Callable[[C, F], Recipe[C, F]]
+    rebuild: Callable[[str, Mapping[str, Any]], Generator]
+    judge: Judge | None = None
+    ablations: Mapping[str, Callable[[C], tuple[Variant, ...]]] = field(default_factory=dict)
