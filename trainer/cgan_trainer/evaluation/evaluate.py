@@ -25,7 +25,7 @@ from cgan_trainer.evaluation.result import Evaluation, Row
 from cgan_trainer.evaluation.run_reader import EvaluatedRun, find_split, read_run
 from cgan_trainer.evaluation.sampling import generate_images, with_channels
 from cgan_trainer.nets.efficientnet_lite import INSTALL, embed, weights_file
-from cgan_trainer.training.validation import spread_rows
+from cgan_trainer.seeding import spread_rows
 
 __all__ = ["MAX_DIVERSITY", "evaluate_run", "judge_run", "write_evaluation"]
 

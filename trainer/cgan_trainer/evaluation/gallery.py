@@ -12,7 +12,7 @@ from cgan_trainer.evaluation.base import Compared
 from cgan_trainer.evaluation.pixel_error import PIXEL_ERROR
 from cgan_trainer.evaluation.sampling import generate_images
 from cgan_trainer.generator import Generator
-from cgan_trainer.training.validation import spread_rows
+from cgan_trainer.seeding import spread_rows
 
 __all__ = ["Exhibit", "Gallery", "make_gallery"]
 

@@ -8,9 +8,8 @@ from cgan_runtime.progress import progress
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from cgan_trainer.generator import Generator
+from cgan_trainer.generator import Generator, as_used
 from cgan_trainer.seeding import derive_seed, to_float
-from cgan_trainer.training.validation import as_used
 
 __all__ = ["generate_images", "with_channels"]
 
