@@ -1,4 +1,4 @@
-"""`dataset.json`, what a dataset says of itself: name, kind, domains, palettes, classes. Every part may be missing."""
+"""`dataset.json`, what a dataset says of itself: name, kind, domains, palettes, classes."""
 
 from __future__ import annotations
 

@@ -113,9 +113,7 @@ class PairedData(DataKind[PairedFacts]):
 
     def load(self, root: Path, split: str, *, strict: bool = False, on_file: OnFile | None = None) -> Split:
         """See the base. The digest is that of the sides A and B, whichever is the condition."""
-        pairs = load_pairs(
-            root, split, self.size, on_file, modes=self.modes, strict=strict, cache=self.cache
-        )
+        pairs = load_pairs(root, split, self.size, on_file, modes=self.modes, strict=strict, cache=self.cache)
         condition, target = (pairs.a, pairs.b) if self.direction == "AtoB" else (pairs.b, pairs.a)
         return Split(
             name=split,
@@ -132,9 +130,7 @@ class PairedData(DataKind[PairedFacts]):
 
 
 class _PairedSource(Source):
-    def __init__(
-        self, data: PairedData, arrays: Mapping[str, Tensor], *, seed: int, device: torch.device
-    ) -> None:
+    def __init__(self, data: PairedData, arrays: Mapping[str, Tensor], *, seed: int, device: torch.device) -> None:
         self.data, self.seed, self.device = data, seed, device
         self.sides = (arrays["condition"], arrays["target"])
 
