@@ -72,7 +72,7 @@ def write_report(
 def table(compared: Sequence[Compared]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: a variant each, then the lookup table and the truth; the paper's FCN-scores beside ours."""
     evaluations = [one.evaluation for one in compared]
-    found = columns_of([row for evaluation in evaluations for row in evaluation.rows])
+    found = columns_of(evaluations)
     columns = [column for column in found if column.key not in _ELSEWHERE]
     papers = any(one.variant.paper for one in compared)
     header = ["variant", *([f"paper: {name}" for name in _PAPER] if papers else [])]
@@ -103,7 +103,8 @@ def _pictures(compared: Sequence[Compared], run: RunOptions) -> Image.Image:
     columns = [conditions[rows]]
     for one in compared:
         made = read_run(one.folder)
-        columns.append(generate_images(made.generator, conditions, rows, seed=made.seed, seeds=1)[:, 0])
+        given = {made.generator.contract.conditions[0].name: conditions}
+        columns.append(generate_images(made.generator, given, rows, seed=made.seed, seeds=1)[:, 0])
     columns.append(targets[rows])
     grid = torch.cat([column.expand(-1, 3, -1, -1) for column in columns], dim=-1)
     return Image.fromarray(torch.cat(list(grid), dim=-2).permute(1, 2, 0).numpy())

@@ -1,35 +1,33 @@
-"""From a run folder to its evaluation: draw, compare with the baseline and the truth, write down."""
+"""From a run of pairs to its evaluation: read, judge, write down."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 from cgan_runtime.atomic import write_atomic
 from cgan_runtime.errors import UsageError
-from cgan_runtime.progress import note, progress
-from jaxtyping import UInt8
-from torch import Tensor
+from cgan_runtime.progress import progress
 
+from cgan_trainer.data.kinds.base import Facts, Split
 from cgan_trainer.data.layouts import find_layout
-from cgan_trainer.data.pairs import Pairs, load_pairs, read_domains
-from cgan_trainer.evaluation import Compared, measure_pictures
-from cgan_trainer.evaluation.gallery import Gallery, make_gallery
-from cgan_trainer.evaluation.kid import MIN_PICTURES
-from cgan_trainer.evaluation.labels import find_labels, read_palettes
-from cgan_trainer.evaluation.lookup_table import LEVELS, lookup_table_baseline
+from cgan_trainer.data.pairs import load_pairs, read_domains
+from cgan_trainer.evaluation.judge import Gallery, Subject
 from cgan_trainer.evaluation.page import write_page
-from cgan_trainer.evaluation.result import Evaluation, Row
+from cgan_trainer.evaluation.paired import judge_paired
+from cgan_trainer.evaluation.result import Evaluation
 from cgan_trainer.evaluation.run_reader import EvaluatedRun, find_split, read_run
-from cgan_trainer.evaluation.sampling import generate_images, with_channels
-from cgan_trainer.nets.efficientnet_lite import INSTALL, embed, weights_file
-from cgan_trainer.training.validation import spread_rows
+from cgan_trainer.palette import Palette
 
-__all__ = ["MAX_DIVERSITY", "evaluate_run", "judge_run", "write_evaluation"]
+__all__ = ["evaluate_run", "judge_run", "write_evaluation"]
 
-MAX_DIVERSITY = 16  # conditions drawn with several seeds
+
+@dataclass(frozen=True, kw_only=True)
+class _PairFacts(Facts):
+    source_palette: Palette | None
+    target_palette: Palette | None
 
 
 def evaluate_run(
@@ -85,56 +83,43 @@ def judge_run(
     seeds: int = 8,
     cache: Path | None = None,
 ) -> tuple[Evaluation, Gallery]:
-    """`evaluate_run` without writing: the figures, and the pictures that show them."""
+    """`evaluate_run` without writing: the figures, and the images that show them."""
     _check(pictures=pictures, seeds=seeds)
     run = read_run(path, checkpoint=checkpoint, data=data)
-    split, chosen = find_split(run.data, split), split
-    held_out, train = _load(run, split), _load_train(run)
-    rows = spread_rows(len(held_out), pictures or len(held_out))
-    conditions, targets = _sides(run, held_out)
-    compared = _draw(run, conditions, targets, rows, seeds)
-    labels, label_note = find_labels(
-        read_palettes(run.data),
-        source="A" if run.direction == "AtoB" else "B",
-        target="B" if run.direction == "AtoB" else "A",
-        conditions=conditions[rows],
-        targets=targets[rows],
-        train=train,
-        cache=cache or platformdirs.user_cache_path("cgan-deploy") / "segmenters",
+    found = find_split(run.data, split)
+    subject = Subject(
+        graphs={"main": run.generator},
+        facts=_facts(run),
+        held_out=_load(run, found),
+        train=_load(run, "train") if find_layout(run.data).has("train") else None,
+        most=pictures,
+        seed=run.seed,
+        seeds=seeds,
+        cache=cache if cache is not None else platformdirs.user_cache_path("cgan-deploy") / "segmenters",
     )
-    installed = weights_file() is not None
-    compared = replace(compared, labels=labels, embed=embed if installed else None)
-    baseline = _baseline(run, conditions[rows], train)
-    judged = _rows(compared, baseline)
-    dataset = read_domains(run.data).name
+    judged = judge_paired(subject)
+    missing = () if split is not None or found == "test" else ("Judged on val/, for there is no test/.",)
     evaluation = Evaluation(
         run=path.resolve().name,
         weights=run.checkpoint.path.name,
         weights_sha256=run.checkpoint.file_sha256,
         images=run.checkpoint.provenance.get("images"),
-        dataset=dataset,
+        dataset=subject.facts.name,
         data=str(run.data),
-        split=split,
-        files=tuple(held_out.files[row] for row in rows),
-        available=len(held_out),
-        pictures_sha256=held_out.sha256,
+        split=found,
+        files=judged.files,
+        available=len(subject.held_out),
+        pictures_sha256=subject.held_out.sha256,
         direction=run.direction,
         size=run.size,
         seed=run.seed,
         seeds=seeds,
-        rows=judged,
-        notes=(
-            _split_note(split, chosen, len(rows), len(held_out)),
-            _baseline_note(train),
-            label_note,
-            _kid_note(installed, len(rows)),
-            _diversity_note(run, seeds, len(rows)),
-        ),
+        rows=judged.rows,
+        columns=judged.columns,
+        notes=(*judged.notes, *missing),
+        each=judged.each,
     )
-    gallery = make_gallery(
-        run.generator, conditions, rows, compared, baseline, files=held_out.files, seed=run.seed, seeds=seeds
-    )
-    return evaluation, gallery
+    return evaluation, judged.gallery
 
 
 def _check(*, pictures: int | None, seeds: int) -> None:
@@ -144,77 +129,22 @@ def _check(*, pictures: int | None, seeds: int) -> None:
         raise UsageError(f"--seeds {seeds} cannot be used: give a number from 1 to 1000.")
 
 
-def _load(run: EvaluatedRun, split: str) -> Pairs:
+def _load(run: EvaluatedRun, split: str) -> Split:
     with progress(f"reading {split}", unit="pairs") as report:
-        return load_pairs(run.data, split, run.size, on_file=report, modes=run.modes)
-
-
-def _load_train(run: EvaluatedRun) -> Pairs | None:
-    return _load(run, "train") if find_layout(run.data).has("train") else None
-
-
-def _sides(run: EvaluatedRun, pairs: Pairs) -> tuple[UInt8[Tensor, "n 3 h w"], UInt8[Tensor, "n 3 h w"]]:
-    return (pairs.a, pairs.b) if run.direction == "AtoB" else (pairs.b, pairs.a)
-
-
-def _draw(run: EvaluatedRun, conditions: Tensor, targets: Tensor, rows: list[int], seeds: int) -> Compared:
-    pictures = generate_images(run.generator, conditions, rows, seed=run.seed, seeds=1)[:, 0]
-    several = [rows[index] for index in spread_rows(len(rows), MAX_DIVERSITY)]
-    return Compared(
-        pictures=pictures,
-        targets=with_channels(targets[rows], run.channels),
-        samples=generate_images(run.generator, conditions, several, seed=run.seed, seeds=seeds),
+        pairs = load_pairs(run.data, split, run.size, on_file=report, modes=run.modes)
+    sides = (pairs.a, pairs.b) if run.direction == "AtoB" else (pairs.b, pairs.a)
+    return Split(
+        name=split,
+        arrays=dict(zip(("condition", "target"), sides, strict=True)),
+        files={"condition": pairs.files, "target": pairs.files},
+        count=len(pairs),
+        sha256=pairs.sha256,
+        skipped=pairs.skipped,
     )
 
 
-def _baseline(run: EvaluatedRun, conditions: Tensor, train: Pairs | None) -> Tensor | None:
-    if train is None:
-        return None
-    train_conditions, train_targets = _sides(run, train)
-    note("learning the lookup table")
-    paint = lookup_table_baseline(train_conditions, with_channels(train_targets, run.channels))
-    return paint(conditions)
-
-
-def _rows(compared: Compared, baseline: Tensor | None) -> tuple[Row, ...]:
-    note("measuring")
-    judged = [Row(name="generator", figures=measure_pictures(compared))]
-    if baseline is not None:
-        judged.append(
-            Row(name="lookup table", figures=measure_pictures(replace(compared, pictures=baseline, samples=None)))
-        )
-    truth = replace(compared, pictures=compared.targets, samples=None)
-    return (*judged, Row(name="truth", figures=measure_pictures(truth)))
-
-
-def _split_note(split: str, chosen: str | None, count: int, available: int) -> str:
-    many = f"all {available}" if count == available else f"{count} of the {available}, evenly spread,"
-    why = "" if chosen is not None or split == "test" else " (there is no test/)"
-    return f"Judged on {many} pictures of {split}/{why}, one seed each, rounded to 8 bits."
-
-
-def _baseline_note(train: Pairs | None) -> str:
-    if train is None:
-        return "Lookup table: absent, for there are no training pictures."
-    return (
-        f"Lookup table: the mean target colour of each condition colour ({LEVELS} levels per channel), learned on "
-        f"{len(train)} training pairs; what a generator must beat."
-    )
-
-
-def _kid_note(installed: bool, count: int) -> str:
-    if not installed:
-        return f"KID-EffLite0: not measured, for its weights are not installed: {INSTALL}."
-    if count < MIN_PICTURES:
-        return f"KID-EffLite0: not measured, for it needs {MIN_PICTURES} pictures or more."
-    return (
-        "KID-EffLite0: not comparable with a published KID; the row `truth` is the distance between two halves of "
-        "the real pictures, the floor."
-    )
-
-
-def _diversity_note(run: EvaluatedRun, seeds: int, count: int) -> str:
-    if seeds < 2:
-        return "Diversity: not measured, for it needs --seeds 2 or more."
-    silent = "" if run.generator.contract.noise else " This generator takes no noise: 0 is what it must be."
-    return f"Diversity: {seeds} seeds for each of {min(count, MAX_DIVERSITY)} conditions.{silent}"
+def _facts(run: EvaluatedRun) -> Facts:
+    domains = read_domains(run.data)
+    palettes = (domains.palette_a, domains.palette_b)
+    source, target = palettes if run.direction == "AtoB" else palettes[::-1]
+    return _PairFacts(name=domains.name, source_palette=source, target_palette=target)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from cgan_trainer.evaluation.sampling import as_used, spread_rows
 from cgan_trainer.generator import Generator, device_of
 from cgan_trainer.losses import l1_loss
 from cgan_trainer.seeding import derive_seed, to_float
@@ -18,24 +16,6 @@ __all__ = ["MAX_VALIDATION", "as_used", "sample_grid", "spread_rows", "validatio
 
 MAX_VALIDATION = 64  # enough for a steady figure, few enough to be quick
 _GRID_ROWS, _GRID_SEEDS = 4, 3
-
-
-def spread_rows(count: int, wanted: int) -> list[int]:
-    """At most `wanted` row numbers, evenly spread over `count`."""
-    wanted = min(count, wanted)
-    return [index * count // wanted for index in range(wanted)]
-
-
-@contextlib.contextmanager
-def as_used(generator: Generator) -> Iterator[Generator]:
-    """`eval()` (statistics per sample, dropout live, running averages untouched), without gradients."""
-    was_training = generator.training
-    generator.eval()
-    try:
-        with torch.no_grad():
-            yield generator
-    finally:
-        generator.train(was_training)
 
 
 def validation_l1(
