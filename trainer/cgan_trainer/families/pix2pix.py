@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cgan_trainer.configs.pix2pix import Pix2pixConfig
 from cgan_trainer.data.kinds import Split
 from cgan_trainer.data.kinds.paired import PairedData, PairedFacts
+from cgan_trainer.evaluation.paired import judge_paired
 from cgan_trainer.families.base import (
     Batch,
     Best,
@@ -248,5 +249,6 @@ PIX2PIX = Family(
     data=_data,
     recipe=Pix2pixRecipe,
     rebuild=_rebuild,
+    judge=judge_paired,
     ablations=ABLATIONS,
 )
