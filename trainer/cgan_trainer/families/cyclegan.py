@@ -11,7 +11,7 @@
 Both generators take one step together, then both discriminators, on the images made before that step. What is
 learnt changes colours and textures, and hardly shapes.
 
-Source: Zhu et al. 2017, sections 3, 4 and 7.1; section 5.2 for the identity loss, which the authors' port always uses.
+Source: Zhu et al. 2017, sections 3, 4 and 7.1; 5.2 for the identity loss, which the authors' port always uses.
 """
 
 from __future__ import annotations
