@@ -16,6 +16,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
@@ -263,8 +264,18 @@ class Recipe(ABC, Generic[C, F]):
         """Plain values from which `Family.rebuild` builds the graph again, without its weights."""
 
     @abstractmethod
-    def examples(self, held_out: Split) -> dict[str, dict[str, Tensor]]:
-        """By graph and condition, up to 8 real values: images uint8 [n, c, h, w], labels int64 [n]."""
+    def examples(self, graph: str, held_out: Split) -> dict[str, Tensor]:
+        """Up to 8 real values of each condition of a graph that is worth showing, as the split has them (uint8)."""
+
+    def initial_files(self, path: Path) -> dict[str, Path]:
+        """Which file gives each graph its first weights under --init-from `path`; a graph left out keeps its own.
+
+        By default all graphs are in `path`; a family whose users have one file per network finds the others here.
+
+        Raises:
+            BadInputError: a file that belongs to it is missing.
+        """
+        return dict.fromkeys(self.graphs(self.networks), path)
 
     @abstractmethod
     def validate(self, graphs: Graphs, held_out: Split) -> dict[str, float]:
@@ -305,12 +316,6 @@ class Recipe(ABC, Generic[C, F]):
     def provenance(self) -> dict[str, Any]:
         """What a model card says of the run besides images, seed and dataset: plain values by name."""
         return {}
-
-    def initial_parts(self) -> Mapping[str, Generator]:
-        """By graph name, what --init-from gives weights to: the first graph by default."""
-        graphs = self.graphs(self.networks)
-        first = next(iter(graphs))
-        return {first: graphs[first]}
 
     def extra_state(self) -> dict[str, Any]:
         """Whatever else an exact resume needs: tensors and plain values."""

@@ -187,9 +187,10 @@ class Pix2pixRecipe(Recipe[Pix2pixConfig, PairedFacts]):
         del graph
         return asdict(self.options)
 
-    def examples(self, held_out: Split) -> dict[str, dict[str, Tensor]]:
+    def examples(self, graph: str, held_out: Split) -> dict[str, Tensor]:
         """The first held-out conditions."""
-        return {"main": {"condition": held_out.arrays["condition"][:EXAMPLES]}}
+        del graph
+        return {"condition": held_out.arrays["condition"][:EXAMPLES]}
 
     def provenance(self) -> dict[str, Any]:
         """Which way, and by which objective."""

@@ -35,18 +35,22 @@ def load_initial_weights(path: Path, trainer: Trainer) -> dict[str, str]:
         BadInputError: the file is damaged or of no known kind.
         UsageError: its network is another one than this run's, and what to ask for instead.
     """
-    loaded = read_generator(path)
-    parts = trainer.recipe.initial_parts()
-    for number, (name, mine) in enumerate(parts.items()):
-        if len(loaded.graphs) > 1 or number == 0:
-            wanted = name if name in loaded.graphs else None
-            brought = loaded if number == 0 and wanted is None else read_generator(path, Choices(graph=wanted))
-            _load(path, brought, mine)
-    words = ["generator" if len(parts) == 1 else "generators", *_other_networks(path, trainer, parts)]
+    recipe = trainer.recipe
+    graphs = recipe.graphs(recipe.networks)
+    files = recipe.initial_files(path)
+    first = read_generator(next(iter(files.values())))
+    given: dict[str, Generator] = {}
+    for name, file in files.items():
+        if file == first.path and name not in first.graphs and given:
+            continue  # a file with one generator: the others keep their first weights
+        wanted = name if file == first.path and name in first.graphs else None
+        _load(file, read_generator(file, Choices(graph=wanted)), graphs[name])
+        given[name] = graphs[name]
+    words = ["generator" if len(given) == 1 else "generators", *_other_networks(first.path, trainer, given)]
     for name, average in trainer.averages.items():
         average.net.load_state_dict(trainer.recipe.networks[name].state_dict())
-    note(f"Going on from the {' and '.join(words)} of {path} ({loaded.title}).")
-    return {"file": path.name, "sha256": loaded.file_sha256}
+    note(f"Going on from the {' and '.join(words)} of {path} ({first.title}).")
+    return {"file": path.name, "sha256": first.file_sha256}
 
 
 def _load(path: Path, brought: Loaded, mine: Generator) -> None:

@@ -165,11 +165,12 @@ class TrainingRun:
     @property
     def _step_images(self) -> int:
         batch = self.stage.batch or self.config.batch
-        return batch * self.config.accumulate * self.ranks.count
+        images: int = batch * self.config.accumulate * self.ranks.count
+        return images
 
     def _stage_end(self) -> int:
         """The number of the image after the current stage."""
-        last = self.stages.index(self.stage)
+        last: int = self.stages.index(self.stage)
         end: int = sum(stage.images for stage in self.stages[: last + 1])
         return end
 

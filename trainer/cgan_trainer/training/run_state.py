@@ -81,7 +81,7 @@ def write_state(
         path,
         family=recipe.config.family,
         graphs=graphs,
-        examples=recipe.examples(held_out),
+        examples={name: recipe.examples(name, held_out) for name in graphs},
         provenance={**provenance, **recipe.provenance(), **versions},
         training=training,
     )
