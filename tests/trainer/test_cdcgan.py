@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cgan_runtime.contract import Contract
-from cgan_trainer.families.cdcgan import CDCGAN, CdcganConfig, CdcganRecipe
+from cgan_trainer.configs.cdcgan import CdcganConfig
+from cgan_trainer.families.cdcgan import CDCGAN, CdcganRecipe
 from cgan_trainer.nets.dcgan32 import Dcgan32Discriminator, Dcgan32Generator
 from torch import Tensor, nn
 

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import UsageError
+from cgan_trainer.configs.cgan import CganConfig
 from cgan_trainer.families.base import Batch, Progress
-from cgan_trainer.families.cgan import CGAN, CganConfig, PaperRecipe, build_cgan
+from cgan_trainer.families.cgan import CGAN, PaperRecipe, build_cgan
 from cgan_trainer.families.class_conditional import ClassRecipe
 from cgan_trainer.nets.maxout import Maxout, MaxoutDiscriminator
 from cgan_trainer.nets.mlp import EmbeddingDiscriminator, TwoBranchMlp

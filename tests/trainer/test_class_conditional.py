@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from cgan_runtime.contract import Contract
+from cgan_trainer.configs.cdcgan import CdcganConfig
 from cgan_trainer.data.kinds.labelled import LabelledFacts
 from cgan_trainer.evaluation.energy_distance import energy_distance
-from cgan_trainer.families.cdcgan import CdcganConfig, CdcganRecipe
+from cgan_trainer.families.cdcgan import CdcganRecipe
 from cgan_trainer.families.class_conditional import class_contract, image_encoding, random_labels
 from cgan_trainer.generator import Generator
 from torch import Tensor
@@ -141,7 +142,7 @@ def test_of_many_classes_ten_are_shown() -> None:
 def test_examples_are_classes_that_occur() -> None:
     recipe = recipe_of(classes=tuple(map(str, range(12))))
     held_out = labelled_split(per_class=3, size=32, classes=9)
-    labels = recipe.examples(held_out)["label"]
+    labels = recipe.examples("main", held_out)["label"]
     assert labels.dtype == torch.int64
     assert labels.tolist() == list(range(8))
 

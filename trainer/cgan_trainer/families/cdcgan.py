@@ -7,25 +7,22 @@ uniformly, and each of the two steps draws z and classes of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from cgan_runtime.contract import Contract
 from jaxtyping import Float, Int64
-from pydantic import Field
 from torch import Tensor, nn
 
+from cgan_trainer.configs.cdcgan import CdcganConfig
 from cgan_trainer.data.kinds.labelled import LabelledData, LabelledFacts
 from cgan_trainer.families.base import (
     Batch,
     Best,
-    Count,
     Family,
     Losses,
     OptimizerSpec,
     Phase,
     Stage,
-    TrainConfig,
 )
 from cgan_trainer.families.class_conditional import (
     ClassRecipe,
@@ -40,36 +37,9 @@ from cgan_trainer.nets.dcgan32 import SIDE, Dcgan32Discriminator, Dcgan32Generat
 from cgan_trainer.nets.init import init_weights
 from cgan_trainer.seeding import draw_noise
 
-__all__ = ["CDCGAN", "CdcganConfig", "CdcganGenerator", "CdcganRecipe"]
+__all__ = ["CDCGAN", "CdcganGenerator", "CdcganRecipe"]
 
 _VALUES = (-1.0, 1.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CdcganConfig(TrainConfig):
-    """The options of a run."""
-
-    size: Literal[32] = SIDE
-    """Side of the images in pixels; others are resized."""
-    mode: Literal["grey", "rgb"] = "grey"
-    """Grey or colour images."""
-    width: Annotated[int, Field(ge=2, le=512, multiple_of=2)] = 128
-    """Width of both networks: channels of the generator's last hidden layer."""
-    latent: Annotated[int, Field(ge=1, le=4096)] = 100
-    """Length of z, the noise."""
-    epochs: Annotated[int, Field(ge=0)] = 10
-    """Passes over the training images at the full learning rate."""
-    epochs_decay: Annotated[int, Field(ge=0)] = 0
-    """Further passes while the learning rate falls linearly to zero."""
-    batch: Count = 128
-    """Images per step; of every process, under torchrun."""
-    save_images: Count = 5000
-    """Validate, add a row to metrics.csv, draw samples and write last.pt every so many images."""
-
-    @property
-    def channels(self) -> int:
-        """Of the images."""
-        return 1 if self.mode == "grey" else 3
 
 
 class CdcganGenerator(Generator):
@@ -181,12 +151,10 @@ class CdcganRecipe(ClassRecipe[CdcganConfig]):
 
 
 def _data(config: CdcganConfig, size: int) -> LabelledData:
-    return LabelledData(size=size, mode=config.mode, values=_VALUES)
+    return LabelledData(size, mode=config.mode, values="-1..1")
 
 
-CDCGAN: Family[CdcganConfig, LabelledFacts] = Family(
-    name="cdcgan",
-    title="Class to 32x32 image by convolutions: a conditional DCGAN (Radford et al. 2015; Mirza & Osindero 2014).",
+CDCGAN = Family(
     config=CdcganConfig,
     data=_data,
     recipe=CdcganRecipe,

@@ -14,25 +14,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
-from cgan_runtime.errors import UsageError
-from pydantic import Field
 from torch import Tensor, nn
 
+from cgan_trainer.configs.cgan import CganConfig
 from cgan_trainer.data.kinds.labelled import LabelledData, LabelledFacts
 from cgan_trainer.families.base import (
     Batch,
     Best,
-    Count,
     Family,
     Losses,
     OptimizerSpec,
     Phase,
     Progress,
     Stage,
-    TrainConfig,
 )
 from cgan_trainer.families.class_conditional import (
     ClassRecipe,
@@ -47,61 +43,11 @@ from cgan_trainer.nets.maxout import MaxoutDiscriminator
 from cgan_trainer.nets.mlp import EmbeddingDiscriminator, TwoBranchMlp
 from cgan_trainer.seeding import draw_noise
 
-__all__ = ["CGAN", "CganConfig", "PaperRecipe", "PortRecipe", "build_cgan"]
+__all__ = ["CGAN", "PaperRecipe", "PortRecipe", "build_cgan"]
 
-Variant = Literal["paper", "port"]
 _BEST: Final = Best(metric="val_energy")
 _PORT_WIDTHS: Final = (128, 256, 512, 1024)
 _PORT_EPS: Final = 0.8  # PyTorch-GAN's BatchNorm1d(n, 0.8), which sets eps
-# Options that only one variant has a use for.
-_OWN: Final = {"paper": ("sgd_lr",), "port": ("lr", "beta1", "lr_policy", "step_epochs", "epochs_decay")}
-
-
-@dataclass(frozen=True, kw_only=True)
-class CganConfig(TrainConfig):
-    """The options of a run."""
-
-    variant: Variant = "paper"
-    """The paper's networks and SGD, or those of PyTorch-GAN and Adam."""
-    size: Annotated[int, Field(ge=4, le=128)] = 28
-    """Side of the square images in pixels; others are resized."""
-    mode: Literal["grey", "rgb"] = "grey"
-    """Grey or colour images."""
-    latent: Annotated[int, Field(ge=1, le=4096)] = 100
-    """Length of z, the noise."""
-    sgd_lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
-    """First learning rate of the paper's SGD; every step divides it by 1.00004, down to 0.000001."""
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-4
-    """Learning rate of the port's Adam."""
-    epochs: Annotated[int, Field(ge=0)] = 100
-    """Passes over the training images (port: at the full learning rate)."""
-    epochs_decay: Annotated[int, Field(ge=0)] = 0
-    """Further passes of the port while the learning rate falls linearly to zero."""
-    batch: Count = 100
-    """Images per step; of every process, under torchrun."""
-    save_images: Count = 20_000
-    """Validate, add a row to metrics.csv, draw samples and write last.pt every so many images."""
-
-    def check(self) -> None:
-        """Refuse options of the other variant, which would change nothing."""
-        super().check()
-        other: Variant = "port" if self.variant == "paper" else "paper"
-        for field in fields(self):
-            if field.name in _OWN[other] and getattr(self, field.name) != field.default:
-                raise UsageError(
-                    f"--{field.name.replace('_', '-')} cannot be used with --variant {self.variant}: "
-                    f"leave it out, or train with --variant {other}."
-                )
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """[c, h, w] of the images."""
-        return (1 if self.mode == "grey" else 3, self.size, self.size)
-
-    @property
-    def values(self) -> tuple[float, float]:
-        """The range of the images: that of the generator's last function."""
-        return (0.0, 1.0) if self.variant == "paper" else (-1.0, 1.0)
 
 
 class _CganRecipe(ClassRecipe[CganConfig]):
@@ -268,16 +214,14 @@ def build_cgan(options: Mapping[str, Any]) -> Generator:
 
 
 def _data(config: CganConfig, size: int) -> LabelledData:
-    return LabelledData(size=size, mode=config.mode, values=config.values)
+    return LabelledData(size, mode=config.mode, values="0..1" if config.variant == "paper" else "-1..1")
 
 
 def _recipe(config: CganConfig, facts: LabelledFacts) -> _CganRecipe:
     return (PaperRecipe if config.variant == "paper" else PortRecipe)(config, facts)
 
 
-CGAN: Family[CganConfig, LabelledFacts] = Family(
-    name="cgan",
-    title="Class to image by dense layers: the first conditional GAN (Mirza & Osindero 2014).",
+CGAN = Family(
     config=CganConfig,
     data=_data,
     recipe=_recipe,

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, TypeVar, cast
 
 import torch
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding, NoiseInput, Output, Statistics
 from jaxtyping import Float, Int64
-from PIL import Image
 from torch import Tensor
 
+from cgan_trainer.configs.base import TrainConfig
 from cgan_trainer.data.kinds.base import Split
 from cgan_trainer.data.kinds.labelled import LabelledFacts
 from cgan_trainer.evaluation.energy_distance import energy_distance
-from cgan_trainer.families.base import Graphs, Networks, Recipe, SampleGrid, TrainConfig
-from cgan_trainer.generator import Generator, device_of
-from cgan_trainer.seeding import draw_noise
+from cgan_trainer.families.base import Graphs, Networks, Recipe, SampleGrid
+from cgan_trainer.families.grids import grid_image
+from cgan_trainer.generator import Generator, as_used, device_of
+from cgan_trainer.seeding import draw_noise, spread_rows
 
 __all__ = ["ClassRecipe", "class_contract", "image_encoding", "random_labels"]
 
@@ -92,8 +92,9 @@ class ClassRecipe(Recipe[C, LabelledFacts]):
         """The generator."""
         return {"main": cast("Generator", networks["generator"])}
 
-    def examples(self, held_out: Split) -> dict[str, Tensor]:
+    def examples(self, graph: str, held_out: Split) -> dict[str, Tensor]:
         """The first 8 classes that occur."""
+        del graph
         return {"label": torch.tensor(_present(held_out)[:8])}
 
     def validate(self, graphs: Graphs, held_out: Split) -> dict[str, float]:
@@ -108,7 +109,7 @@ class ClassRecipe(Recipe[C, LabelledFacts]):
         total = 0.0
         for number in present:
             rows = (labels == number).nonzero()[:, 0]
-            rows = rows[torch.arange(min(most, len(rows))) * len(rows) // min(most, len(rows))]
+            rows = rows[spread_rows(len(rows), most)]
             made = self._draw(graphs["main"], labels[rows], "validation", rows.tolist())
             total += energy_distance(made, held_out.arrays["image"][rows] / 255)
         return {"val_energy": total / len(present)}
@@ -117,19 +118,16 @@ class ClassRecipe(Recipe[C, LabelledFacts]):
         """Rows: at most 10 classes. Columns: 8 seeds, the same z in every row."""
         del held_out
         names = self.facts.classes
-        shown = min(len(names), _GRID_CLASSES)
-        classes = [index * len(names) // shown for index in range(shown)]
+        classes = spread_rows(len(names), _GRID_CLASSES)
         made = self._draw(
             graphs["main"],
             torch.tensor(classes).repeat_interleave(_GRID_SEEDS),
             "samples",
-            list(range(_GRID_SEEDS)) * shown,
+            list(range(_GRID_SEEDS)) * len(classes),
         )
-        _, _, height, width = made.shape
-        cells = made.expand(-1, 3, -1, -1).reshape(shown, _GRID_SEEDS, 3, height, width)
-        pixels = (cells * 255).round().to(torch.uint8).permute(0, 3, 1, 4, 2)
+        cells = torch.split(made * 2 - 1, _GRID_SEEDS)
         return SampleGrid(
-            image=Image.fromarray(pixels.reshape(shown * height, _GRID_SEEDS * width, 3).numpy()),
+            image=grid_image([list(row) for row in cells]),
             columns=tuple(f"seed {number + 1}" for number in range(_GRID_SEEDS)),
             rows=tuple(names[index] for index in classes),
         )
@@ -143,7 +141,7 @@ class ClassRecipe(Recipe[C, LabelledFacts]):
         distribution = cast("Literal['normal', 'uniform01']", item.distribution)
         low, high = self.values
         device, parts = device_of(generator), []
-        with _as_used(generator):
+        with as_used(generator):
             for begin in range(0, len(labels), _BATCH):
                 z = draw_noise(distribution, shape, self.config.seed, purpose, numbers[begin : begin + _BATCH])
                 (images,) = generator(labels[begin : begin + _BATCH].to(device), z.to(device))
@@ -154,17 +152,6 @@ class ClassRecipe(Recipe[C, LabelledFacts]):
 def _present(split: Split) -> list[int]:
     """The classes that occur, in order."""
     return sorted(set(split.arrays["label"].tolist()))
-
-
-@contextlib.contextmanager
-def _as_used(generator: Generator) -> Iterator[None]:
-    was_training = generator.training
-    generator.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        generator.train(was_training)
 
 
 def class_names(options: Mapping[str, object]) -> tuple[str, ...]:
