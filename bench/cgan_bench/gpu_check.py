@@ -31,7 +31,7 @@ from cgan_bench.train.step_parity import Difference, compare
 
 if TYPE_CHECKING:
     import torch
-    from cgan_trainer.families.pix2pix import Pix2pixGenerator
+    from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 
 __all__ = ["Result", "TrainingResult", "check", "check_training", "main", "no_gpu_reason"]
 
@@ -204,7 +204,7 @@ def _generator(options: dict[str, Any]) -> Pix2pixGenerator:
     """The reference network in eval mode, the same weights each time."""
     _stand_in_for_jaxtyping()
     import torch
-    from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+    from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
     from cgan_trainer.nets.init import init_weights
 
     torch.manual_seed(0)

@@ -78,7 +78,7 @@ def write_reference(root: Path, options: dict[str, Any]) -> None:
     """Fill a folder with weights.pt, plain.onnx, bundle.onnx and contract.json."""
     import torch
     from cgan_trainer.checkpoint import write_checkpoint
-    from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+    from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
     from cgan_trainer.nets.init import init_weights
 
     torch.manual_seed(SEED)

@@ -17,7 +17,7 @@ from cgan_runtime.pictures import pixels_from_tensor, png_text, read_picture
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.server import ServerOptions, TritonServer
 from cgan_runtime.triton_client import TritonClient, TritonGenerator, TritonRunner
-from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 
 from tests.helpers import free_ports, png, smooth_pictures
 

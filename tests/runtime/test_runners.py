@@ -14,7 +14,7 @@ from cgan_runtime.generator import noise_tensors
 from cgan_runtime.runners.base import Array, Runner, Tensors
 from cgan_runtime.serving.server import TritonServer
 from cgan_runtime.triton_client import TritonClient, TritonRunner
-from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 
 Request = pytest.FixtureRequest
 

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 import torch
 from cgan_runtime.errors import BadInputError, UsageError
+from cgan_trainer.checkpoint import read_checkpoint
+from cgan_trainer.configs.base import RunOptions
+from cgan_trainer.configs.pix2pix import Pix2pixConfig
 from cgan_trainer.data.pairs import load_pairs
 from cgan_trainer.evaluation import segmenter
-from cgan_trainer.evaluation.evaluate import evaluate_run
 from cgan_trainer.evaluation.labels import find_labels, read_palettes
-from cgan_trainer.evaluation.run_reader import read_run
 from cgan_trainer.evaluation.sampling import generate_images, with_channels
-from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
-from cgan_trainer.training.config import Pix2pixConfig, RunOptions
-from cgan_trainer.training.start import train_pix2pix
+from cgan_trainer.families import build_graph
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
+from cgan_trainer.training import start
+from cgan_trainer.training.judge_run import evaluate_run
 from PIL import Image
 
 from tests.helpers import run_command
@@ -24,7 +26,7 @@ from tests.helpers import run_command
 
 def train(data: Path, out: Path, **more: Any) -> Path:
     config = Pix2pixConfig(size=64, ngf=4, ndf=4, images=4, **more)
-    assert train_pix2pix(config, RunOptions(data=data, out=out, threads=1, evaluate=False)) == 0
+    assert start.train(config, RunOptions(data=data, out=out, threads=1, evaluate=False)) == 0
     return out
 
 
@@ -53,7 +55,7 @@ def test_the_same_command_twice_writes_the_same_files(run: Path) -> None:
 
 
 def test_the_judged_picture_does_not_depend_on_the_others(pairs: Path, run: Path) -> None:
-    generator = read_run(run).generator
+    generator = build_graph(read_checkpoint(run / "last.pt"), "main")
     conditions = load_pairs(pairs, "train", 64).a
     every = generate_images(generator, conditions, list(range(7)), seed=0, seeds=2)
     one = generate_images(generator, conditions, [5], seed=0, seeds=1)
@@ -82,7 +84,7 @@ def test_grey_generators_are_given_grey_and_judged_on_grey() -> None:
 
 def test_a_sample_of_the_split_is_spread_over_it_and_said(labelled: Path, tmp_path: Path) -> None:
     run = train(labelled, tmp_path / "run", direction="BtoA")
-    evaluation = evaluate_run(run, pictures=2, seeds=2)
+    evaluation = evaluate_run(run, images=2, seeds=2)
     assert evaluation.split == "test"
     assert evaluation.files == ("0.png", "2.png")
     assert "2 of the 5" in evaluation.notes[0]
@@ -91,8 +93,8 @@ def test_a_sample_of_the_split_is_spread_over_it_and_said(labelled: Path, tmp_pa
     assert truth["fcn_pixel"].value == truth["fcn_iou"].value == 1
     assert evaluation.row("generator").figures["fcn_pixel"].value < 1
     assert "kid_efflite0" not in truth
-    with pytest.raises(UsageError, match="--pictures 0"):
-        evaluate_run(run, pictures=0)
+    with pytest.raises(UsageError, match="--images 0"):
+        evaluate_run(run, images=0)
 
 
 @pytest.mark.usefixtures("short_training")
@@ -136,9 +138,9 @@ def test_without_training_pictures_rows_are_absent_and_the_reason_is_given(
     shutil.copytree(labelled, tmp_path / "data", ignore=shutil.ignore_patterns("train"))
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
-    evaluation = evaluate_run(copy, data=tmp_path / "data", seeds=1, pictures=2)
+    evaluation = evaluate_run(copy, data=tmp_path / "data", seeds=1, images=2)
     assert [row.name for row in evaluation.rows] == ["generator", "truth"]
-    assert sum("no training pictures" in note for note in evaluation.notes) == 2
+    assert sum("no training" in note for note in evaluation.notes) == 2
     assert "seed_std" not in evaluation.row("generator").figures
 
 

@@ -64,7 +64,6 @@ def generator_of(subject: Target, *, threads: int) -> tuple[Generator, Contract]
     from cgan_runtime.contract import Contract
     from cgan_runtime.errors import BadInputError, CganError
     from cgan_trainer.checkpoint import read_checkpoint
-    from cgan_trainer.families import build_generator
 
     assert subject.checkpoint is not None  # noqa: S101 - `absence` was asked first
     if threads:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from cgan_runtime.processes import end_with_parent
-from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
 from cgan_trainer.nets.init import init_weights
 from cgan_trainer.nets.patchgan import patchgan
 from PIL import Image
