@@ -185,22 +185,24 @@ def fashion_mnist(
 def verify(
     data: Path,
     *,
-    size: Annotated[int, Parameter(validator=validators.Number(gte=16, lte=4096))] = 256,
+    size: Annotated[int | None, Parameter(validator=validators.Number(gte=16, lte=4096))] = None,
+    kind: Literal["paired", "labelled", "unpaired"] | None = None,
     json: bool = False,
 ) -> int:
     """Look at every picture of a dataset and say what was found. Exit code 5 if a check fails, 3 if it is unusable.
 
     Args:
-        data: A dataset folder, or a list of pairs (.csv, .jsonl).
-        size: The side in pixels you will train at.
+        data: A dataset folder, or a list of pairs or of labelled images (.csv, .jsonl).
+        size: The side in pixels you will train at; by default 256, and 32 for labelled images.
+        kind: What the dataset is, where the names in it do not tell.
         json: Print one JSON object instead of text.
     """
     from cgan_runtime.progress import progress
 
     from cgan_trainer.data.verify import verify as look
 
-    with progress("looking at", unit="pairs") as report:
-        verdict = look(data, size, on_file=report)
+    with progress("looking at", unit="images") as report:
+        verdict = look(data, size, on_file=report, kind=kind)
     print(_as_json(verdict) if json else _as_text(verdict))
     if verdict.ok:
         print(f"Next: {verdict.command}", file=sys.stderr)
@@ -298,7 +300,8 @@ def _as_json(verdict: Verdict) -> str:
 
 def _as_text(verdict: Verdict) -> str:
     lines = [f"{verdict.data}: {verdict.layout}"]
-    lines += [f"  {split:<6} {count} pairs" for split, count in verdict.splits.items()]
+    lines += [f"  {split:<6} {count} {verdict.unit}" for split, count in verdict.splits.items()]
+    lines += _class_table(verdict)
     for side, facts in verdict.sides.items():
         lines.append(f"  {side:<6} {_commonest(facts['sizes'])}; {_commonest(facts['formats'])}")
     lines.append(
@@ -309,6 +312,17 @@ def _as_text(verdict: Verdict) -> str:
         lines += [f"        {one}" for one in check.named]
     lines += [f"hint  {hint}" for hint in verdict.hints]
     return "\n".join(lines)
+
+
+def _class_table(verdict: Verdict) -> list[str]:
+    """A line for each class: how many images it has in each split."""
+    if not verdict.classes:
+        return []
+    width = max(5, *(len(name) for name in verdict.classes))
+    lines = [f"  {'class':<{width}}" + "".join(f"  {split:>6}" for split in verdict.splits)]
+    for name, counts in verdict.classes.items():
+        lines.append(f"  {name:<{width}}" + "".join(f"  {counts.get(split, 0):>6}" for split in verdict.splits))
+    return lines
 
 
 def _commonest(counts: dict[str, int]) -> str:

