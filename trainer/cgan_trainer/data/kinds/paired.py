@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -123,6 +123,12 @@ class PairedData(DataKind[PairedFacts]):
             sha256=pairs.sha256,
             skipped=pairs.skipped,
         )
+
+    def for_judging(self, root: Path) -> PairedData:
+        """Targets that are label maps are compared as they are, never blended by resizing."""
+        told = read_domains(root)
+        labelled = told.palette_b if self.direction == "AtoB" else told.palette_a
+        return replace(self, picture="labels") if labelled is not None and self.picture == "rgb" else self
 
     def source(self, split: Split, *, seed: int, device: torch.device) -> Source:
         """Rows of "condition" and "target", float32 in -1..1."""
