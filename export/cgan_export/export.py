@@ -98,7 +98,7 @@ def export_checkpoint(
     if size is not None and size.fixed is not None:
         choices = replace(choices or Choices(), size=size.fixed)
     loaded, contract = load_source(path, choices, statistics)
-    examples = None if loaded.examples is None else loaded.examples.numpy()
+    examples = next((value.numpy() for value in loaded.examples.values()), None)
     native, contract = contract, sized(loaded.generator, contract, size)
     tested = native if contract.sides is not None else contract  # a free size is tested at the checkpoint's first
     samples = sample_conditions(tested, examples, pictures)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-__all__ = ["augment", "derive_seed", "draw_masks", "row_at", "to_float"]
+__all__ = ["augment", "derive_seed", "draw_masks", "row_at", "spread_rows", "to_float"]
 
 
 def derive_seed(seed: int, purpose: str, number: int = 0) -> int:
@@ -27,6 +27,12 @@ def row_at(seed: int, position: int, count: int) -> int:
     """Which of `count` training pairs is image number `position`: every epoch is a fresh permutation."""
     epoch, offset = divmod(position, count)
     return _order(seed, epoch, count)[offset]
+
+
+def spread_rows(count: int, wanted: int) -> list[int]:
+    """At most `wanted` row numbers, evenly spread over `count`."""
+    wanted = min(count, wanted)
+    return [index * count // wanted for index in range(wanted)]
 
 
 def to_float(pixels: UInt8[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:

@@ -21,6 +21,8 @@ __all__ = ["app", "main"]
 
 app = shell_app(
     "cgan-data",
+    default_parameter=None,
+    help_format=None,
     help="Make training data from pictures that come with packages, and look at your own before hours are spent.",
 )
 DATASETS = {

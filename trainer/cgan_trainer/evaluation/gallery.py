@@ -10,8 +10,9 @@ from torch import Tensor
 
 from cgan_trainer.evaluation.base import Compared
 from cgan_trainer.evaluation.judge import Exhibit, Gallery
-from cgan_trainer.evaluation.sampling import generate_images, spread_rows
+from cgan_trainer.evaluation.sampling import generate_images
 from cgan_trainer.generator import Generator
+from cgan_trainer.seeding import spread_rows
 
 __all__ = ["paired_gallery", "with_both_ends"]
 

@@ -24,12 +24,12 @@ from cgan_trainer.evaluation.sampling import (
     generate_images,
     image_condition,
     image_output,
-    spread_rows,
     with_channels,
 )
 from cgan_trainer.evaluation.ssim import SSIM
 from cgan_trainer.generator import Generator
 from cgan_trainer.nets.efficientnet_lite import embed, weights_file
+from cgan_trainer.seeding import spread_rows
 
 __all__ = ["MAX_DIVERSITY", "PAIRED_MEASURES", "diversity_note", "judge_paired"]
 

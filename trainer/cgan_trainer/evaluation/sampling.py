@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from cgan_runtime.contract import Condition, ImageEncoding, Output
@@ -12,10 +11,10 @@ from cgan_runtime.progress import progress
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from cgan_trainer.generator import Generator, device_of
+from cgan_trainer.generator import Generator, as_used, device_of
 from cgan_trainer.seeding import derive_seed
 
-__all__ = ["as_used", "generate_images", "image_condition", "image_output", "spread_rows", "with_channels"]
+__all__ = ["generate_images", "image_condition", "image_output", "with_channels"]
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's mode L
 
@@ -66,24 +65,6 @@ def generate_images(
                 drawn.append(_to_pixels(output, generator.live(given, 1)[place][0].cpu()))
                 report(done * seeds + number + 1, len(rows) * seeds)
     return torch.stack(drawn).reshape(len(rows), seeds, *drawn[0].shape)
-
-
-@contextlib.contextmanager
-def as_used(generator: Generator) -> Iterator[Generator]:
-    """`eval()` (statistics as a user gets them, running averages untouched), without gradients."""
-    was_training = generator.training
-    generator.eval()
-    try:
-        with torch.no_grad():
-            yield generator
-    finally:
-        generator.train(was_training)
-
-
-def spread_rows(count: int, wanted: int) -> list[int]:
-    """At most `wanted` row numbers, evenly spread over `count`."""
-    wanted = min(count, wanted)
-    return [index * count // wanted for index in range(wanted)]
 
 
 def with_channels(pixels: UInt8[Tensor, "n c h w"], channels: int) -> UInt8[Tensor, "n c_out h w"]:
