@@ -21,10 +21,10 @@ from cgan_trainer.evaluation.classifier import Classifier, trained_classifier
 from cgan_trainer.evaluation.frechet import FRECHET
 from cgan_trainer.evaluation.judge import Exhibit, Gallery, Judged, Row, Subject
 from cgan_trainer.evaluation.parzen import PARZEN
-from cgan_trainer.evaluation.sampling import generate_images, image_output, spread_rows, with_channels
+from cgan_trainer.evaluation.sampling import generate_images, image_output, with_channels
 from cgan_trainer.evaluation.within_class import CLASS_DIVERSITY
 from cgan_trainer.generator import Generator
-from cgan_trainer.seeding import derive_seed
+from cgan_trainer.seeding import derive_seed, spread_rows
 
 __all__ = ["LABELLED_MEASURES", "PER_CLASS", "Classes", "judge_labelled"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cgan_trainer.evaluation.base import Column, Figure, Measure
 from cgan_trainer.evaluation.by_class import ByClass, rows_of
-from cgan_trainer.evaluation.sampling import spread_rows
+from cgan_trainer.seeding import spread_rows
 
 __all__ = ["CLASS_DIVERSITY", "feature_distance", "pixel_deviation"]
 
