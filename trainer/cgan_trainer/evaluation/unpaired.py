@@ -170,7 +170,7 @@ def _contenders(way: _Way, translated: Translated) -> tuple[tuple[str, Role, Tra
     return (
         (way.name, "generator", translated),
         (f"unchanged {way.name}", "baseline", replace(plain, images=translated.inputs)),
-        (f"truth {way.name}", "truth", replace(plain, images=translated.targets)),
+        (f"truth {way.name}", "truth", replace(plain, images=translated.targets, inputs=translated.targets)),
     )
 
 
