@@ -99,7 +99,7 @@ def damage_no_manifest(root: Path) -> None:
 
 def damage_newer(root: Path) -> None:
     path = root / "bundle.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 3'))
 
 
 def damage_edited(root: Path) -> None:
@@ -125,7 +125,7 @@ DAMAGES = {
     damage_linked_folder: "golden is a link",
     damage_pipe: "pipe is not a plain file",
     damage_no_manifest: "is not a bundle: it has no bundle.json",
-    damage_newer: "schema version 2, this release reads 1",
+    damage_newer: "schema version 3, this release reads 1 and 2",
     damage_edited: "damaged or was edited",
     damage_reformatted: "damaged or was edited",
     damage_not_json: "not a bundle manifest or is damaged",
