@@ -188,6 +188,7 @@ def _settings(pairs: Sequence[str]) -> dict[str, str]:
     settings: dict[str, str] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
+        name = name.replace("-", "_")
         if not (name and sign):
             raise UsageError(f"--set {pair}: NAME=VALUE is needed, for example --set label=7.")
         if name in settings:

@@ -84,5 +84,5 @@ def _last(condition: Condition) -> int | None:
 def _unknown_name(called: str, text: str, condition: Condition) -> str:
     names = {name.casefold(): name for name in _names(condition)}
     close = difflib.get_close_matches(text.casefold(), names, n=1)
-    hint = f"did you mean {names[close[0]]}? Else" if close else "it"
-    return f"{called} {as_given(text)!r} is not a class: {hint} must be {LabelEncoder().choices(condition)}."
+    hint = f" (did you mean {names[close[0]]}?)" if close else ""
+    return f"{called} {as_given(text)!r} is not a class{hint}; give {LabelEncoder().choices(condition)}."

@@ -241,17 +241,15 @@ def _input(request: Any, name: str) -> Array:
 def _seeds_and_draws(request: Any, count: int | None) -> tuple[list[int], list[int]]:
     """Seeds as given, or drawn, one a row; draws as given, or 0.
 
-    `count` is the number of rows of the conditions. Where there are none (None), the seeds say it, else the
-    draws, else it is one.
+    `count` is the number of rows of the conditions. Where there are none (None), any other input says it: Triton
+    lets no request without inputs through.
     """
-    given, numbers = (pb.get_input_tensor_by_name(request, name) for name in ("seed", "draw"))
-    draws = None if numbers is None else [int(value) for value in numbers.as_numpy().ravel()]
-    if given is not None:
-        seeds = [int(value) for value in given.as_numpy().ravel()]
-    else:
-        rows = count or (1 if draws is None else len(draws))
-        seeds = [secrets.randbits(DRAWN_SEED_BITS) for _ in range(rows)]
-    return seeds, [0] * len(seeds) if draws is None else draws
+    optional = {name: pb.get_input_tensor_by_name(request, name) for name in ("seed", "draw", "base64")}
+    given = {name: tensor.as_numpy().ravel().tolist() for name, tensor in optional.items() if tensor is not None}
+    if count is None:
+        count = len(next(iter(given.values()), [0]))
+    seeds = given.get("seed") or [secrets.randbits(DRAWN_SEED_BITS) for _ in range(count)]
+    return seeds, given.get("draw") or [0] * len(seeds)
 
 
 def _seed_tensor(rows: _Rows) -> Any:
