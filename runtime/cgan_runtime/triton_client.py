@@ -18,7 +18,14 @@ from cgan_runtime.runners.base import Array, Runner, Tensors
 
 __all__ = ["TritonClient", "TritonGenerator", "TritonRunner"]
 
-DATATYPES: Final = {"float32": "FP32", "int64": "INT64", "uint64": "UINT64", "uint32": "UINT32", "object": "BYTES"}
+DATATYPES: Final = {
+    "float32": "FP32",
+    "int64": "INT64",
+    "uint64": "UINT64",
+    "uint32": "UINT32",
+    "bool": "BOOL",
+    "object": "BYTES",
+}
 TIMEOUT_SECONDS: Final = 60.0
 
 
@@ -81,10 +88,13 @@ class TritonClient:
         """Named outputs of one request.
 
         Raises:
+            UsageError: an array of a dtype that no model takes.
             ServerError: unreachable, timed out, or refused; the message says which and why.
         """
         sent = []
         for name, value in inputs.items():
+            if str(value.dtype) not in DATATYPES:
+                raise UsageError(f"{name} is {value.dtype}; one of {', '.join(DATATYPES)} is needed.")
             item = self._library.InferInput(name, list(value.shape), DATATYPES[str(value.dtype)])
             item.set_data_from_numpy(np.ascontiguousarray(value))
             sent.append(item)

@@ -131,9 +131,7 @@ def test_a_tensor_without_an_encoding_is_taken_as_it_is(tmp_path: Path) -> None:
         ("empty.npy", b"", "empty.npy is not a .npy file"),
     ],
 )
-def test_a_file_that_holds_no_such_vector_is_a_bad_file(
-    tmp_path: Path, name: str, data: bytes, words: str
-) -> None:
+def test_a_file_that_holds_no_such_vector_is_a_bad_file(tmp_path: Path, name: str, data: bytes, words: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(BadInputError, match=words):
         encode(CODE, str(tmp_path / name))
@@ -196,7 +194,11 @@ def test_a_heatmap_is_a_png() -> None:
     ("value", "encoding", "expected"),
     [
         (0.7, ScoreEncoding(), {"value": 0.7}),
-        (0.7, ScoreEncoding(threshold=0.7, positive="odd"), {"threshold": 0.7, "positive": "odd", "is_positive": True}),
+        (
+            0.7,
+            ScoreEncoding(threshold=0.7, positive="odd"),
+            {"threshold": 0.7, "positive": "odd", "is_positive": True},
+        ),
         (0.69, ScoreEncoding(threshold=0.7), {"value": 0.69, "is_positive": False}),
         (np.nan, ScoreEncoding(threshold=0.7), {"value": None, "is_positive": None}),
     ],

@@ -167,7 +167,11 @@ MISTAKES: list[tuple[tuple[str, ...], int, list[str]]] = [
     (("--bundle", "SHOES", "--label", "1", "--backend", "tensorrt"), 3, ["no tensorrt fp32 artifact, only"]),
     (("--bundle", "SHOES", "--label", "1", "--device", "tpu"), 2, ["no device 'tpu'", "cpu, cuda or cuda:N"]),
     (("--bundle", "CLOUDS", "--label", "1"), 2, ["clouds has no label; it takes no condition"]),
-    (("--bundle", "CLOUDS", "--samples", "2", "-o", "x.png"), 2, ["2 files (.png) cannot go to the one file x.png"]),
+    (
+        ("--bundle", "CLOUDS", "--samples", "2", "-o", "x.png"),
+        2,
+        ["2 files (.png) cannot go to the one file x.png"],
+    ),
     (("--bundle", "BLENDS"), 2, ["blends needs a picture for content"]),
     (("--bundle", "BLENDS", "CONTENT"), 2, ["blends needs style: give --style a PNG, JPEG or WebP image"]),
     (("--bundle", "BLENDS", "CONTENT", "--style", "CONTENT"), 2, ["needs style_code", "--style-code 4 numbers"]),

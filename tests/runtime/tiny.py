@@ -1,8 +1,8 @@
 """Bundles made by hand, a few kilobytes each, whose formulas are known: what no real family needs together.
 
-    shoes    a label (names) -> a grey image
-    clouds   no condition at all -> an image and a score
-    blends   two images and a vector -> an image, a heatmap, a score with a threshold and a raw tensor
+shoes    a label (names) -> a grey image
+clouds   no condition at all -> an image and a score
+blends   two images and a vector -> an image, a heatmap, a score with a threshold and a raw tensor
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def shoes(root: Path) -> Bundle:
 def shoes_formula(label: int, seed: int, draw: int = 0) -> Array:
     """picture [1, 16, 16] in float64."""
     both = W["classes"][label] + _z(seed, draw) @ W["z8"].astype(np.float64)
-    return (1 / (1 + np.exp(-(both @ W["grow"].astype(np.float64))))).reshape(1, SIDE, SIDE)
+    picture: Array = 1 / (1 + np.exp(-(both @ W["grow"].astype(np.float64))))
+    return picture.reshape(1, SIDE, SIDE)
 
 
 def clouds(root: Path) -> Bundle:
