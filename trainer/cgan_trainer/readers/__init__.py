@@ -53,6 +53,8 @@ class Loaded:
         inferred: what keys and shapes say, and which wrappers were taken off.
         assumed: what no file says and nobody chose.
         file_sha256: hex digest of the file.
+        graph: which of the file's graphs this is.
+        graphs: all that it holds, the default first.
     """
 
     path: Path
@@ -65,6 +67,8 @@ class Loaded:
     inferred: tuple[str, ...]
     assumed: tuple[str, ...]
     file_sha256: str
+    graph: str = "main"
+    graphs: tuple[str, ...] = ("main",)
 
 
 def read_generator(path: Path, choices: Choices | None = None) -> Loaded:

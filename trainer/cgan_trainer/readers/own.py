@@ -28,7 +28,7 @@ def read_own(path: Path, choices: Choices) -> Checkpoint:
         BadInputError: it is damaged.
         UsageError: something is chosen that the file itself says.
     """
-    given = [name for name in choices.given() if name != "size"]  # another size is the exporter's to judge
+    given = [name for name in choices.given() if name not in ("size", "graph")]  # both are ours to judge
     if given:
         raise UsageError(f"--{given[0]} is for files from other code: {path} says it itself, so leave it out.")
     return read_checkpoint(path)
