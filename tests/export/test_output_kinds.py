@@ -257,11 +257,14 @@ def test_without_conditions_the_rows_come_from_the_seeds() -> None:
 
     assert failed(gates.identical_rows(case_of(Unconditional(), skew))) == {"identical_rows_max_abs"}
 
-    def silence(inputs: Tensors, answer: dict[str, Array]) -> dict[str, Array]:
-        del inputs
+    def repeat(_: Tensors, answer: dict[str, Array]) -> dict[str, Array]:
         return {"picture": np.repeat(answer["picture"][:1], len(answer["picture"]), axis=0)}
 
-    assert "spread_error_sigmas" in failed(noise_is_alive(case_of(Unconditional(), silence)))
+    def weaken(_: Tensors, answer: dict[str, Array]) -> dict[str, Array]:
+        return {"picture": answer["picture"] / 2}
+
+    assert failed(noise_is_alive(case_of(Unconditional(), repeat))) == {"other_seed_max_abs"}
+    assert failed(noise_is_alive(case_of(Unconditional(), weaken))) == {"spread_error_sigmas"}
 
 
 def test_a_bundle_without_conditions_is_written_and_verified(tmp_path: Path) -> None:
