@@ -97,7 +97,7 @@ class BaseModel:
         raise TypeError(f"{type(self).__name__} is immutable: {name} cannot be set")
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._values() == other._values()  # type: ignore[attr-defined] # same type
+        return type(self) is type(other) and self._values() == other._values()
 
     def __hash__(self) -> int:
         return hash((type(self), repr(self)))

@@ -169,7 +169,7 @@ def check_training(
                 try:
                     stage = open_stage(loop, setup, batch)
                     stage.turn(2)
-                    differences[loop.key] = compare(alone[0], loop, setup, batch) if loop.loop == "ours" else None
+                    differences[loop.key] = compare(alone[0], loop, setup, batch) if loop.kind == "ours" else None
                     stages[loop.key] = stage
                 except Exception as error:  # noqa: BLE001 - one loop that fails must not hide the others
                     problem = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

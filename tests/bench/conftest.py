@@ -16,7 +16,7 @@ def _workers_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def subject(bundle_path: Path, checkpoint: Path) -> Target:
+def target(bundle_path: Path, checkpoint: Path) -> Target:
     return target_of_bundle(bundle_path, checkpoint=checkpoint)
 
 
