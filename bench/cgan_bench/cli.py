@@ -18,8 +18,8 @@ from cyclopts import Parameter, validators
 from cgan_bench import options
 
 if TYPE_CHECKING:
-    from cgan_bench.measure import Plan
     from cgan_bench.report import Report
+    from cgan_bench.rounds import Plan
     from cgan_bench.target import Server, Target
     from cgan_bench.train.report import TrainingReport
 
@@ -140,8 +140,8 @@ def bench(
 def _measure(target: Target, batches: tuple[int, ...], plan: Plan, device: Literal["cpu", "cuda"]) -> Report:
     from cgan_bench import backends
     from cgan_bench.environment import environment
-    from cgan_bench.measure import measure, measure_load
     from cgan_bench.report import Report
+    from cgan_bench.rounds import measure, measure_load
 
     where = environment()
     measured = target.measured
@@ -252,7 +252,7 @@ def _server(url: str | None, model: str | None, concurrency: int | None) -> Serv
 
 
 def _plan(seconds: float | None, rounds: int | None, *, warmup: int, threads: int) -> Plan:
-    from cgan_bench.measure import Plan
+    from cgan_bench.rounds import Plan
 
     return Plan(seconds=seconds or Plan.seconds, rounds=rounds, warm_up=warmup, threads=threads)
 

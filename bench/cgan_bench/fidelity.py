@@ -4,8 +4,7 @@ image, heatmap      PSNR [dB] of the worst checked row; the peak is the width of
 score, raw values   largest |difference| / largest |reference|, over all checked rows; raw values that have a range
                     are measured as images are
 
-One limit serves both: a PSNR of L dB is a root mean square error of 10^(-L/20) of the range, and a score may be as
-far off relative to the largest one. A value that is not finite counts as 0 dB and as 1.
+A value that is not finite counts as 0 dB and as 1.
 """
 
 from __future__ import annotations
@@ -22,8 +21,9 @@ from cgan_runtime.runners.base import Array
 __all__ = ["MIN_PSNR_DB", "Agreement", "compare_answers"]
 
 # FP16 and INT8 as in the export's gates. FP32 rows are other libraries and devices too, which round in other
-# places: their differences are far above 60 dB, those of a wrong result below.
+# places: their outputs agree to far more than 60 dB, wrong ones to less.
 MIN_PSNR_DB: Final = {"fp32": 60.0, "fp16": 60.0, "int8": 35.0}
+MAX_RELATIVE_ERROR: Final = {"fp32": 1e-3, "fp16": 5e-3, "int8": 9e-2}
 
 Kind = Literal["image", "heatmap", "score", "values"]
 Answers = Sequence[dict[str, Array]]
@@ -70,7 +70,7 @@ class Agreement:
 
 
 def compare_answers(
-    contract: Contract, reference: Answers, answers: Answers, *, least_db: float = MIN_PSNR_DB["fp32"]
+    contract: Contract, reference: Answers, answers: Answers, *, precisions: Sequence[str] = ("fp32",)
 ) -> tuple[Agreement, ...]:
     """One agreement per output of the contract.
 
@@ -78,24 +78,27 @@ def compare_answers(
         contract: of the generator.
         reference: outputs [N, ...] by name, one entry per checked call.
         answers: the same of the row.
-        least_db: smallest PSNR that counts as the same, from MIN_PSNR_DB.
+        precisions: of the row and of the reference; the coarsest decides the limit.
     """
-    return tuple(_agreement(output, reference, answers, least_db) for output in contract.outputs)
+    return tuple(_agreement(output, reference, answers, precisions) for output in contract.outputs)
 
 
-def _agreement(output: Output, reference: Answers, answers: Answers, least_db: float) -> Agreement:
+def _agreement(output: Output, reference: Answers, answers: Answers, precisions: Sequence[str]) -> Agreement:
     kind: Kind = "values" if output.encoding is None else output.encoding.kind
     theirs = np.concatenate([call[output.name] for call in reference]).astype(np.float64)
     ours = np.concatenate([call[output.name] for call in answers]).astype(np.float64)
     peak = _peak(output)
     if peak is None:
         error = _relative_error(theirs, ours)
-        return Agreement(output=output.name, kind=kind, relative_error=error, limit=10 ** (-least_db / 20))
+        most = max(MAX_RELATIVE_ERROR[precision] for precision in precisions)
+        return Agreement(output=output.name, kind=kind, relative_error=error, limit=most)
     worst = min(
         psnr_db(one, other, peak) if np.isfinite(other).all() else 0.0
         for one, other in zip(theirs, ours, strict=True)
     )
-    return Agreement(output=output.name, kind=kind, psnr_db=worst, limit=least_db)
+    return Agreement(
+        output=output.name, kind=kind, psnr_db=worst, limit=min(MIN_PSNR_DB[precision] for precision in precisions)
+    )
 
 
 def _peak(output: Output) -> float | None:

@@ -10,8 +10,8 @@ from typing import Any, Final
 from rich.markup import escape
 from rich.table import Table
 
-from cgan_bench.measure import Block
 from cgan_bench.report_base import BaseReport, column_heads, machine_note, ratio_cell, title_cell
+from cgan_bench.rounds import Block
 from cgan_bench.rows import Row
 from cgan_bench.sizes import image_size_of, size_words
 from cgan_bench.target import Target

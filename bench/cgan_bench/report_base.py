@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from cgan_bench.measure import Plan
+from cgan_bench.rounds import Plan
 from cgan_bench.rows import NOISY_RATIO, Absent, Ratio
 
 __all__ = [

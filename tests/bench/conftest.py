@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cgan_bench.measure import Plan
+from cgan_bench.rounds import Plan
 from cgan_bench.target import Target, target_of_bundle
 
 from tests.helpers import REPOSITORY

@@ -7,8 +7,8 @@ import numpy as np
 import psutil
 import pytest
 from cgan_bench.backends import OrtBundle, OrtPlain, TorchCompile, TorchEager, local_backends
-from cgan_bench.measure import Plan, measure
 from cgan_bench.reference import reference_target
+from cgan_bench.rounds import Plan, measure
 from cgan_bench.rows import ratio
 from cgan_bench.target import Target
 from cgan_bench.worker_client import Worker, WorkerDiedError

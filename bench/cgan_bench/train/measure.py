@@ -21,7 +21,7 @@ from cgan_runtime.errors import CganError
 
 from cgan_bench.backends.base import missing_package
 from cgan_bench.backends.torch_compile import no_compiler_reason
-from cgan_bench.measure import Plan, Say
+from cgan_bench.rounds import Plan, Say
 from cgan_bench.rows import Absent, ratio
 from cgan_bench.train.loops import Loop, Setup
 from cgan_bench.train.rows import TrainingRow

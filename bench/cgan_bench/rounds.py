@@ -21,7 +21,7 @@ from cgan_runtime.errors import CganError
 from cgan_runtime.runners.base import Array
 
 from cgan_bench.backends import Backend, Triton, precision_of
-from cgan_bench.fidelity import MIN_PSNR_DB, Agreement, compare_answers
+from cgan_bench.fidelity import Agreement, compare_answers
 from cgan_bench.rows import Absent, Row, ratio
 from cgan_bench.target import Target
 from cgan_bench.worker_client import Worker
@@ -151,8 +151,8 @@ def measure_load(target: Target, *, batch: int, plan: Plan, beside: Block, say: 
     )
     if beside.contract is None:
         return row
-    least_db = MIN_PSNR_DB[beside.rows[0].precision]
-    return replace(row, agreements=compare_answers(beside.contract, beside.answers, answers, least_db=least_db))
+    precisions = (row.precision, beside.rows[0].precision)
+    return replace(row, agreements=compare_answers(beside.contract, beside.answers, answers, precisions=precisions))
 
 
 def _start(backend: Backend, target: Target, batch: int, plan: Plan, stack: ExitStack) -> _Started | Absent:
@@ -174,8 +174,8 @@ def _start(backend: Backend, target: Target, batch: int, plan: Plan, stack: Exit
 
 def _compared(one: _Started, ours: Answers, *, to: _Started, answers: Answers) -> tuple[Agreement, ...]:
     """One row's answers against the reference's, held to the coarser precision of the two."""
-    least_db = min(MIN_PSNR_DB[precision_of(started.backend)] for started in (one, to))
-    return compare_answers(to.contract, answers, ours, least_db=least_db)
+    precisions = [precision_of(started.backend) for started in (one, to)]
+    return compare_answers(to.contract, answers, ours, precisions=precisions)
 
 
 def _rounds(workers: Sequence[Worker], batch: int, plan: Plan) -> list[list[float]]:
