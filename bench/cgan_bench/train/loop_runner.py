@@ -105,5 +105,5 @@ def open_stage(loop: Loop, setup: Setup, batch: int) -> Stage:
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool of compilers would idle beside the others
     if setup.threads:
         torch.set_num_threads(setup.threads)
-    kind = _PlainStage if loop.loop == "plain" else _OurStage
+    kind = _PlainStage if loop.kind == "plain" else _OurStage
     return kind(loop, setup, batch)

@@ -111,7 +111,8 @@ class PlainTraining:
             The four losses under the names of cgan-train.
         """
         condition, target = condition.to(self.device), target.to(self.device)
-        (picture,) = self.generator(condition, *masks)
+        generator = self.generator
+        (picture,) = generator(condition, *masks) if masks else generator.live([condition], len(condition))
         self._allow_gradients(self.discriminator, allowed=True)
         self.optimizer_d.zero_grad()
         fake = self._judged(picture.detach(), condition, real=False)
