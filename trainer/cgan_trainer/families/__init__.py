@@ -21,9 +21,7 @@ from cgan_trainer.generator import Generator
 
 __all__ = ["FAMILIES", "build_graph", "register"]
 
-FAMILIES: Final[dict[str, Family[Any, Any]]] = {
-    family.name: family for family in (PIX2PIX, CGAN, CDCGAN, CYCLEGAN)
-}
+FAMILIES: Final[dict[str, Family[Any, Any]]] = {family.name: family for family in (PIX2PIX, CGAN, CDCGAN, CYCLEGAN)}
 
 
 def register(family: Family[Any, Any]) -> None:
