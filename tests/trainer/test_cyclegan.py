@@ -69,7 +69,7 @@ def step(trainer: Trainer, *batches: Batch) -> dict[str, float]:
 
 def gradients(trainer: Trainer) -> dict[str, Tensor]:
     """Of every weight in the one step taken: Adam's first moment is then half the gradient, beta1 being 0.5."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for phase in phases_of(trainer.recipe):  # type: ignore[arg-type]  # as above
         names = [
             f"{net}.{key}" for net in phase.trains for key, _ in trainer.recipe.networks[net].named_parameters()

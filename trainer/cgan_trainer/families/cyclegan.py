@@ -29,6 +29,7 @@ from cgan_trainer.configs.cyclegan import CycleganConfig, size_problem
 from cgan_trainer.configs.pix2pix import HALVINGS
 from cgan_trainer.data.kinds import Split
 from cgan_trainer.data.kinds.unpaired import UnpairedData, UnpairedFacts
+from cgan_trainer.evaluation.unpaired import judge_unpaired
 from cgan_trainer.families.base import (
     Batch,
     Best,
@@ -269,4 +270,5 @@ CYCLEGAN = Family(
     data=lambda config, size: UnpairedData(size, jitter=config.jitter, mirror=config.mirror),
     recipe=CycleganRecipe,
     rebuild=lambda _graph, options: CycleganGenerator(CycleganOptions(**options)),
+    judge=judge_unpaired,
 )
