@@ -31,7 +31,7 @@ from cgan_bench.worker_client import Worker
 
 if TYPE_CHECKING:
     from cgan_runtime.contract import Contract
-    from cgan_trainer.families.pix2pix import Pix2pixGenerator
+    from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
     from cgan_trainer.generator import Generator
 
 __all__ = ["PAPER", "plain_export", "reference_target", "write_plain", "write_reference"]

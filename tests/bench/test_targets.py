@@ -12,9 +12,9 @@ import torch
 from cgan_bench.checkpoint import generator_of
 from cgan_bench.fidelity import MIN_PSNR_DB
 from cgan_bench.target import target_of_bundle
-from cgan_export.fidelity.gates import Limits
+from cgan_export.fidelity.limits import Limits
 from cgan_runtime.errors import BadInputError, UsageError
-from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
 from cgan_trainer.nets.init import init_weights
 
 from tests.bench.toys import TwoOutputs, write_toy_bundle

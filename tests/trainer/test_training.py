@@ -192,7 +192,7 @@ def test_a_fine_tuned_run_begins_where_the_other_ended(pairs: Path, unbroken: Pa
     weights = [name for name, value in state.items() if value.is_floating_point() and "running" not in name]
     for name in weights:
         torch.testing.assert_close(state[name], given[name], rtol=0, atol=1e-9)
-    judges = [one.training["networks"]["discriminator"]["layers.0.weight"] for one in (after, before)]
+    judges = [one["networks"]["discriminator"]["layers.0.weight"] for one in (after.training, before.training)]
     torch.testing.assert_close(*judges)
 
 
