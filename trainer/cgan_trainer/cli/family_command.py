@@ -21,7 +21,6 @@ def family_command(config: type[TrainConfig], execute: Callable[..., int], **mor
         execute: called with the config, the run's options, and what else was given.
         more: further keyword parameters, by name, as annotations; all are required.
     """
-
     defaults = config()
 
     def command(*, run: RunOptions, config: TrainConfig = defaults, **given: object) -> int:
