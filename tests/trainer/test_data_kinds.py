@@ -249,7 +249,7 @@ def test_two_domains_are_cut_and_mirrored_each_on_its_own(tmp_path: Path) -> Non
             given, expected = source.row(position), fixed.row(position)
             for side in "ab":
                 same[side].append(torch.equal(given[side], expected[side]))
-        if "jitter" in options:  # mirrored or not: as often as a coin falls, and not together
+        if not data.jitter:  # mirrored or not: as often as a coin falls, and not together
             assert all(16 <= sum(values) <= 48 for values in same.values())
             agree = sum(one == other for one, other in zip(same["a"], same["b"], strict=True))
             assert 16 <= agree <= 48
