@@ -276,6 +276,19 @@ def test_first_weights_are_those_of_the_code_that_was_built_on() -> None:
     assert all(torch.equal(value, before[key]) for key, value in port.networks["generator"].state_dict().items())
 
 
+def test_the_papers_generator_begins_with_the_mean_image() -> None:
+    mean = torch.linspace(0, 1, 64).reshape(SHAPE)
+    recipe = CGAN.recipe(PAPER, replace(FACTS, mean=mean))
+    generator = recipe.networks["generator"]
+    recipe.initialise(generator)
+    with torch.no_grad():
+        for name, parameter in generator.named_parameters():
+            if name.endswith("weight"):
+                parameter.zero_()
+        (image,) = generator(*inputs(PAPER, 2))
+    torch.testing.assert_close(image, mean.clamp(0.01, 0.99).expand(2, *SHAPE))
+
+
 def at(**changes: Any) -> Progress:
     return replace(Progress(images=0, total=1000, epochs=10, steps=0), **changes)
 

@@ -17,6 +17,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal
 
+import torch
 from torch import Tensor, nn
 
 from cgan_trainer.configs.cgan import CganConfig
@@ -126,12 +127,19 @@ class PaperRecipe(_CganRecipe):
         return (Stage(name="train", images=total, phases=(d, g), best=_BEST),)
 
     def initialise(self, network: nn.Module) -> None:
-        """Uniform in -0.05..0.05 in the generator and -0.005..0.005 in the discriminator; biases 0."""
+        """Uniform in -0.05..0.05 in the generator and -0.005..0.005 in the discriminator; biases 0.
+
+        Those of the last layer of the generator give the mean training image, cut to 0.01..0.99: a generator that
+        begins with grey is told apart at once, and learns nothing from then on.
+        """
         bound = 0.05 if isinstance(network, Generator) else 0.005
         for module in network.modules():
             if isinstance(module, nn.Linear):
                 nn.init.uniform_(module.weight, -bound, bound)
                 nn.init.zeros_(module.bias)
+        if isinstance(network, TwoBranchGenerator) and self.facts.mean is not None:
+            with torch.no_grad():
+                network.net.last.bias.copy_(self.facts.mean.flatten().clamp(0.01, 0.99).logit())
 
     def noise(self, positions: range) -> dict[str, Tensor]:
         """The z of both steps, and the generator's dropout mask."""

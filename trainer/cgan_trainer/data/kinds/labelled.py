@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -30,9 +30,11 @@ class LabelledFacts(Facts):
     Attributes:
         classes: their names, in the order of their numbers: from dataset.json, else the class folders, the labels
             of a list, or digits.
+        mean: the mean training image, [c, h, w] in 0..1; None: not looked at.
     """
 
     classes: tuple[str, ...]
+    mean: Tensor | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,12 @@ class LabelledData(DataKind[LabelledFacts]):
     cache: Path | None = None
 
     def facts(self, root: Path, train: Split | None = None) -> LabelledFacts:
-        """See the base; `train` tells nothing more."""
-        del train
-        return LabelledFacts(name=read_description(root).name, classes=find_labelled(root).classes)
+        """See the base; `train` tells the mean image."""
+        mean = None
+        if train is not None:
+            images = train.arrays["image"]
+            mean = (images.sum(dim=0, dtype=torch.float64) / (255 * len(images))).float()
+        return LabelledFacts(name=read_description(root).name, classes=find_labelled(root).classes, mean=mean)
 
     def held_out(self, root: Path) -> str:
         """See the base; of IDX files it is "test", the t10k files."""
