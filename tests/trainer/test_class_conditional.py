@@ -99,6 +99,20 @@ def test_validation_tells_real_from_wrong_classes_and_from_one_image_per_class()
     assert alike > real + 0.01
 
 
+def test_validation_counts_how_many_images_are_nearest_to_their_class() -> None:
+    held_out = labelled_split(per_class=40, size=32)
+    fresh = labelled_split(per_class=50, size=32)
+    by_class = [fresh.arrays["image"][fresh.arrays["label"] == k] for k in range(3)]
+    for images, share in (
+        (by_class, 1.0),
+        ([by_class[1], by_class[0], by_class[2]], 1 / 3),
+        ([by_class[1], by_class[2], by_class[0]], 0.0),
+        ([by_class[1][:1]] * 3, 1 / 3),
+    ):
+        found = recipe_of().validate({"main": Drawing(images)}, held_out)
+        assert found["val_class"] == pytest.approx(share)
+
+
 def test_validation_uses_at_most_fifty_images_of_each_class_and_every_class_counts_alike() -> None:
     recipe = recipe_of()
     generator = recipe.graphs(recipe.networks)["main"]

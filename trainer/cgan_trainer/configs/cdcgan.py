@@ -31,6 +31,8 @@ class CdcganConfig(TrainConfig):
     """Passes over the training images at the full learning rate."""
     epochs_decay: Annotated[int, Field(ge=0)] = 0
     """Further passes while the learning rate falls linearly to zero."""
+    lr_policy: Literal["linear", "step", "cosine"] = "linear"
+    """Constant then to zero; a tenth every --step-epochs; half a cosine."""
     batch: Count = 128
     """Images per step; of every process, under torchrun."""
     save_images: Count = 5000

@@ -38,6 +38,8 @@ class CganConfig(TrainConfig):
     """Passes over the training images (port: at the full learning rate)."""
     epochs_decay: Annotated[int, Field(ge=0)] = 0
     """Further passes of the port while the learning rate falls linearly to zero."""
+    lr_policy: Literal["linear", "step", "cosine"] = "linear"
+    """Of the port: constant then to zero; a tenth every --step-epochs; half a cosine."""
     batch: Count = 100
     """Images per step; of every process, under torchrun."""
     save_images: Count = 20_000

@@ -18,7 +18,6 @@ from cgan_trainer.data.kinds.labelled import LabelledData, LabelledFacts
 from cgan_trainer.evaluation.labelled import judge_labelled
 from cgan_trainer.families.base import (
     Batch,
-    Best,
     Family,
     Losses,
     OptimizerSpec,
@@ -113,7 +112,7 @@ class CdcganRecipe(ClassRecipe[CdcganConfig]):
             Phase(name="D", trains=("discriminator",), optimizer=adam, through_make=False, batches=1),
             Phase(name="G", trains=("generator",), optimizer=adam, reuse=False),
         )
-        return (Stage(name="train", images=total, phases=phases, best=Best(metric="val_energy")),)
+        return (Stage(name="train", images=total, phases=phases),)
 
     def initialise(self, network: nn.Module) -> None:
         """Convolutions N(0, 0.02), biases 0; batch norm keeps torch's weight 1 and bias 0."""

@@ -25,7 +25,6 @@ from cgan_trainer.data.kinds.labelled import LabelledData, LabelledFacts
 from cgan_trainer.evaluation.labelled import judge_labelled
 from cgan_trainer.families.base import (
     Batch,
-    Best,
     Family,
     Losses,
     OptimizerSpec,
@@ -48,7 +47,6 @@ from cgan_trainer.seeding import draw_noise
 
 __all__ = ["CGAN", "PaperRecipe", "PortRecipe", "build_cgan"]
 
-_BEST: Final = Best(metric="val_energy")
 _PORT_WIDTHS: Final = (128, 256, 512, 1024)
 _PORT_EPS: Final = 0.8  # PyTorch-GAN's BatchNorm1d(n, 0.8), which sets eps
 
@@ -124,7 +122,7 @@ class PaperRecipe(_CganRecipe):
         sgd = OptimizerSpec(kind="sgd", lr=self.config.sgd_lr, momentum=0.5)
         d = Phase(name="D", trains=("discriminator",), optimizer=sgd, through_make=False, batches=1)
         g = Phase(name="G", trains=("generator",), optimizer=sgd)
-        return (Stage(name="train", images=total, phases=(d, g), best=_BEST),)
+        return (Stage(name="train", images=total, phases=(d, g)),)
 
     def initialise(self, network: nn.Module) -> None:
         """Uniform in -0.05..0.05 in the generator and -0.005..0.005 in the discriminator; biases 0.
@@ -181,7 +179,7 @@ class PortRecipe(_CganRecipe):
         adam = OptimizerSpec(lr=self.config.lr, betas=(self.config.beta1, 0.999))
         g = Phase(name="G", trains=("generator",), optimizer=adam, batches=1)
         d = Phase(name="D", trains=("discriminator",), optimizer=adam, through_make=False)
-        return (Stage(name="train", images=total, phases=(g, d), best=_BEST),)
+        return (Stage(name="train", images=total, phases=(g, d)),)
 
     def initialise(self, network: nn.Module) -> None:
         """Torch's own first weights, which the constructors have drawn."""
