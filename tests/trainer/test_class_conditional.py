@@ -111,6 +111,10 @@ def test_validation_counts_how_many_images_are_nearest_to_their_class() -> None:
     ):
         found = recipe_of().validate({"main": Drawing(images)}, held_out)
         assert found["val_class"] == pytest.approx(share)
+    # Half of what class 0 draws lies near class 1, though no real image of class 1 has it as its nearest.
+    aside = torch.cat((by_class[0][:1], by_class[1][:1] + 25))
+    found = recipe_of().validate({"main": Drawing([aside, by_class[1], by_class[2]])}, held_out)
+    assert found["val_class"] == pytest.approx(5 / 6, abs=0.09)  # 40 draws of one half: 2 standard deviations
 
 
 def test_validation_uses_at_most_fifty_images_of_each_class_and_every_class_counts_alike() -> None:
