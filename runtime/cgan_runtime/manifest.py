@@ -67,12 +67,13 @@ class File(Value):
 
 
 class Figure(Value):
-    """One measured fidelity figure and the limit it was held to."""
+    """One measured fidelity figure and the limit it was held to; `label` says in words what it is."""
 
     value: float
     limit: float
     rule: Literal["<=", ">="]
     unit: str = ""
+    label: str = ""
 
     @property
     def passed(self) -> bool:
@@ -117,10 +118,11 @@ class Golden(Value):
 
 
 class Provenance(Value):
-    """Where the bundle comes from. `assumed` lists what was not in the checkpoint."""
+    """Where the bundle comes from: `graph` of `checkpoint`. `assumed` lists what was not in the checkpoint."""
 
     checkpoint: str
     checkpoint_sha256: Sha256
+    graph: str = "main"
     options: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     assumed: tuple[str, ...] = ()

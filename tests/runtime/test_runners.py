@@ -16,7 +16,7 @@ from cgan_runtime.runners import RUNNERS, Array, Runner, RunnerKind, Tensors, ru
 from cgan_runtime.runners.onnxruntime import import_onnxruntime
 from cgan_runtime.serving.server import TritonServer
 from cgan_runtime.triton_client import TritonClient, TritonRunner
-from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 
 from tests.runtime.tiny import clouds_formula
 
