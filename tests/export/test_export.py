@@ -21,7 +21,7 @@ from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CheckFailedError, UsageError
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
-from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 

@@ -190,7 +190,7 @@ def test_not_a_number_in_one_sample_is_no_parity() -> None:
     second = case.reference.generate({}, [2], [0])["picture"] if case.reference else np.zeros(1)
 
     def spoil(_: Tensors, answer: dict[str, Array]) -> dict[str, Array]:
-        here = np.isclose(answer["picture"], second).all(axis=(1, 2, 3))
+        here = np.asarray(np.isclose(answer["picture"], second).all(axis=(1, 2, 3)))
         return {"picture": np.where(here[:, None, None, None], np.float32(np.nan), answer["picture"])}
 
     found = failed(gates.run_gates(case_of(Unconditional(), spoil)))

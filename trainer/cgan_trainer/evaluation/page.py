@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from cgan_trainer.evaluation.base import Column
-from cgan_trainer.evaluation.gallery import Exhibit, Gallery
+from cgan_trainer.evaluation.judge import Exhibit, Gallery
 from cgan_trainer.evaluation.result import Evaluation, Row, as_text, columns_of
 from cgan_trainer.evaluation.table import joint_rows, sign_of
 
@@ -48,7 +48,7 @@ def write_page(path: Path, judged: Sequence[tuple[Evaluation, Gallery]]) -> None
         heading = "Pictures" if single else evaluation.run
         body += [f"<h2>{html.escape(heading)}</h2>"]
         body += [] if single else [f'<p class="small">{html.escape(_subject(evaluation))}</p>']
-        body += [_legend(gallery), _pictures(gallery, evaluation), _notes(evaluation)]
+        body += [_legend(gallery), _pictures(gallery), _notes(evaluation)]
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(title)}</title>"
@@ -61,8 +61,9 @@ def write_page(path: Path, judged: Sequence[tuple[Evaluation, Gallery]]) -> None
 
 def _subject(evaluation: Evaluation) -> str:
     trained = "" if evaluation.images is None else f" after {evaluation.images} training images"
+    direction = "" if evaluation.direction is None else f"{evaluation.direction}, "
     return (
-        f"{evaluation.weights}{trained} (SHA-256 {evaluation.weights_sha256[:12]}…), {evaluation.direction}, "
+        f"{evaluation.weights}{trained} (SHA-256 {evaluation.weights_sha256[:12]}…), {direction}"
         f"{evaluation.size}x{evaluation.size}, on {len(evaluation.files)} of {evaluation.available} pictures of "
         f"{evaluation.dataset}, {evaluation.split}."
     )
@@ -71,7 +72,7 @@ def _subject(evaluation: Evaluation) -> str:
 def _table_of_one(evaluation: Evaluation) -> str:
     heads = ["measure", *(row.name for row in evaluation.rows), "unit"]
     lines = ["<tr>" + "".join(f"<th>{html.escape(head)}</th>" for head in heads) + "</tr>"]
-    for column in columns_of(evaluation.rows):
+    for column in columns_of([evaluation]):
         best = _best(column, evaluation.rows)
         cells = "".join(_cell(column, row, best) for row in evaluation.rows)
         lines.append(f"<tr><td>{_title(column)}</td>{cells}<td>{html.escape(column.unit)}</td></tr>")
@@ -80,7 +81,7 @@ def _table_of_one(evaluation: Evaluation) -> str:
 
 def _table_of_several(evaluations: Sequence[Evaluation]) -> str:
     rows = joint_rows(evaluations)
-    columns = columns_of(rows)
+    columns = columns_of(evaluations)
     lines = ["<tr><th>run</th>" + "".join(f"<th>{_title(column)}</th>" for column in columns) + "</tr>"]
     best = {column.key: _best(column, rows) for column in columns}
     for number, row in enumerate(rows):
@@ -96,11 +97,7 @@ def _title(column: Column) -> str:
 
 def _best(column: Column, rows: Sequence[Row]) -> float | None:
     """The best figure that something other than the truth reached; None where there is nothing to choose from."""
-    values = [
-        row.figures[column.key].value
-        for row in rows
-        if column.key in row.figures and not row.name.startswith("truth")
-    ]
+    values = [row.figures[column.key].value for row in rows if column.key in row.figures and row.role != "truth"]
     if len(values) < 2 or column.better == "neither":
         return None
     return min(values) if column.better == "lower" else max(values)
@@ -108,39 +105,24 @@ def _best(column: Column, rows: Sequence[Row]) -> float | None:
 
 def _cell(column: Column, row: Row, best: float | None) -> str:
     figure = row.figures.get(column.key)
-    is_best = figure is not None and figure.value == best and not row.name.startswith("truth")
-    style = "number best" if is_best else "number reference" if row.name.startswith("truth") else "number"
+    is_best = figure is not None and figure.value == best and row.role != "truth"
+    style = "number best" if is_best else "number reference" if row.role == "truth" else "number"
     return f'<td class="{style}">{as_text(column, figure)}</td>'
 
 
 def _legend(gallery: Gallery) -> str:
-    shown = len(gallery.exhibits)
-    which = "All" if shown == gallery.count else f"{shown} of the {gallery.count}"
-    spread = (
-        f" Spread: per pixel the standard deviation over {gallery.seeds} seeds, black 0, white {gallery.white} "
-        "grey levels or more."
-        if gallery.seeds > 1
-        else ""
-    )
-    return f"<p>{which} judged pictures, from the largest L1 to the smallest; seed 0 is the one judged.{spread}</p>"
+    return f"<p>{html.escape(gallery.legend)}</p>"
 
 
-def _pictures(gallery: Gallery, evaluation: Evaluation) -> str:
-    first = gallery.exhibits[0]
-    heads = ["condition", *(f"seed {number}" for number in range(len(first.samples))), "target"]
-    heads += ["spread"] if first.spread is not None else []
-    heads += ["lookup table"] if first.baseline is not None else []
-    lines = ["<tr><th></th>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
-    lines += [_picture_row(exhibit, evaluation) for exhibit in gallery.exhibits]
+def _pictures(gallery: Gallery) -> str:
+    heads = "".join(f"<th>{html.escape(head)}</th>" for head in gallery.headings)
+    lines = [f"<tr><th></th>{heads}</tr>", *(_picture_row(exhibit) for exhibit in gallery.exhibits)]
     return f'<div class="wide"><table class="pictures">{"".join(lines)}</table></div>'
 
 
-def _picture_row(exhibit: Exhibit, evaluation: Evaluation) -> str:
-    shown = [exhibit.condition, *exhibit.samples, exhibit.target, exhibit.spread, exhibit.baseline]
-    cells = "".join(f"<td>{_image(pixels, exhibit.file)}</td>" for pixels in shown if pixels is not None)
-    position = f"{exhibit.rank} of {len(evaluation.files)}"
-    words = f"{position}<br>L1 {exhibit.l1:.2f}<br>{html.escape(exhibit.file)}"
-    return f'<tr><td class="small">{words}</td>{cells}</tr>'
+def _picture_row(exhibit: Exhibit) -> str:
+    cells = "".join(f"<td>{_image(pixels, exhibit.caption[-1])}</td>" for pixels in exhibit.images)
+    return f'<tr><td class="small">{"<br>".join(map(html.escape, exhibit.caption))}</td>{cells}</tr>'
 
 
 def _image(pixels: UInt8[Tensor, "c h w"], name: str) -> str:

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from cgan_runtime.atomic import write_atomic
@@ -144,10 +143,9 @@ def _evaluation(record: RunRecord) -> Markup:
 
 
 def _defaults(config: Mapping[str, object]) -> Mapping[str, object]:
-    """What the family's options are when nobody says otherwise; empty for a family unknown here."""
-    from cgan_trainer.training.config import Pix2pixConfig
-
-    return asdict(Pix2pixConfig()) if config.get("family") == "pix2pix" else {}
+    """What the family's options are when nobody says otherwise; older runs do not say."""
+    defaults = config.get("defaults")
+    return defaults if isinstance(defaults, dict) else {}
 
 
 def _commands(record: RunRecord) -> list[Markup]:
