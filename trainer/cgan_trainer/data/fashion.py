@@ -113,7 +113,7 @@ def _check(raw: dict[str, RawFile]) -> list[Clothes]:
     parts = [
         parse_idx(io.BytesIO(file.data), file.name, part[1]) for part, file in zip(PARTS, raw.values(), strict=True)
     ]
-    for split, images, labels in (("train", *parts[:2]), ("test", *parts[2:])):
+    for split, (images, labels) in (("train", parts[:2]), ("test", parts[2:])):
         found = hashlib.sha256(labels.tobytes()).hexdigest()
         if found != LABELS_SHA256[split] or images.shape != (len(labels), SIDE, SIDE):
             raise BadInputError(
