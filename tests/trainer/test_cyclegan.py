@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,19 @@ import pytest
 import torch
 from cgan_runtime.contract import Condition, Contract, Output
 from cgan_runtime.errors import BadInputError, UsageError
-from cgan_trainer.data.kinds.base import Split
+from cgan_trainer.configs.cyclegan import CycleganConfig
+from cgan_trainer.data.kinds import Split
 from cgan_trainer.data.kinds.unpaired import UnpairedFacts
-from cgan_trainer.families.base import Batch, Losses, Phase
+from cgan_trainer.families.base import Batch, Losses, Phase, Progress
 from cgan_trainer.families.cyclegan import (
     CYCLEGAN,
-    CycleganConfig,
     CycleganGenerator,
     CycleganOptions,
     CycleganRecipe,
 )
 from cgan_trainer.generator import Generator
 from cgan_trainer.nets.image_pool import ImagePool
+from cgan_trainer.training.trainer import Trainer, Turn
 from torch import Tensor, nn
 
 SMALL = CycleganConfig(size=32, net="resnet-6", ngf=4, ndf=4, patch=34, pool=0)
@@ -34,7 +35,10 @@ FACTS = UnpairedFacts(name="x", a="map", b="satellite")
 
 def recipe_of(**changes: Any) -> CycleganRecipe:
     torch.manual_seed(0)
-    return CycleganRecipe(replace(SMALL, **changes), FACTS)
+    recipe = CycleganRecipe(replace(SMALL, **changes), FACTS)
+    for network in recipe.networks.values():
+        recipe.initialise(network)
+    return recipe
 
 
 def phases_of(recipe: CycleganRecipe) -> tuple[Phase, Phase]:
@@ -49,25 +53,30 @@ def batch_of(positions: range = range(2), size: int = 32) -> Batch:
     return Batch(positions=positions, tensors={"a": both[:, 0], "b": both[:, 1]})
 
 
-def step_of(recipe: CycleganRecipe, phase: Phase, batch: Batch) -> tuple[Losses, dict[str, Tensor | None]]:
-    """The losses of a phase and the gradient of every weight, as the protocol says a phase is trained."""
-    for name, network in recipe.networks.items():
-        network.train().requires_grad_(name in phase.trains)
-        network.zero_grad()
-    made = recipe.make(phase, batch) if phase.through_make else _without_gradient(recipe, phase, batch)
-    losses = recipe.losses(phase, batch, made)
-    losses.total.backward()  # type: ignore[no-untyped-call]  # torch ships it unannotated
-    gradients = {
-        f"{name}.{key}": weight.grad
-        for name, network in recipe.networks.items()
-        for key, weight in network.named_parameters()
-    }
-    return losses, gradients
+def trainer_of(recipe: CycleganRecipe) -> Trainer:
+    return Trainer(recipe, recipe.plan(100)[0])  # draws the first weights
 
 
-def _without_gradient(recipe: CycleganRecipe, phase: Phase, batch: Batch) -> dict[str, Tensor]:
-    with torch.no_grad():
-        return recipe.make(phase, batch)
+def turns_of(recipe: CycleganRecipe, batches: Sequence[Batch]) -> list[Turn]:
+    shared = tuple(batches)
+    return [Turn(phase=phase, batches=shared) for phase in phases_of(recipe)]
+
+
+def step(trainer: Trainer, *batches: Batch) -> dict[str, float]:
+    start = Progress(images=0, total=100, epochs=1, steps=0)
+    return trainer.step(turns_of(trainer.recipe, batches), start)  # type: ignore[arg-type]  # a CycleganRecipe
+
+
+def gradients(trainer: Trainer) -> dict[str, Tensor]:
+    """Of every weight in the one step taken: Adam's first moment is then half the gradient, beta1 being 0.5."""
+    found: dict[str, Tensor] = {}
+    for phase in phases_of(trainer.recipe):  # type: ignore[arg-type]  # as above
+        names = [
+            f"{net}.{key}" for net in phase.trains for key, _ in trainer.recipe.networks[net].named_parameters()
+        ]
+        moments = trainer.optimizers[phase.name].state_dict()["state"]
+        found |= {name: 2 * moments[index]["exp_avg"] for index, name in enumerate(names)}
+    return found
 
 
 class Reference:
@@ -114,18 +123,6 @@ class Reference:
         return dict(zip(weights, torch.autograd.grad(total, [*weights.values()]), strict=True))
 
 
-def assert_a_step_of(recipe: CycleganRecipe, phase: Phase, parts: dict[str, Tensor], reference: Reference) -> None:
-    losses, gradients = step_of(recipe, phase, batch_of())
-    assert list(losses.parts) == list(parts)
-    for name, part in losses.parts.items():
-        assert part.item() == pytest.approx(parts[name].item(), rel=1e-5), name
-    assert losses.total.item() == pytest.approx(sum(part.item() for part in parts.values()), rel=1e-5)
-    wanted = reference.gradients(parts, phase.trains)
-    assert {name for name, gradient in gradients.items() if gradient is not None} == set(wanted)
-    for name, gradient in wanted.items():
-        assert_same_gradient(gradients[name], gradient)
-
-
 def assert_same_gradient(given: Tensor | None, wanted: Tensor) -> None:
     """Within 1e-4 of its largest value; 5e-6 is rounding, all that biases before an instance norm have."""
     assert given is not None
@@ -133,26 +130,63 @@ def assert_same_gradient(given: Tensor | None, wanted: Tensor) -> None:
     torch.testing.assert_close(given.double(), wanted.double(), rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("mode", ["lsgan", "vanilla"])
-def test_a_step_of_the_generators_follows_the_papers_objective(mode: Any) -> None:
-    recipe = recipe_of(gan_mode=mode, lambda_cycle=7.0, lambda_identity=0.3)
-    reference = Reference(recipe, batch_of())
-    assert_a_step_of(recipe, phases_of(recipe)[0], reference.generators(7.0, 0.3), reference)
+@pytest.mark.parametrize(
+    ("changes", "identity"),
+    [
+        ({"gan_mode": "lsgan", "lambda_cycle": 7.0, "lambda_identity": 0.3}, 0.3),
+        ({"gan_mode": "vanilla"}, 0.5),
+        ({"lambda_identity": 0.0}, None),
+    ],
+)
+def test_a_step_follows_the_papers_objective(changes: dict[str, Any], identity: float | None) -> None:
+    recipe = recipe_of(**changes)
+    trainer, batch = trainer_of(recipe), batch_of()
+    reference = Reference(recipe, batch)
+    parts = reference.generators(recipe.config.lambda_cycle, identity or 0.0)
+    if identity is None:
+        parts = {name: part for name, part in parts.items() if "identity" not in name}
+    judged = reference.judges()
+    wanted = reference.gradients(parts, ("G_AB", "G_BA")) | reference.gradients(judged, ("D_A", "D_B"))
+    losses = step(trainer, batch)
+    assert tuple(losses) == (*parts, *judged) == recipe.loss_names
+    for name, part in {**parts, **judged}.items():
+        assert losses[name] == pytest.approx(part.item(), rel=1e-5), name
+    given = gradients(trainer)
+    assert given.keys() == wanted.keys()
+    for name, gradient in wanted.items():
+        assert_same_gradient(given[name], gradient)
 
 
-@pytest.mark.parametrize("mode", ["lsgan", "vanilla"])
-def test_a_step_of_the_discriminators_is_half_of_real_and_generated(mode: Any) -> None:
-    recipe = recipe_of(gan_mode=mode)
-    reference = Reference(recipe, batch_of())
-    assert_a_step_of(recipe, phases_of(recipe)[1], reference.judges(), reference)
+def test_in_its_phase_a_network_alone_has_gradients() -> None:
+    recipe = recipe_of()
+    trainer = trainer_of(recipe)
+    losses, seen = recipe.losses, {}
+
+    def watched(phase: Phase, batch: Batch, made: Mapping[str, Tensor]) -> Losses:
+        needed = {name for name, net in recipe.networks.items() if next(net.parameters()).requires_grad}
+        seen[phase.name] = (needed, made["fake_A"].requires_grad)
+        return losses(phase, batch, made)
+
+    recipe.losses = watched  # type: ignore[method-assign]  # only looks on
+    step(trainer, batch_of())
+    assert seen["G"] == ({"G_AB", "G_BA"}, True)
+    assert seen["D"][1] is False
+    assert {"D_A", "D_B"} <= seen["D"][0]
 
 
-def test_generators_step_first_and_the_discriminators_see_the_same_images() -> None:
+def test_the_discriminators_see_what_the_generators_made_before_their_step() -> None:
+    recipe = recipe_of()
+    trainer = trainer_of(recipe)
+    runs = []
+    recipe.networks["G_AB"].register_forward_hook(lambda *_: runs.append(1))
+    step(trainer, batch_of(range(1)), batch_of(range(1, 2)))
+    assert len(runs) == 6  # fake, way back and identity of each of two batches; none for the discriminators
+
+
+def test_generators_step_first_and_discriminators_on_the_same_images() -> None:
     generators, judges = phases_of(recipe_of())
     assert (generators.name, judges.name) == ("G", "D")
-    assert (generators.batches, judges.batches, judges.reuse) == (1, 0, True)
-    assert generators.through_make
-    assert not judges.through_make
+    assert (generators.batches, judges.batches) == (1, 0)
 
 
 def test_the_discriminators_are_shown_the_pool_of_their_own_domain() -> None:
@@ -180,43 +214,38 @@ def recipe_without_pool(recipe: CycleganRecipe) -> CycleganRecipe:
 
 
 @pytest.mark.parametrize(
-    ("changes", "names"),
+    ("changes", "names", "runs"),
     [
-        ({}, "G_AB G_BA G_cycle_A G_cycle_B G_identity_A G_identity_B D_A D_B"),
-        ({"lambda_identity": 0.0}, "G_AB G_BA G_cycle_A G_cycle_B D_A D_B"),
-        ({"lambda_cycle": 0.0}, "G_AB G_BA D_A D_B"),
+        ({}, "G_AB G_BA G_cycle_A G_cycle_B G_identity_A G_identity_B D_A D_B", 6),
+        ({"lambda_identity": 0.0}, "G_AB G_BA G_cycle_A G_cycle_B D_A D_B", 4),
+        ({"lambda_cycle": 0.0}, "G_AB G_BA D_A D_B", 2),
     ],
 )
-def test_a_loss_without_weight_is_neither_computed_nor_reported(changes: dict[str, Any], names: str) -> None:
+def test_a_loss_without_weight_is_neither_computed_nor_reported(
+    changes: dict[str, Any], names: str, runs: int
+) -> None:
     recipe = recipe_of(**changes)
-    runs = []
+    trainer = trainer_of(recipe)
+    ran = []
     for name in ("G_AB", "G_BA"):
-        recipe.networks[name].register_forward_hook(lambda *_: runs.append(1))
-    reported: list[str] = []
-    for phase in phases_of(recipe):
-        reported += step_of(recipe, phase, batch_of())[0].parts
-    assert tuple(reported) == recipe.loss_names == tuple(names.split())
-    assert len(runs) == len(names.split()) - 2 + 2  # one pass per loss of the generators, and two fakes for D
+        recipe.networks[name].register_forward_hook(lambda *_: ran.append(1))
+    assert tuple(step(trainer, batch_of())) == recipe.loss_names == tuple(names.split())
+    assert len(ran) == runs
 
 
-def test_without_identity_loss_the_objective_is_the_rest() -> None:
-    recipe = recipe_of(lambda_identity=0.0)
-    reference = Reference(recipe, batch_of())
-    parts = {k: v for k, v in reference.generators(10.0, 0.5).items() if "identity" not in k}
-    assert_a_step_of(recipe, phases_of(recipe)[0], parts, reference)
-
-
-def test_a_batch_is_the_mean_of_its_images() -> None:
-    recipe = recipe_of()
-    for phase in phases_of(recipe):
-        whole, gradients = step_of(recipe, phase, batch_of(range(2)))
-        ones = [step_of(recipe, phase, batch_of(range(n, n + 1))) for n in range(2)]
-        for name, part in whole.parts.items():
-            assert part.item() == pytest.approx(sum(o.parts[name].item() for o, _ in ones) / 2, rel=1e-4)
-        for name, gradient in gradients.items():
-            if gradient is not None:
-                mean = torch.stack([g for _, each in ones if (g := each[name]) is not None]).mean(dim=0)
-                assert_same_gradient(gradient, mean)
+def test_batches_added_up_are_one_of_all_images() -> None:
+    trainers = [trainer_of(recipe_of(pool=3)) for _ in range(2)]
+    for begin in (0, 4, 8):
+        whole = step(trainers[0], batch_of(range(begin, begin + 4)))
+        halves = step(trainers[1], *(batch_of(range(at, at + 2)) for at in (begin, begin + 2)))
+        if begin == 0:
+            one, other = map(gradients, trainers)
+            for name, gradient in one.items():
+                assert_same_gradient(other[name], gradient)
+        assert halves == pytest.approx(whole, rel=2e-3)
+    for name, pool in trainers[0].recipe.pools.items():
+        for mine, theirs in zip(pool.images, trainers[1].recipe.pools[name].images, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-2)
 
 
 def count(network: nn.Module) -> int:

@@ -126,10 +126,10 @@ def test_fashion_is_read_from_its_package_or_a_folder(
     else:
         place = {"dpkg -x": folder, "torchvision": "FashionMNIST/raw"}.get(given, "")
         (source / place).mkdir(parents=True)
-        for name, data in clothes.items():
+        for name, packed in clothes.items():
             plain = given in ("plain", "torchvision")
             path = source / place / (name.removesuffix(".gz") if plain else name)
-            path.write_bytes(gzip.decompress(data) if plain else data)
+            path.write_bytes(gzip.decompress(packed) if plain else packed)
     made = make_fashion(tmp_path / "out", source)
     assert [(one.split, one.label) for one in made] == [(split, n) for split in LABELS for n in LABELS[split]]
     told = described(tmp_path / "out")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cgan_trainer.training.config import Pix2pixConfig
+from cgan_trainer.configs.pix2pix import Pix2pixConfig
 from cgan_trainer.watching import samples
 from cgan_trainer.watching.page import write_page
 from cgan_trainer.watching.samples import spread

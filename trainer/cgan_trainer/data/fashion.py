@@ -113,7 +113,9 @@ def _check(raw: dict[str, RawFile]) -> list[Clothes]:
     parts = [
         parse_idx(io.BytesIO(file.data), file.name, part[1]) for part, file in zip(PARTS, raw.values(), strict=True)
     ]
-    for split, (images, labels) in (("train", parts[:2]), ("test", parts[2:])):
+    train_images, train_labels, test_images, test_labels = parts
+    splits = (("train", train_images, train_labels), ("test", test_images, test_labels))
+    for split, images, labels in splits:
         found = hashlib.sha256(labels.tobytes()).hexdigest()
         if found != LABELS_SHA256[split] or images.shape != (len(labels), SIDE, SIDE):
             raise BadInputError(

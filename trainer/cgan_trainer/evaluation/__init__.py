@@ -5,10 +5,14 @@ This layer reads no run folder and knows no family: it is given generators, the 
 
 from cgan_trainer.evaluation.base import Column, Compared, Figure, ImageSets, Labels, Measure, measure
 from cgan_trainer.evaluation.judge import Exhibit, Gallery, Judge, Judged, Row, Subject
+from cgan_trainer.evaluation.labelled import LABELLED_MEASURES, judge_labelled
 from cgan_trainer.evaluation.paired import PAIRED_MEASURES, judge_paired
+from cgan_trainer.evaluation.unpaired import UNPAIRED_MEASURES, judge_unpaired
 
 __all__ = [
+    "LABELLED_MEASURES",
     "PAIRED_MEASURES",
+    "UNPAIRED_MEASURES",
     "Column",
     "Compared",
     "Exhibit",
@@ -21,6 +25,8 @@ __all__ = [
     "Measure",
     "Row",
     "Subject",
+    "judge_labelled",
     "judge_paired",
+    "judge_unpaired",
     "measure",
 ]

@@ -19,17 +19,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from cgan_runtime.contract import ImageEncoding
-from cgan_runtime.errors import UsageError
-from PIL import Image
-from pydantic import Field
 from torch import Tensor, nn
 
-from cgan_trainer.data.kinds.base import Split
+from cgan_trainer.configs.cyclegan import CycleganConfig, size_problem
+from cgan_trainer.configs.pix2pix import HALVINGS
+from cgan_trainer.data.kinds import Split
 from cgan_trainer.data.kinds.unpaired import UnpairedData, UnpairedFacts
+from cgan_trainer.evaluation.unpaired import judge_unpaired
 from cgan_trainer.families.base import (
     Batch,
     Best,
@@ -42,69 +42,26 @@ from cgan_trainer.families.base import (
     Recipe,
     SampleGrid,
     Stage,
-    TrainConfig,
 )
+from cgan_trainer.families.grids import grid_image
 from cgan_trainer.families.pair_of_files import find_pair
 from cgan_trainer.families.translator import ImageTranslator, Picture
-from cgan_trainer.generator import Generator
+from cgan_trainer.generator import Generator, as_used
 from cgan_trainer.losses import gan_loss, l1_loss
 from cgan_trainer.nets.image_pool import ImagePool
-from cgan_trainer.nets.patchgan import HALVINGS, Discriminator, least_size, patchgan, pixelgan
+from cgan_trainer.nets.patchgan import Discriminator, patchgan, pixelgan
 from cgan_trainer.nets.resnet import ResNet
 from cgan_trainer.nets.unet import UNet, unet_widths
-from cgan_trainer.seeding import to_float
+from cgan_trainer.seeding import spread_rows, to_float
 
-__all__ = ["CYCLEGAN", "CycleganConfig", "CycleganGenerator", "CycleganOptions", "CycleganRecipe"]
+__all__ = ["CYCLEGAN", "CycleganGenerator", "CycleganOptions", "CycleganRecipe"]
 
 Net = Literal["resnet-6", "resnet-9", "unet"]
 Norm = Literal["instance", "batch", "none"]
-Width = Annotated[int, Field(ge=1, le=512)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_MAX_VALIDATION = 32  # images of each domain: two passes each, so the time of 64 images both ways
-_EXAMPLES, _GRID_ROWS = 8, 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class CycleganConfig(TrainConfig):
-    """The options of CycleGAN; the defaults are the paper's at 256 pixels."""
-
-    net: Net = "resnet-9"
-    """The generators: a ResNet of 6 blocks (the paper's at 128 pixels) or 9 (at 256), or a U-Net."""
-    ngf: Width = 64
-    """Width of the generators: channels after their first convolution."""
-    norm: Norm = "instance"
-    """Normalisation in all networks."""
-    patch: Literal[1, 16, 34, 70, 142, 286] = 70
-    """Pixels one output of a discriminator sees."""
-    ndf: Width = 64
-    """Width of the discriminators."""
-    gan_mode: Literal["lsgan", "vanilla"] = "lsgan"
-    """Least squares, or cross-entropy."""
-    lambda_cycle: Weight = 10.0
-    """Weight of the L1 between an image and what comes back after both translations."""
-    lambda_identity: Weight = 0.5
-    """Weight of the L1 between an image and its translation into its own domain, times --lambda-cycle; 0 is off."""
-    pool: Annotated[int, Field(ge=0, le=1000)] = 50
-    """Show a discriminator every other time one of this many older generated images."""
-    jitter: bool = True
-    """Enlarge by 286/256 and cut a random square."""
-    mirror: bool = True
-    """Mirror every other image."""
-
-    def check(self) -> None:
-        """Refuse sizes that the networks do not take, beside what every run is asked.
-
-        Raises:
-            UsageError: says which, and what to give instead.
-        """
-        super().check()
-        if (problem := _size_problem(self.net, self.size)) is not None:
-            raise UsageError(f"--size {self.size} cannot be used with --net {self.net}: {problem}.")
-        if self.size < (side := least_size(self.patch)):
-            raise UsageError(
-                f"--patch {self.patch} cannot be used with --size {self.size}: it needs images of {side} pixels; "
-                "choose a smaller patch."
-            )
+MAX_VALIDATION = 32  # of each domain; each is translated twice
+EXAMPLES = 8
+_GRID_ROWS = 4
+_WAY_BACK = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +69,7 @@ class CycleganOptions:
     """Everything needed to build one generator again.
 
     Attributes:
-        size: side of the square images; see `_size_problem`.
+        size: side of the square images: a power of two from 64 to 512 of a U-Net, otherwise a multiple of 4.
         net: a ResNet of 6 or 9 blocks, or a U-Net.
         ngf: channels after the first convolution.
         norm: of every layer that has one.
@@ -133,8 +90,8 @@ class CycleganOptions:
                 raise ValueError(
                     f"`{name}` (={getattr(self, name)}) must be one of {', '.join(get_args(choices))}."
                 )
-        if (problem := _size_problem(self.net, self.size)) is not None:
-            raise ValueError(f"`size` (={self.size}): {problem}.")
+        if (problem := size_problem(self.net, self.size)) is not None:
+            raise ValueError(f"`size` (={self.size}) does not fit {self.net}: {problem}.")
         if not 1 <= self.ngf <= 512:
             raise ValueError(f"`ngf` (={self.ngf}) must be between 1 and 512.")
 
@@ -168,8 +125,6 @@ class CycleganRecipe(Recipe[CycleganConfig, UnpairedFacts]):
             "D_A": _discriminator(config),
             "D_B": _discriminator(config),
         }
-        for network in self.networks.values():
-            self.initialise(network)
         self.averaged = ("G_AB", "G_BA")
         self.pools = {name: ImagePool(config.pool, config.seed, f"pool {name}") for name in ("A", "B")}
 
@@ -208,7 +163,7 @@ class CycleganRecipe(Recipe[CycleganConfig, UnpairedFacts]):
 
     def _run(self, generator: str, images: Tensor) -> Tensor:
         (image,) = self.networks[generator](images)
-        made: Tensor = image.float()
+        made: Tensor = image
         return made
 
     def losses(self, phase: Phase, batch: Batch, made: Mapping[str, Tensor]) -> Losses:
@@ -250,9 +205,8 @@ class CycleganRecipe(Recipe[CycleganConfig, UnpairedFacts]):
         return asdict(_options(self.config, *((a, b) if graph == "AtoB" else (b, a))))
 
     def examples(self, graph: str, held_out: Split) -> dict[str, Tensor]:
-        """Up to 8 images of the domain that the graph starts from, evenly spread."""
-        images = held_out.arrays[graph[0].lower()]
-        return {"condition": images[_spread(len(images), _EXAMPLES)]}
+        """The first held-out images of the kind that the graph starts from."""
+        return {"condition": held_out.arrays[graph[0].lower()][:EXAMPLES]}
 
     def initial_files(self, path: Path) -> dict[str, Path]:
         """Both files of a pair, such as latest_net_G_A.pth and latest_net_G_B.pth, from either or their folder."""
@@ -262,40 +216,32 @@ class CycleganRecipe(Recipe[CycleganConfig, UnpairedFacts]):
     def validate(self, graphs: Graphs, held_out: Split) -> dict[str, float]:
         """`val_cycle`: mean L1, in units of the -1..1 range, between an image and what comes back, over A and B."""
         errors = []
-        for there, back, name in (("AtoB", "BtoA", "a"), ("BtoA", "AtoB", "b")):
-            images = held_out.arrays[name]
-            for row in _spread(len(images), _MAX_VALIDATION):
-                image, _, cycled = self._round_trip(graphs[there], graphs[back], images[row])
-                errors.append(l1_loss(cycled, image).item() / min(len(images), _MAX_VALIDATION))
-        return {"val_cycle": sum(errors) / 2}
+        for way in ("AtoB", "BtoA"):
+            images, _, returned = zip(*self._round_trips(graphs, way, held_out, MAX_VALIDATION), strict=True)
+            errors.append(l1_loss(torch.stack(returned), torch.stack(images)).item())
+        return {"val_cycle": sum(errors) / len(errors)}
 
     def grid(self, graphs: Graphs, held_out: Split) -> SampleGrid:
         """Four fixed images of A and four of B, each with its translation and what comes back of it."""
-        cells, rows = [], []
         a, b = self.facts.a, self.facts.b
-        for there, back, name, ends in (("AtoB", "BtoA", "a", (a, b)), ("BtoA", "AtoB", "b", (b, a))):
-            images = held_out.arrays[name]
-            for row in _spread(len(images), _GRID_ROWS):
-                cells.append(torch.cat(self._round_trip(graphs[there], graphs[back], images[row]), dim=-1)[0])
-                rows.append(" to ".join(ends))
-        return SampleGrid(
-            image=_to_image(torch.cat(cells, dim=-2)),
-            columns=("image", "translated", "and back"),
-            rows=tuple(rows),
-        )
+        rows, names = [], []
+        for way, name in (("AtoB", f"{a} to {b}"), ("BtoA", f"{b} to {a}")):
+            shown = self._round_trips(graphs, way, held_out, _GRID_ROWS)
+            rows += shown
+            names += [name] * len(shown)
+        return SampleGrid(image=grid_image(rows), columns=("image", "translated", "and back"), rows=tuple(names))
 
-    @torch.no_grad()
-    def _round_trip(self, there: Generator, back: Generator, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The image, its translation, and what comes back; each [1, 3, h, w] on the CPU."""
-        image = to_float(pixels)[None]
-        were_training = [(graph, graph.training) for graph in (there, back)]
-        try:
-            (translated,) = there.eval()(self.place(image))
-            (cycled,) = back.eval()(translated)
-        finally:
-            for graph, training in were_training:
-                graph.train(training)
-        return image, translated.float().cpu(), cycled.float().cpu()
+    def _round_trips(self, graphs: Graphs, way: str, held_out: Split, most: int) -> list[tuple[Tensor, ...]]:
+        """For at most `most` images: the image, its translation, and what comes back; [3, h, w] on the CPU."""
+        images = held_out.arrays[way[0].lower()]
+        shown: list[tuple[Tensor, ...]] = []
+        with as_used(graphs[way]) as there, as_used(graphs[_WAY_BACK[way]]) as back:
+            for row in spread_rows(len(images), most):
+                image = to_float(images[row : row + 1])
+                (translated,) = there(self.place(image))
+                (returned,) = back(translated)
+                shown.append((image[0], translated[0].cpu(), returned[0].cpu()))
+        return shown
 
 
 def _options(config: CycleganConfig, source: str, target: str) -> CycleganOptions:
@@ -319,29 +265,10 @@ def _discriminator(config: CycleganConfig) -> Discriminator:
     return patchgan(c_in=3, ndf=config.ndf, n_layers=HALVINGS[config.patch], norm=config.norm)
 
 
-def _size_problem(net: Net, size: int) -> str | None:
-    """Why a net does not take images of this side, or None."""
-    if net == "unet":  # halved down to one pixel
-        return None if size in (64, 128, 256, 512) else "give 64, 128, 256 or 512"
-    return None if size % 4 == 0 and 16 <= size <= 2048 else "give a multiple of 4 from 16 to 2048"
-
-
-def _spread(count: int, wanted: int) -> list[int]:
-    """At most `wanted` row numbers, evenly spread over `count`."""
-    wanted = min(count, wanted)
-    return [index * count // wanted for index in range(wanted)]
-
-
-def _to_image(values: Tensor) -> Image.Image:
-    pixels = ((values + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
-
-
 CYCLEGAN = Family(
-    name="cyclegan",
-    title="Image to image without pairs, both ways (CycleGAN, Zhu et al. 2017)",
     config=CycleganConfig,
     data=lambda config, size: UnpairedData(size, jitter=config.jitter, mirror=config.mirror),
     recipe=CycleganRecipe,
     rebuild=lambda _graph, options: CycleganGenerator(CycleganOptions(**options)),
+    judge=judge_unpaired,
 )

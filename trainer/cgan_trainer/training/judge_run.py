@@ -109,6 +109,7 @@ def judge_run(
             cache=cache or platformdirs.user_cache_path("cgan-deploy") / "evaluation",
         )
     )
+    missing = () if split or chosen == "test" else (f"Judged on {chosen}/, for there is no test/.",)
     evaluation = Evaluation(
         run=path.resolve().name,
         weights=read.path.name,
@@ -126,17 +127,10 @@ def judge_run(
         seeds=seeds,
         rows=judged.rows,
         columns=judged.columns,
-        notes=(_split_note(held_out, split, len(judged.files)), *judged.notes),
+        notes=(*judged.notes, *missing),
         each=judged.each,
     )
     return evaluation, judged.gallery
-
-
-def _split_note(held_out: Split, chosen: str | None, count: int) -> str:
-    available = held_out.count
-    many = f"all {available}" if count == available else f"{count} of the {available}, evenly spread,"
-    why = "" if chosen is not None or held_out.name == "test" else " (there is no test/)"
-    return f"Judged on {many} images of {held_out.name}/{why}, one seed each, rounded to 8 bits."
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -158,9 +158,11 @@ class TrainingRun:
         return turns, begin
 
     def _batches(self, begin: int, end: int) -> Any:
-        batch = self.stage.batch or self.config.batch
-        mine, mine_end = self.ranks.share(begin, end)
-        return tuple(self.feed.batch(at, min(at + batch, mine_end)) for at in range(mine, mine_end, batch))
+        """This rank's part of every batch, so that batches are those of one process with larger ones."""
+        every = (self.stage.batch or self.config.batch) * self.ranks.count
+        return tuple(
+            self.feed.batch(*self.ranks.share(at, min(at + every, end))) for at in range(begin, end, every)
+        )
 
     @property
     def _step_images(self) -> int:

@@ -95,7 +95,7 @@ class Trainer:
             CganError: a loss is not finite. The networks are spoilt then; last.pt is not.
         """
         losses: dict[str, Tensor] = {}
-        made: dict[str, Tensor] | None = None
+        made: list[dict[str, Tensor]] | None = None
         for at, turn in enumerate(turns):
             following = turns[at + 1] if at + 1 < len(turns) else None
             repeats = sum(other.phase is turn.phase for other in turns)
@@ -113,26 +113,28 @@ class Trainer:
     def _turn(
         self,
         turn: Turn,
-        made: dict[str, Tensor] | None,
+        made: list[dict[str, Tensor]] | None,
         keep_for: Phase | None,
         *,
         losses: dict[str, Tensor],
         share: float,
         progress: Progress,
-    ) -> dict[str, Tensor] | None:
+    ) -> list[dict[str, Tensor]] | None:
         """One optimiser step; returns what was made, where the phase `keep_for` uses it next."""
         phase, optimizer = turn.phase, self.optimizers[turn.phase.name]
         self._prepare(phase, keep_for)
         optimizer.zero_grad()
-        for batch in turn.batches:
+        kept: list[dict[str, Tensor]] = []
+        for at, batch in enumerate(turn.batches):
             if made is None:
                 graph = phase.through_make or (keep_for is not None and keep_for.through_make)
                 mine = self._made(phase, batch, graph=graph)
             else:
-                mine = made
-            kept = mine
+                mine = made[at]
+            if keep_for is not None:
+                kept.append(mine if keep_for.through_make else _detached(mine))
             if not phase.through_make:
-                mine = {name: value.detach() for name, value in mine.items()}
+                mine = _detached(mine)
             with self._precision():
                 found = self.recipe.losses(phase, batch, mine)
             part = len(batch) / turn.images
@@ -151,7 +153,7 @@ class Trainer:
 
     def _prepare(self, phase: Phase, keep_for: Phase | None) -> None:
         """Networks that only pass the gradient on need none of their own; some are run as in use."""
-        later = keep_for.trains if keep_for is not None else ()
+        later = keep_for.trains if keep_for is not None and keep_for.through_make else ()
         for name, network in self.recipe.networks.items():
             if name in phase.trains or name in later:
                 network.requires_grad_(requires_grad=True)
@@ -215,11 +217,17 @@ class Trainer:
 def _shares_made(turn: Turn, following: Turn) -> bool:
     """Whether what `turn` makes serves the next one too.
 
-    Of several batches it does not: all would have to be kept. Nor where both differentiate through it: the first
-    backward pass frees the graph.
+    Of several batches the values do, but not their graphs: all would have to be kept. Nor does it where both
+    differentiate through it: the first backward pass frees the graph.
     """
-    same = following.batches is turn.batches and len(turn.batches) == 1
-    return same and following.phase.reuse and not (turn.phase.through_make and following.phase.through_make)
+    same = following.batches is turn.batches and following.phase.reuse
+    if not following.phase.through_make:
+        return same
+    return same and len(turn.batches) == 1 and not turn.phase.through_make
+
+
+def _detached(made: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in made.items()}
 
 
 def _compile(recipe: Recipe[Any, Any], stage: Stage) -> None:

@@ -138,7 +138,7 @@ def parse_idx(stream: BinaryIO, called: str, content: Content) -> Bytes:
     zipped = stream.read(2) == b"\x1f\x8b"
     stream.seek(0)
     try:
-        opened = gzip.GzipFile(fileobj=stream) if zipped else stream
+        opened: gzip.GzipFile | BinaryIO = gzip.GzipFile(fileobj=stream) if zipped else stream
         head = opened.read(4 * (1 + _DIMENSIONS[content]))
         numbers = np.frombuffer(head[: len(head) // 4 * 4], dtype=">u4").tolist()
         if not numbers or numbers[0] != MAGIC[content]:
