@@ -54,7 +54,7 @@ class Exhibit:
     """One row of a gallery: a caption of short lines, and images uint8 [c, h, w] under the gallery's headings."""
 
     caption: tuple[str, ...]
-    images: tuple[UInt8[Tensor, "c h w"], ...]
+    images: tuple[UInt8[Tensor, "_ _ _"], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
