@@ -239,7 +239,7 @@ def test_several_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:
     found = json.loads((out / "evaluation.json").read_text())
     assert [one["run"] for one in found] == ["plain", "other"]
     assert found[0]["rows"] == found[1]["rows"]
-    assert (out / "evaluation.html").read_text().count("<h2>") == 2
+    assert (out / "evaluation.html").read_text().count('<section id="run-') == 2
 
 
 def test_what_is_no_run_is_one_sentence(run: Path, pairs: Path, tmp_path: Path) -> None:
