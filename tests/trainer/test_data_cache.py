@@ -14,7 +14,7 @@ import torch
 from cgan_trainer.cli.data import main
 from cgan_trainer.data import arrays as arrays_module
 from cgan_trainer.data import cache as module
-from cgan_trainer.data.decoding import Array, Rows
+from cgan_trainer.data.decoding import Array, Rows, decode_rows
 from cgan_trainer.data.pairs import Pairs, load_pairs
 from cgan_trainer.data.pictures import open_rgb
 from PIL import Image
@@ -37,7 +37,7 @@ def cache(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pairs each load decoded."""
     counts: list[int] = []
-    whole = arrays_module.decode_rows
+    whole = decode_rows
 
     def counting(rows: Rows, arrays: Mapping[str, Array], **options: Any) -> dict[int, str]:
         counts.append(len(rows))

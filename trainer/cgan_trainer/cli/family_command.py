@@ -21,8 +21,9 @@ def family_command(config: type[TrainConfig], execute: Callable[..., int], **mor
         execute: called with the config, the run's options, and what else was given.
         more: further keyword parameters, by name, as annotations; all are required.
     """
+    defaults = config()
 
-    def command(*, run: RunOptions, config: TrainConfig, **given: object) -> int:
+    def command(*, run: RunOptions, config: TrainConfig = defaults, **given: object) -> int:
         return execute(config, run, **given)
 
     annotations = {
@@ -35,7 +36,7 @@ def family_command(config: type[TrainConfig], execute: Callable[..., int], **mor
             name,
             inspect.Parameter.KEYWORD_ONLY,
             annotation=annotation,
-            default=config() if name == "config" else inspect.Parameter.empty,
+            default=defaults if name == "config" else inspect.Parameter.empty,
         )
         for name, annotation in annotations.items()
     ]

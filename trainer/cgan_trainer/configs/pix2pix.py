@@ -22,7 +22,7 @@ class Pix2pixConfig(TrainConfig):
     title: ClassVar[str] = "Learn to turn one kind of image into another from pairs of both (Isola et al. 2017)."
     ablations: ClassVar[tuple[str, ...]] = ("losses", "generator", "patch", "dropout")
 
-    size: Literal[64, 128, 256, 512] = 256
+    size: int = 256
     """Side of the square images in pixels: 64, 128, 256 or 512. Others are resized."""
     direction: Literal["AtoB", "BtoA"] = "AtoB"
     """Which half of a pair is the condition."""
@@ -75,8 +75,12 @@ class Pix2pixConfig(TrainConfig):
         return "L1" in self.objective
 
     def check(self) -> None:
-        """Refuse a patch larger than the image, and a penalty in half precision."""
+        """Refuse sizes the networks do not have, a patch larger than the image, a penalty in half precision."""
         super().check()
+        if self.size not in (64, 128, 256, 512):
+            raise UsageError(f"--size {self.size} cannot be used: give 64, 128, 256 or 512.")
+        if not self.uses_gan and not self.uses_l1:
+            raise UsageError(f"--objective {self.objective} cannot be used: give L1, GAN, cGAN or a sum.")
         if self.uses_gan and self.size < least_size(self.patch):
             raise UsageError(
                 f"--patch {self.patch} cannot be used with --size {self.size}: it needs images of "

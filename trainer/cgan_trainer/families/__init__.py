@@ -13,13 +13,15 @@ from torch import Tensor
 from cgan_trainer.checkpoint import Checkpoint, Graph
 from cgan_trainer.configs import CONFIGS
 from cgan_trainer.families.base import Family
+from cgan_trainer.families.cdcgan import CDCGAN
+from cgan_trainer.families.cgan import CGAN
 from cgan_trainer.families.cyclegan import CYCLEGAN
 from cgan_trainer.families.pix2pix import PIX2PIX
 from cgan_trainer.generator import Generator
 
 __all__ = ["FAMILIES", "build_graph", "register"]
 
-FAMILIES: Final[dict[str, Family[Any, Any]]] = {family.name: family for family in (PIX2PIX, CYCLEGAN)}
+FAMILIES: Final[dict[str, Family[Any, Any]]] = {family.name: family for family in (PIX2PIX, CGAN, CDCGAN, CYCLEGAN)}
 
 
 def register(family: Family[Any, Any]) -> None:

@@ -10,11 +10,12 @@ Source: LeCun, Cortes, Burges, "The MNIST database", file formats.
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal
 
 from cgan_runtime.errors import BadInputError
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
-__all__ = ["IdxFiles", "find_idx", "read_idx"]
+__all__ = ["Content", "IdxFiles", "find_idx", "parse_idx", "read_idx"]
 
 SPLITS = {"train": "train", "test": "t10k"}
 MAGIC = {"images": 2051, "labels": 2049}
@@ -118,34 +119,45 @@ def find_idx(root: Path, split: str, content: Content) -> Path | None:
 
 
 def read_idx(path: Path, content: Content) -> Bytes:
-    """The values: images uint8 [n, h, w], or labels uint8 [n].
+    """The values of a file; see `parse_idx`."""
+    try:
+        with path.open("rb") as stream:
+            return parse_idx(stream, str(path), content)
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
+
+
+def parse_idx(stream: BinaryIO, called: str, content: Content) -> Bytes:
+    """The values: images uint8 [n, h, w], or labels uint8 [n]; gzipped or plain.
 
     Raises:
-        BadInputError: the file is none of these, is damaged, empty, or not as long as its header says.
+        BadInputError: it is none of these, is damaged, empty, or not as long as its header says.
     """
     import numpy as np
 
+    zipped = stream.read(2) == b"\x1f\x8b"
+    stream.seek(0)
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            head = stream.read(4 * (1 + _DIMENSIONS[content]))
-            numbers = np.frombuffer(head[: len(head) // 4 * 4], dtype=">u4").tolist()
-            if not numbers or numbers[0] != MAGIC[content]:
-                begins = f"begins with the number {numbers[0]}" if numbers else "is empty"
-                raise BadInputError(
-                    f"{path} {begins}, but IDX {content} begin with {MAGIC[content]}: download it again, or give "
-                    "it its own name."
-                )
-            shape = tuple(numbers[1:])
-            wanted = int(np.prod(shape, dtype=object)) if len(shape) == _DIMENSIONS[content] else 0
-            if not 0 < wanted <= MAX_BYTES:
-                raise BadInputError(f"{path} says it holds {_times(shape)} values: download it again.")
-            data = stream.read(wanted + 1)
+        opened: gzip.GzipFile | BinaryIO = gzip.GzipFile(fileobj=stream) if zipped else stream
+        head = opened.read(4 * (1 + _DIMENSIONS[content]))
+        numbers = np.frombuffer(head[: len(head) // 4 * 4], dtype=">u4").tolist()
+        if not numbers or numbers[0] != MAGIC[content]:
+            begins = f"begins with the number {numbers[0]}" if numbers else "is empty"
+            raise BadInputError(
+                f"{called} {begins}, but IDX {content} begin with {MAGIC[content]}: download it again, or give it "
+                "its own name."
+            )
+        shape = tuple(numbers[1:])
+        wanted = math.prod(shape) if len(shape) == _DIMENSIONS[content] else 0
+        if not 0 < wanted <= MAX_BYTES:
+            raise BadInputError(f"{called} says it holds {_times(shape)} values: download it again.")
+        data = opened.read(wanted + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise BadInputError(f"{path} is damaged ({error}): download it again.") from error
+        raise BadInputError(f"{called} is damaged ({error}): download it again.") from error
     if len(data) != wanted:
         found = "more" if len(data) > wanted else f"only {len(data)}"
         raise BadInputError(
-            f"{path} says it holds {_times(shape)} values, but there are {found}: download it again."
+            f"{called} says it holds {_times(shape)} values, but there are {found}: download it again."
         )
     return np.frombuffer(data, dtype=np.uint8).reshape(shape)
 

@@ -3,8 +3,8 @@
 A machine is never the same twice: it gets warmer, its neighbours come and go. So backends are not measured one
 after the other but in turns, and compared within a round. The order of a round is drawn anew each time, and a
 gap follows each inference, because worker threads go on spinning after it (ONNX Runtime's do by default) and
-would slow whoever comes next. Warm-up rounds are not counted. What the pictures are is checked after the
-timing, so that the check cannot disturb it.
+would slow whoever comes next. Warm-up rounds are not counted. What comes out is compared
+after the timing, so that the comparison cannot disturb it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CganError
 from cgan_runtime.runners.base import Array
 
-from cgan_bench.backends import Backend, Triton
-from cgan_bench.rows import Absent, Row, ratio, worst_psnr_db
+from cgan_bench.backends import Backend, Triton, precision_of
+from cgan_bench.fidelity import Agreement, compare_answers
+from cgan_bench.rows import Absent, Row, ratio
 from cgan_bench.target import Target
 from cgan_bench.worker_client import Worker
 from cgan_bench.workload import check_seeds, round_seeds
@@ -31,6 +32,7 @@ __all__ = ["Block", "Plan", "measure", "measure_load"]
 MIN_ROUNDS = 10
 
 Say = Callable[[str], None]
+Answers = Sequence[dict[str, Array]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,11 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One batch size: its rows (the reference first), and the reference's answers to the check seeds."""
+    """One batch size: its rows (the reference first), and the reference's answers to the check seeds.
+
+    Attributes:
+        contract: with numbers for axes: the size that was measured.
+    """
 
     rows: tuple[Row, ...]
     absent: tuple[Absent, ...]
@@ -71,14 +77,16 @@ class Block:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Station:
+class _Started:
+    """A backend in its worker process, loaded."""
+
     backend: Backend
     worker: Worker
     description: str
     contract: Contract
 
 
-def measure(subject: Target, backends: Sequence[Backend], *, batch: int, plan: Plan, say: Say) -> Block:
+def measure(target: Target, backends: Sequence[Backend], *, batch: int, plan: Plan, say: Say) -> Block:
     """Measure the backends side by side at one batch size. The first one present is the reference.
 
     Raises:
@@ -88,49 +96,50 @@ def measure(subject: Target, backends: Sequence[Backend], *, batch: int, plan: P
     """
     absent: list[Absent] = []
     with ExitStack() as stack:
-        stations = []
+        started = []
         for backend in backends:
             say(f"batch {batch}: starting {backend.title}")
-            found = _start(backend, subject, batch, plan, stack)
+            found = _start(backend, target, batch, plan, stack)
             if isinstance(found, Absent):
                 absent.append(found)
             else:
-                stations.append(found)
-        if not stations:
+                started.append(found)
+        if not started:
             return Block(rows=(), absent=tuple(absent), contract=None, answers=())
-        say(f"batch {batch}: measuring {len(stations)} rows in turns")
-        latencies_ms = _rounds([station.worker for station in stations], batch, plan)
-        peaks_mb = [station.worker.peak_mb() for station in stations]
-        say(f"batch {batch}: comparing the pictures")
-        answers = [tuple(s.worker.answers(seeds) for seeds in check_seeds(batch)) for s in stations]
-    first = stations[0]
+        say(f"batch {batch}: measuring {len(started)} rows in turns")
+        latencies_ms = _rounds([one.worker for one in started], batch, plan)
+        peaks_mb = [one.worker.peak_mb() for one in started]
+        say(f"batch {batch}: comparing the outputs")
+        answers = [tuple(one.worker.answers(seeds) for seeds in check_seeds(batch)) for one in started]
+    first = started[0]
     rows = tuple(
         Row(
-            key=station.backend.key,
-            title=station.backend.title,
-            description=station.description,
+            key=one.backend.key,
+            title=one.backend.title,
+            description=one.description,
             batch=batch,
             latencies_ms=tuple(mine_ms),
-            ratio=None if station is first else ratio(latencies_ms[0], mine_ms),
-            psnr_db=None if station is first else worst_psnr_db(first.contract, answers[0], ours),
-            peak_memory_mb=None if isinstance(station.backend, Triton) else peak_mb,
+            ratio=None if one is first else ratio(latencies_ms[0], mine_ms),
+            precision=precision_of(one.backend),
+            agreements=() if one is first else _compared(one, ours, to=first, answers=answers[0]),
+            peak_memory_mb=None if isinstance(one.backend, Triton) else peak_mb,
         )
-        for station, mine_ms, peak_mb, ours in zip(stations, latencies_ms, peaks_mb, answers, strict=True)
+        for one, mine_ms, peak_mb, ours in zip(started, latencies_ms, peaks_mb, answers, strict=True)
     )
     return Block(rows=rows, absent=tuple(absent), contract=first.contract, answers=answers[0])
 
 
-def measure_load(subject: Target, *, batch: int, plan: Plan, beside: Block, say: Say) -> Row | Absent:
+def measure_load(target: Target, *, batch: int, plan: Plan, beside: Block, say: Say) -> Row | Absent:
     """The server under several clients at once, alone; its answers are compared with those of `beside`."""
     backend = Triton()
-    if (reason := backend.absence(subject)) is not None:
+    if (reason := backend.absence(target)) is not None:
         return Absent(key=backend.key, title=backend.title, reason=reason)
-    assert subject.server is not None  # noqa: S101 - else absent
-    clients = subject.server.concurrency
+    assert target.server is not None  # noqa: S101 - else absent
+    clients = target.server.concurrency
     with Worker(backend.title) as worker:
-        description, _ = worker.open(backend, subject, plan.threads)
+        description, _ = worker.open(backend, target, plan.threads)
         say(f"batch {batch}: measuring the server with {clients} clients at once")
-        latencies_ms, wall_seconds = worker.load(backend, subject, batch, plan.seconds)
+        latencies_ms, wall_seconds = worker.load(backend, target, batch, plan.seconds)
         answers = tuple(worker.answers(seeds) for seeds in check_seeds(batch)) if beside.answers else ()
     row = Row(
         key=backend.key,
@@ -142,15 +151,16 @@ def measure_load(subject: Target, *, batch: int, plan: Plan, beside: Block, say:
     )
     if beside.contract is None:
         return row
-    return replace(row, psnr_db=worst_psnr_db(beside.contract, beside.answers, answers))
+    precisions = (row.precision, beside.rows[0].precision)
+    return replace(row, agreements=compare_answers(beside.contract, beside.answers, answers, precisions=precisions))
 
 
-def _start(backend: Backend, subject: Target, batch: int, plan: Plan, stack: ExitStack) -> _Station | Absent:
+def _start(backend: Backend, target: Target, batch: int, plan: Plan, stack: ExitStack) -> _Started | Absent:
     """A worker with the backend loaded and one inference done, which is when torch.compile compiles."""
-    if (reason := backend.absence(subject)) is None:
+    if (reason := backend.absence(target)) is None:
         worker = stack.enter_context(Worker(backend.title))
         try:
-            description, contract = worker.open(backend, subject, plan.threads)
+            description, contract = worker.open(backend, target, plan.threads)
             worker.time(round_seeds(0, batch))
         except CganError as error:
             if type(error) is not CganError:  # a bad file, a silent server or a dead worker ends the run
@@ -158,8 +168,14 @@ def _start(backend: Backend, subject: Target, batch: int, plan: Plan, stack: Exi
             worker.close(grace_seconds=0)
             reason = str(error)
         else:
-            return _Station(backend=backend, worker=worker, description=description, contract=contract)
+            return _Started(backend=backend, worker=worker, description=description, contract=contract)
     return Absent(key=backend.key, title=backend.title, reason=reason)
+
+
+def _compared(one: _Started, ours: Answers, *, to: _Started, answers: Answers) -> tuple[Agreement, ...]:
+    """One row's answers against the reference's, held to the coarser precision of the two."""
+    precisions = [precision_of(started.backend) for started in (one, to)]
+    return compare_answers(to.contract, answers, ours, precisions=precisions)
 
 
 def _rounds(workers: Sequence[Worker], batch: int, plan: Plan) -> list[list[float]]:

@@ -1,9 +1,8 @@
-"""What `cgan-data verify` says of a folder before hours are spent on it: facts, checks, hints, the next command."""
+"""Pairs before training: can they be read, do both sides fit, are held-out ones in train too, are they pairs?"""
 
 from __future__ import annotations
 
 import math
-import shlex
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,60 +11,62 @@ from pathlib import Path
 import numpy as np
 from cgan_runtime.errors import BadInputError
 
-from cgan_trainer.data.dataset_scan import PairFacts, SideFacts, Survey, survey
+from cgan_trainer.data.decoding import open_pair
 from cgan_trainer.data.domains import MAX_DERIVED, Domains, read_domains
-from cgan_trainer.data.layouts import SPLITS, find_layout
+from cgan_trainer.data.layouts import SPLITS, Layout, PairFiles, find_layout
+from cgan_trainer.data.layouts.base import Orphan
+from cgan_trainer.data.verify.base import (
+    Check,
+    Verdict,
+    check_of,
+    content_check,
+    next_command,
+    size_hints,
+    size_text,
+    told,
+)
+from cgan_trainer.data.verify.scan import ImageFacts, facts_of, scan, stored_as
 
-__all__ = ["Check", "Verdict", "verify"]
+__all__ = ["verify_paired"]
 
-NAMED = 5  # files told one by one
-EMPTY_SHARE = 0.1  # more nearly empty pictures than this are worth a look
 COMPARED_FROM = 20  # pairs; fewer cannot show whether they are pairs
 OTHERS = 10  # strangers each A is compared with
+SKETCHES = 400  # pairs of a split whose outlines are compared
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
-    """One question, answered. `named` lists the first pictures that fail it."""
+class _Pair:
+    """One pair that can be read."""
 
     name: str
-    ok: bool
-    sentence: str
-    named: tuple[str, ...] = ()
+    split: str
+    a: ImageFacts
+    b: ImageFacts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What was found.
+class _Found:
+    """All of a dataset.
 
     Attributes:
-        layout: its kind, and what was seen that told it.
-        splits: split to number of usable pairs.
-        sides: "A" and "B" to lines on sizes and formats.
-        checks: all of them, passed or not.
-        hints: what the pictures suggest.
-        decoded_bytes: what all splits take at the size asked for.
-        command: to go on with.
+        pairs: what can be read.
+        broken: (split, sentence) of what cannot.
+        orphans: pictures without partner.
+        refused: split to sentence, where a split's place is there but no pair in it.
     """
 
-    data: str
-    layout: str
-    splits: dict[str, int]
-    sides: dict[str, dict[str, dict[str, int]]]
-    checks: tuple[Check, ...]
-    hints: tuple[str, ...]
-    size: int
-    decoded_bytes: int
-    command: str
+    pairs: tuple[_Pair, ...]
+    broken: tuple[tuple[str, str], ...]
+    orphans: tuple[Orphan, ...]
+    refused: dict[str, str]
 
-    @property
-    def ok(self) -> bool:
-        """Whether every check passed."""
-        return all(check.ok for check in self.checks)
+    def of(self, split: str) -> tuple[_Pair, ...]:
+        """The pairs of one split."""
+        return tuple(pair for pair in self.pairs if pair.split == split)
 
 
-def verify(root: Path, size: int, on_file: Callable[[int, int], None] | None = None) -> Verdict:
-    """Look at every picture of a dataset.
+def verify_paired(root: Path, size: int, on_file: Callable[[int, int], None] | None = None) -> Verdict:
+    """Look at every pair of a dataset.
 
     Args:
         root: the dataset folder, or a list of pairs.
@@ -79,18 +80,21 @@ def verify(root: Path, size: int, on_file: Callable[[int, int], None] | None = N
     if not layout.has("train"):
         layout.listing("train")  # raises, with the sentence a training would give
     domains = read_domains(root)
-    found = survey(layout, on_file)
+    found = _look(layout, on_file)
     if "train" in found.refused:
         raise BadInputError(found.refused["train"])
     if not found.of("train"):
         count = sum(split == "train" for split, _ in found.broken)
         raise BadInputError(f"none of the {count} train pairs can be read; the first: {found.broken[0][1]}")
-    labelled = {side: _is_label_map(found, side) for side in ("A", "B")}
+    labels = {side: _is_label_map(found, side) for side in ("A", "B")}
+    empty = [f"{pair.split}/{pair.name}" for pair in found.pairs if pair.a.empty or pair.b.empty]
     return Verdict(
         data=str(root),
+        kind="paired",
+        unit="pairs",
         layout=f"{layout.kind} ({layout.seen})",
         splits={split: len(found.of(split)) for split in SPLITS if found.of(split)},
-        sides={side: _summary([_side(pair, side) for pair in found.pairs]) for side in ("A", "B")},
+        sides={side: told(_side(pair, side) for pair in found.pairs) for side in ("A", "B")},
         checks=(
             _held_out(found),
             _readable(found),
@@ -98,17 +102,55 @@ def verify(root: Path, size: int, on_file: Callable[[int, int], None] | None = N
             _same_size(found),
             _no_leak(found),
             _not_identical(found),
-            _not_empty(found),
+            content_check(empty, len(found.pairs), "have a side of nearly one colour"),
             _paired(found),
         ),
-        hints=tuple(_hints(found, labelled, domains, size)),
+        hints=tuple(_hints(found, labels, domains, size)),
         size=size,
         decoded_bytes=len(found.pairs) * 2 * 3 * size * size,
-        command=_command(root, size, labelled),
+        command=next_command("paired", root, size, *(("--condition", "labels") if labels["A"] else ())),
     )
 
 
-def _held_out(found: Survey) -> Check:
+def _look(layout: Layout, on_file: Callable[[int, int], None] | None) -> _Found:
+    work: list[tuple[str, PairFiles, bool]] = []
+    orphans: list[Orphan] = []
+    refused = {}
+    for split in SPLITS:
+        if not layout.has(split):
+            continue
+        try:
+            listing = layout.listing(split)
+        except BadInputError as error:
+            refused[split] = str(error)
+            continue
+        orphans += listing.orphans
+        every = -(-len(listing.pairs) // SKETCHES)
+        work += [(split, pair, row % every == 0) for row, pair in enumerate(listing.pairs)]
+    looked = scan(_look_at, work, on_file)
+    return _Found(
+        pairs=tuple(one for one in looked if isinstance(one, _Pair)),
+        broken=tuple(one for one in looked if not isinstance(one, _Pair)),
+        orphans=tuple(orphans),
+        refused=refused,
+    )
+
+
+def _look_at(item: tuple[str, PairFiles, bool]) -> _Pair | tuple[str, str]:
+    split, files, sketched = item
+    try:
+        pictures = open_pair(files, ("rgb", "rgb"))
+        stored = (stored_as(files.a), stored_as(files.a if files.b is None else files.b))
+    except (BadInputError, OSError) as error:
+        return split, str(error)
+    a, b = (
+        facts_of(picture, kept, colors=True, sketched=sketched)
+        for picture, kept in zip(pictures, stored, strict=True)
+    )
+    return _Pair(name=files.name, split=split, a=a, b=b)
+
+
+def _held_out(found: _Found) -> Check:
     usable = [split for split in ("val", "test") if found.of(split)]
     if usable:
         return Check(name="held-out pairs", ok=True, sentence=f"validation will use {usable[0]}")
@@ -117,28 +159,28 @@ def _held_out(found: Survey) -> Check:
     return Check(name="held-out pairs", ok=False, sentence=sentence)
 
 
-def _readable(found: Survey) -> Check:
+def _readable(found: _Found) -> Check:
     problems = [problem for _, problem in found.broken]
-    return _check("readable", problems, "every picture can be read", "cannot be used and would be left out")
+    return check_of("readable", problems, "every picture can be read", "cannot be used and would be left out")
 
 
-def _partnered(found: Survey) -> Check:
-    problems = [orphan.problem for _, orphan in found.orphans]
-    return _check("partners", problems, "every picture has its other half", "lack their other half")
+def _partnered(found: _Found) -> Check:
+    problems = [orphan.problem for orphan in found.orphans]
+    return check_of("partners", problems, "every picture has its other half", "lack their other half")
 
 
-def _same_size(found: Survey) -> Check:
+def _same_size(found: _Found) -> Check:
     unequal = [
-        f"{pair.split}/{pair.name}: {_size(pair.a.size)} and {_size(pair.b.size)}"
+        f"{pair.split}/{pair.name}: {size_text(pair.a.size)} and {size_text(pair.b.size)}"
         for pair in found.pairs
         if pair.a.size != pair.b.size
     ]
-    return _check(
+    return check_of(
         "sizes", unequal, "A and B of every pair have the same size", "have an A and a B of different size"
     )
 
 
-def _no_leak(found: Survey) -> Check:
+def _no_leak(found: _Found) -> Check:
     """The same pixels on one side are enough: that view was learnt. Empty pictures are alike without meaning."""
     seen: dict[tuple[str, str], str] = {}
     for pair in found.of("train"):
@@ -152,7 +194,7 @@ def _no_leak(found: Survey) -> Check:
             if twin is not None:
                 leaks.append(f"{pair.split}/{pair.name} has the same {name} as train/{twin}")
                 break
-    return _check(
+    return check_of(
         "no leak",
         leaks,
         "no held-out picture is in train as well",
@@ -160,24 +202,14 @@ def _no_leak(found: Survey) -> Check:
     )
 
 
-def _not_identical(found: Survey) -> Check:
+def _not_identical(found: _Found) -> Check:
     same = [
         f"{pair.split}/{pair.name}" for pair in found.pairs if pair.a.sha256 == pair.b.sha256 and not pair.a.empty
     ]
-    return _check("two sides", same, "A and B differ", "have the same picture on both sides")
+    return check_of("two sides", same, "A and B differ", "have the same picture on both sides")
 
 
-def _not_empty(found: Survey) -> Check:
-    empty = [f"{pair.split}/{pair.name}" for pair in found.pairs if pair.a.empty or pair.b.empty]
-    if len(empty) <= EMPTY_SHARE * len(found.pairs):
-        few = f", {len(empty)} of one colour" if empty else ""
-        return Check(
-            name="content", ok=True, sentence=f"the pictures show something{few}", named=tuple(empty[:NAMED])
-        )
-    return _check("content", empty, "", "have a side of nearly one colour")
-
-
-def _paired(found: Survey) -> Check:
+def _paired(found: _Found) -> Check:
     """An A should resemble its own B more than other Bs; by chance it beats half of them.
 
     If nothing belongs together, the mean share of strangers beaten by n pairs scatters by 0.29 / sqrt(n) about 1/2.
@@ -205,13 +237,13 @@ def _paired(found: Survey) -> Check:
     return Check(name=name, ok=False, sentence=sentence)
 
 
-def _hints(found: Survey, labelled: dict[str, int], domains: Domains, size: int) -> list[str]:
+def _hints(found: _Found, labels: dict[str, int], domains: Domains, size: int) -> list[str]:
     hints = []
     for side, palette in (("A", domains.palette_a), ("B", domains.palette_b)):
-        if labelled[side]:
+        if labels[side]:
             named = "" if palette is None else ", named in dataset.json"
             hints.append(
-                f"{side} looks like a label map: {labelled[side]} colours in all{named}. "
+                f"{side} looks like a label map: {labels[side]} colours in all{named}. "
                 + (
                     "--condition labels takes them as classes."
                     if side == "A"
@@ -220,25 +252,11 @@ def _hints(found: Survey, labelled: dict[str, int], domains: Domains, size: int)
             )
         elif all(_side(pair, side).grey for pair in found.pairs):
             hints.append(f"{side} is grey.")
-    shapes = Counter(pair.a.size for pair in found.pairs)
-    oblong = sum(count for (width, height), count in shapes.items() if width != height)
-    if oblong:
-        hints.append(f"{oblong} pairs are not square: they will be squeezed to {size}x{size}.")
-    small = sum(count for shape, count in shapes.items() if min(shape) < size)
-    if small:
-        hints.append(
-            f"{small} pairs are smaller than {size}: they will be enlarged; --size {_fitting(shapes)} fits."
-        )
+    hints += size_hints(Counter(pair.a.size for pair in found.pairs), size, "pairs", least=64)
     return hints
 
 
-def _fitting(shapes: Counter[tuple[int, int]]) -> int:
-    """The largest power of two not above the commonest shorter side, from 64."""
-    side = min(shapes.most_common(1)[0][0])
-    return 1 << max(6, side.bit_length() - 1)
-
-
-def _is_label_map(found: Survey, side: str) -> int:
+def _is_label_map(found: _Found, side: str) -> int:
     """How many colours the whole side has, if few enough; else 0."""
     union: set[int] = set()
     for pair in found.pairs:
@@ -249,31 +267,5 @@ def _is_label_map(found: Survey, side: str) -> int:
     return len(union) if len(union) > 1 else 0
 
 
-def _check(name: str, failing: list[str], fine: str, wrong: str) -> Check:
-    if not failing:
-        return Check(name=name, ok=True, sentence=fine)
-    return Check(name=name, ok=False, sentence=f"{len(failing)} {wrong}", named=tuple(failing[:NAMED]))
-
-
-def _side(pair: PairFacts, side: str) -> SideFacts:
+def _side(pair: _Pair, side: str) -> ImageFacts:
     return pair.a if side == "A" else pair.b
-
-
-def _summary(sides: list[SideFacts]) -> dict[str, dict[str, int]]:
-    return {
-        "sizes": dict(Counter(_size(side.size) for side in sides).most_common()),
-        "formats": dict(Counter(side.stored for side in sides).most_common()),
-    }
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
-
-
-def _command(root: Path, size: int, labelled: dict[str, int]) -> str:
-    words = ["cgan-train", "pix2pix", "--data", str(root), "--out", f"runs/{root.resolve().stem}"]
-    if size != 256:
-        words += ["--size", str(size)]
-    if labelled["A"]:
-        words += ["--condition", "labels"]
-    return shlex.join(words)
