@@ -294,14 +294,8 @@ def test_the_width_of_the_window_is_the_best_on_the_validation_images() -> None:
         LABELLED_MEASURES,
         ByClass(images=images[:30], labels=blank, reading=None, real_labels=blank, real=None, density=density),
     )
-<<<<<<< HEAD
     parts = (images[:30], images[30:60], images[60:])
     centres, validation, test = (part.flatten(1).double() / 255 for part in parts)
-=======
-    centres, validation, test = (
-        part.flatten(1).double() / 255 for part in (images[:30], images[30:60], images[60:])
-    )
->>>>>>> main
     scores = [log_likelihoods(validation, centres, sigma).mean().item() for sigma in SIGMAS]
     assert found["parzen_sigma"].value == SIGMAS[int(np.argmax(scores))]
     assert 0 < int(np.argmax(scores)) < len(SIGMAS) - 1

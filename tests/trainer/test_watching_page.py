@@ -11,10 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-<<<<<<< HEAD
-=======
-from cgan_trainer.configs.pix2pix import Pix2pixConfig
->>>>>>> main
 from cgan_trainer.watching import samples
 from cgan_trainer.watching.page import write_page
 from cgan_trainer.watching.samples import spread
