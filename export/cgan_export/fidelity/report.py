@@ -6,37 +6,54 @@ holds no time and no path of this machine: exporting twice writes the same bytes
 
 from __future__ import annotations
 
-import base64
-from html import escape
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
-from cgan_runtime.contract import Contract
+from cgan_runtime.contract import Contract, HeatmapEncoding, ImageEncoding, Output
 from cgan_runtime.manifest import Figure
-from cgan_runtime.pictures import png_bytes
+from cgan_runtime.pages import Cell, Exhibit, Picture, Table, data_uri, readable, render
 from cgan_runtime.runners.base import Array
+from PIL import Image
 
 from cgan_export.artifacts.artifacts import BuiltArtifact
 from cgan_export.fidelity.diagnostics import Diagnostics, SpreadMaps
-from cgan_export.fidelity.heatmap import coloured, picture_pixels
+from cgan_export.fidelity.heatmap import Pixels, coloured, picture_pixels
 from cgan_export.fidelity.labels import MEANINGS
 from cgan_export.fidelity.layer_compare import Divergence
 
-__all__ = ["failed_report_name", "report_html"]
+__all__ = ["failed_report_name", "figures_table", "report_html"]
 
-STYLE: Final = """
-:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
-body{max-width:62rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;margin:.5rem 0 1rem}
-th,td{text-align:left;padding:.2rem .8rem .2rem 0;border-bottom:1px solid #8884}
-td.n{text-align:right;font-variant-numeric:tabular-nums}
-figure{display:inline-block;margin:0 1rem 1rem 0}
-figcaption{font-size:.85rem}
-img{display:block;width:16rem;image-rendering:pixelated;background:#8882}
-.bad{color:#c22;font-weight:600}.ok{color:#282}
-tr.first td{background:#c223}
-"""
+_TEMPLATE: Final = Path(__file__).with_name("report.html.j2")
 SHOWN_LAYERS: Final = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OutputPart:
+    """One output of an artifact: the worst sample, and its spread over the seeds."""
+
+    title: str
+    worst: Exhibit | None
+    difference: str
+    spread_title: str
+    spread: Table | None
+    maps: Exhibit | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ArtifactPart:
+    """One artifact: the figures first, those that failed before the others."""
+
+    title: str
+    passed: bool
+    figures: Table
+    kept: str
+    outputs: tuple[_OutputPart, ...]
+    divergence: str
+    layers: Table | None
 
 
 def failed_report_name(target_name: str) -> str:
@@ -45,111 +62,207 @@ def failed_report_name(target_name: str) -> str:
 
 
 def report_html(
-    name: str, contract: Contract, variants: tuple[BuiltArtifact, ...], evidence: tuple[Diagnostics, ...]
+    name: str, contract: Contract, artifacts: Sequence[BuiltArtifact], diagnostics: Sequence[Diagnostics]
 ) -> str:
-    """The whole page.
+    """The whole page; what failed comes first.
 
     Args:
         name: the model's.
         contract: its signature.
-        variants: every artifact that was made.
-        evidence: one for each of them.
+        artifacts: every artifact that was made.
+        diagnostics: one for each of them.
     """
-    parts = "\n".join(_section(contract, v, e) for v, e in zip(variants, evidence, strict=True))
-    verdict = "passed every gate" if all(v.passed for v in variants) else "failed: no bundle was written"
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{escape(name)}: fidelity</title><style>{STYLE}</style></head><body>
-<h1>{escape(name)}: {verdict}</h1>
-<p>Each artifact is compared with PyTorch under the same conditions and the same noise.
-Normalisation statistics: {escape(contract.statistics)}.</p>
-{parts}
-</body></html>
-"""
-
-
-def _section(contract: Contract, variant: BuiltArtifact, evidence: Diagnostics) -> str:
-    kept = ""
-    if variant.precision == "int8":
-        share = f"{variant.kept_share:.1%} of the multiply-adds"
-        names = ", ".join(escape(layer) for layer in variant.kept)
-        kept = f"<p>Layers kept in FP32 ({share}): {names or 'none'}.</p>"
-    word = '<span class="ok">passed</span>' if variant.passed else '<span class="bad">FAILED</span>'
-    return f"""<h2>{variant.path} ({variant.precision}) {word}</h2>
-{_figures(variant.figures)}{kept}
-<h3>Worst of the samples: number {evidence.sample}, {evidence.psnr_db:.1f} dB</h3>
-{_worst(contract, evidence)}{_spread(evidence.spread)}{_layers(evidence.divergence)}"""
-
-
-def _figures(figures: dict[str, Figure]) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(MEANINGS.get(key, key))}</td>"
-        f'<td class="n">{figure.value:.4g} {escape(figure.unit)}</td>'
-        f'<td class="n">{escape(figure.rule)} {figure.limit:.4g}</td>'
-        f"<td>{'<span class=ok>ok</span>' if figure.passed else '<span class=bad>FAILED</span>'}</td></tr>"
-        for key, figure in figures.items()
+    pairs = sorted(zip(artifacts, diagnostics, strict=True), key=lambda pair: pair[0].passed)
+    page = render(
+        _TEMPLATE,
+        title=name,
+        kicker="cgan-export · fidelity",
+        passed=all(artifact.passed for artifact in artifacts),
+        statistics=contract.statistics,
+        reasons=[reason for artifact, _ in pairs for reason in _reasons(artifact)],
+        summary=_summary(pairs),
+        artifacts=[_part(contract, artifact, found) for artifact, found in pairs],
     )
-    return f"<table><tr><th>check</th><th>measured</th><th>limit</th><th></th></tr>{rows}</table>"
+    return str(page)
 
 
-def _worst(contract: Contract, evidence: Diagnostics) -> str:
-    output = contract.outputs[0]
-    if output.encoding is None or evidence.ours.ndim != 3:
-        return f"<p>Largest difference: {np.abs(evidence.ours - evidence.theirs).max():.4g}.</p>"
-    error = np.abs(evidence.ours.astype(np.float64) - evidence.theirs).max(axis=0)
-    shown = [] if evidence.condition is None else [(evidence.condition, "condition")]
+def _reasons(artifact: BuiltArtifact) -> Iterator[str]:
+    """Why an artifact failed, a sentence for each gate."""
+    for key, figure in artifact.figures.items():
+        if not figure.passed:
+            yield f"{artifact.path}: {_label(key, figure)} is {_value(figure)}, needed is {_limit(figure)}."
+
+
+def _summary(pairs: Sequence[tuple[BuiltArtifact, Diagnostics]]) -> Table:
+    return Table(
+        heads=("artifact", "verdict", "worst sample", "MB", "SHA-256"),
+        rows=tuple(
+            (
+                Cell(text=artifact.path, note=artifact.precision),
+                _verdict(artifact.passed),
+                f"{readable(round(found.psnr_db, 1))} dB",
+                f"{len(artifact.model) / 1e6:.1f}",
+                f"{hashlib.sha256(artifact.model).hexdigest()[:16]}…",
+            )
+            for artifact, found in pairs
+        ),
+    )
+
+
+def _part(contract: Contract, artifact: BuiltArtifact, found: Diagnostics) -> _ArtifactPart:
+    kept = ""
+    if artifact.precision == "int8":
+        share = f"{artifact.kept_share:.1%} of the multiply-adds"
+        kept = f"Layers kept in FP32 ({share}): {', '.join(artifact.kept) or 'none'}."
+    # A generator may have several outputs; then each has its own diagnostics.
+    every = (found, *getattr(found, "others", ()))
+    return _ArtifactPart(
+        title=f"{artifact.path} ({artifact.precision})",
+        passed=artifact.passed,
+        figures=figures_table(artifact.figures),
+        kept=kept,
+        outputs=tuple(_output_part(contract, artifact, one) for one in every),
+        divergence="" if found.divergence is None else _divergence(found.divergence),
+        layers=None if found.divergence is None else _layers(found.divergence),
+    )
+
+
+def figures_table(figures: dict[str, Figure]) -> Table:
+    """What was measured and what is allowed, a row for each check; failed ones first."""
+    ordered = sorted(figures.items(), key=lambda item: item[1].passed)
+    return Table(
+        heads=("check", "measured", "limit", ""),
+        rows=tuple(
+            (_label(key, figure), _value(figure), _limit(figure), _verdict(figure.passed))
+            for key, figure in ordered
+        ),
+        strong=frozenset(range(sum(not figure.passed for figure in figures.values()))),
+    )
+
+
+def _label(key: str, figure: Figure) -> str:
+    return getattr(figure, "label", "") or MEANINGS.get(key, key)
+
+
+def _value(figure: Figure) -> str:
+    return f"{figure.value:.4g} {figure.unit}".strip()
+
+
+def _limit(figure: Figure) -> str:
+    return f"{'≤' if figure.rule == '<=' else '≥'} {figure.limit:.4g} {figure.unit}".strip()
+
+
+def _verdict(passed: bool) -> Cell:
+    return Cell(text="ok", mark="ok") if passed else Cell(text="FAILED", mark="bad")
+
+
+def _output_part(contract: Contract, artifact: BuiltArtifact, found: Diagnostics) -> _OutputPart:
+    output = getattr(found, "output", contract.outputs[0])
+    of = f" of {output.name}" if len(contract.outputs) > 1 else ""
+    worst = _worst(artifact, output, found)
+    largest = float(np.abs(found.ours.astype(np.float64) - found.theirs).max())
+    maps = found.spread
+    return _OutputPart(
+        title=f"Worst of the samples{of}: number {found.sample}, {readable(round(found.psnr_db, 1))} dB",
+        worst=worst,
+        difference="" if worst is not None else f"Largest difference: {largest:.4g}.",
+        spread_title=f"Noise is alive: spread of each value{of} over {maps.seeds} seeds" if maps else "",
+        spread=None if maps is None else _spread(maps),
+        maps=None if maps is None or maps.ours.ndim != 3 else _spread_maps(maps),
+    )
+
+
+def _worst(artifact: BuiltArtifact, output: Output, found: Diagnostics) -> Exhibit | None:
+    """What was given, what PyTorch and the artifact make of it, and where they differ; None if it is no image."""
+    theirs, ours = (_pixels(tensor, output) for tensor in (found.theirs, found.ours))
+    if theirs is None or ours is None:
+        return None
+    error = np.abs(found.ours.astype(np.float64) - found.theirs).max(axis=0)
+    top = _allowed(artifact.figures, output)
     pictures = [
-        *((picture_pixels(tensor, output.encoding), caption) for tensor, caption in shown),
-        (picture_pixels(evidence.theirs, output.encoding), "PyTorch"),
-        (picture_pixels(evidence.ours, output.encoding), "this artifact"),
-        (coloured(error), f"difference; black 0, white {np.nanmax(error):.3g}"),
+        _picture(theirs, "PyTorch"),
+        _picture(ours, "this artifact"),
+        _picture(
+            coloured(error, top),
+            f"difference: black 0, white {top:.2g} or more, which is the limit; the largest is {error.max():.2g}",
+        ),
     ]
-    return "<div>" + "".join(_image(pixels, caption) for pixels, caption in pictures) + "</div>"
+    if found.condition is not None and isinstance(output.encoding, ImageEncoding):
+        pictures.insert(0, _picture(picture_pixels(found.condition, output.encoding), "condition"))
+    return Exhibit(pictures=tuple(pictures))
 
 
-def _spread(maps: SpreadMaps | None) -> str:
-    if maps is None:
-        return ""
+def _pixels(tensor: Array, output: Output) -> Pixels | None:
+    """A tensor [C, H, W] of an output as pixels; None where it cannot be looked at."""
+    if tensor.ndim != 3:
+        return None
+    if isinstance(output.encoding, ImageEncoding):
+        return picture_pixels(tensor, output.encoding)
+    if isinstance(output.encoding, HeatmapEncoding) and output.range is not None:
+        low, high = output.range
+        return coloured(np.clip((tensor[0].astype(np.float64) - low) / (high - low), 0, 1), 1.0)
+    return None
+
+
+def _allowed(figures: dict[str, Figure], output: Output) -> float:
+    """The difference that is drawn white: what the gates allow a value, or the RMS error that the PSNR allows.
+
+    A map stretched to its own maximum would glow for a perfect export as for a broken one.
+    """
+    span = output.range[1] - output.range[0] if output.range else 1.0
+    for key in ("parity_max_abs", f"{output.name}.parity_max_abs"):
+        if key in figures:
+            return figures[key].limit
+    for key in ("parity_psnr", f"{output.name}.parity_psnr"):
+        if key in figures:
+            return float(span * 10 ** (-figures[key].limit / 20))
+    return span / 255
+
+
+def _spread(maps: SpreadMaps) -> Table:
+    return Table(
+        heads=("", "mean spread"),
+        rows=(
+            ("PyTorch with its own noise", f"{maps.theirs.mean():.5f}"),
+            (f"this artifact, seeds 1 to {maps.seeds}", f"{maps.ours.mean():.5f}"),
+        ),
+    )
+
+
+def _spread_maps(maps: SpreadMaps) -> Exhibit:
+    """Both on one scale, to be compared."""
     top = max(float(maps.ours.max()), float(maps.theirs.max())) or 1.0
-    images = ""
-    if maps.ours.ndim == 3:
-        images = _image(coloured(maps.theirs.mean(axis=0), top), "PyTorch's own noise") + _image(
-            coloured(maps.ours.mean(axis=0), top), "seeded noise"
+    said = f"black 0, white {top:.2g}"
+    return Exhibit(
+        pictures=(
+            _picture(coloured(maps.theirs.mean(axis=0), top), f"PyTorch's own noise: {said}"),
+            _picture(coloured(maps.ours.mean(axis=0), top), f"seeded noise: {said}"),
         )
-    return f"""<h3>Noise is alive: spread of each pixel over {maps.seeds} seeds</h3>
-<table><tr><th></th><th>mean spread</th></tr>
-<tr><td>PyTorch with its own noise</td><td class="n">{maps.theirs.mean():.5f}</td></tr>
-<tr><td>this artifact, seeds 1 to {maps.seeds}</td><td class="n">{maps.ours.mean():.5f}</td></tr></table>
-<div>{images}</div>"""
+    )
 
 
-def _layers(divergence: Divergence | None) -> str:
-    if divergence is None:
-        return ""
-    first = divergence.first
-    if first is None:
-        said = (
+def _divergence(divergence: Divergence) -> str:
+    if divergence.first is None:
+        return (
             f"No tensor falls below {divergence.floor_db:g} dB of the graph as PyTorch exported it: the difference "
             "was there before this artifact was made."
         )
-    else:
-        said = (
-            f"The first tensor below {divergence.floor_db:g} dB is <b>{escape(first.tensor)}</b>, the result of a "
-            f"{escape(first.operator)}."
-        )
-    rows = "".join(
-        f"<tr{' class=first' if layer is first else ''}><td>{escape(layer.tensor)}</td>"
-        f"<td>{escape(layer.operator)}</td>"
-        f'<td class="n">{layer.psnr_db:.1f}</td><td class="n">{layer.max_abs:.3g}</td></tr>'
-        for layer in divergence.layers[:SHOWN_LAYERS]
+    return (
+        f"The first tensor below {divergence.floor_db:g} dB is {divergence.first.tensor}, the result of a "
+        f"{divergence.first.operator}."
     )
-    return f"""<h3>Layer by layer</h3><p>{said}</p>
-<table><tr><th>tensor</th><th>made by</th><th>PSNR over its range [dB]</th><th>largest difference</th></tr>
-{rows}</table>"""
 
 
-def _image(pixels: Array, caption: str) -> str:
-    data = base64.b64encode(png_bytes(pixels)).decode()
-    return f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}">' + (
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+def _layers(divergence: Divergence) -> Table:
+    shown = divergence.layers[:SHOWN_LAYERS]
+    return Table(
+        heads=("tensor", "made by", "PSNR over its range, dB", "largest difference"),
+        rows=tuple(
+            (layer.tensor, layer.operator, f"{layer.psnr_db:.1f}", f"{layer.max_abs:.3g}") for layer in shown
+        ),
+        strong=frozenset(number for number, layer in enumerate(shown) if layer is divergence.first),
     )
+
+
+def _picture(pixels: Pixels, heading: str) -> Picture:
+    return Picture(uri=data_uri(Image.fromarray(pixels), "png"), heading=heading, alt=heading, sharp=True)
