@@ -43,7 +43,7 @@ def load_initial_weights(path: Path, trainer: Trainer) -> dict[str, str]:
     for name, file in files.items():
         if file == first.path and name not in first.graphs and given:
             continue  # a file with one generator: the others keep their first weights
-        wanted = name if file == first.path and name in first.graphs else None
+        wanted = name if file == first.path and len(first.graphs) > 1 and name in first.graphs else None
         _load(file, read_generator(file, Choices(graph=wanted)), graphs[name])
         given[name] = graphs[name]
     words = ["generator" if len(given) == 1 else "generators", *_other_networks(first.path, trainer, given)]
