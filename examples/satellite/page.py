@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from cgan_export.fidelity.report import figures_table
+from cgan_export.report.page import figures_table
 from cgan_runtime import pages
 from cgan_runtime.manifest import Figure
 from cgan_runtime.pages import Cell, Exhibit, Picture, Table, data_uri

@@ -13,8 +13,8 @@ from cgan_export.artifacts.artifacts import parse_precisions
 from cgan_export.artifacts.precision.fp16 import half_precision
 from cgan_export.bundle.compare import compare_bundles
 from cgan_export.fidelity.heatmap import coloured
-from cgan_export.fidelity.layer_compare import layer_divergence
 from cgan_export.graph.sizes import parse_size
+from cgan_export.report.layer_compare import layer_divergence
 from cgan_runtime.bundle import MANIFEST, Bundle, file_entry, read_bundle, write_manifest
 from cgan_runtime.errors import UsageError
 from cgan_runtime.generator import noise_tensors

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from cgan_export.artifacts.artifacts import BuiltArtifact, Precision
-from cgan_export.fidelity.diagnostics import Diagnostics, SpreadMaps
-from cgan_export.fidelity.layer_compare import Divergence, Layerwise
-from cgan_export.fidelity.report import report_html
+from cgan_export.report.diagnostics import Diagnostics, SpreadMaps
+from cgan_export.report.layer_compare import Divergence, Layerwise
+from cgan_export.report.page import report_html
 from cgan_runtime.contract import (
     Condition,
     Contract,

@@ -20,10 +20,10 @@ from cgan_runtime.runners.base import Array
 from PIL import Image
 
 from cgan_export.artifacts.artifacts import BuiltArtifact
-from cgan_export.fidelity.diagnostics import Diagnostics, SpreadMaps
 from cgan_export.fidelity.heatmap import Pixels, coloured, picture_pixels
 from cgan_export.fidelity.labels import MEANINGS
-from cgan_export.fidelity.layer_compare import Divergence
+from cgan_export.report.diagnostics import Diagnostics, SpreadMaps
+from cgan_export.report.layer_compare import Divergence
 
 __all__ = ["failed_report_name", "figures_table", "report_html"]
 
