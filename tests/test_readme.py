@@ -77,7 +77,7 @@ WAIT = "for _ in $(seq 600); do grep -q ^ready served.txt && break; sleep 0.1; d
 
 def test_the_make_targets_exist() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
-    for target in ("demo", "test", "gpu-check"):
+    for target in ("demo", "quick", "test", "coverage", "gpu-check"):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
     assert "exec make test" in (REPOSITORY / ".ci" / "run").read_text()
 
@@ -88,7 +88,18 @@ def test_every_page_is_linked_from_the_readme(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", *(f"{s}/README.md" for s in ("trainer", "export", "runtime", "bench"))]
+    "page",
+    [
+        *(
+            "README.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+            "docs/architecture.md",
+            "docs/design.md",
+            "docs/extending.md",
+        ),
+        *(f"{s}/README.md" for s in ("trainer", "export", "runtime", "bench")),
+    ],
 )
 def test_links_lead_somewhere(page: str) -> None:
     path = REPOSITORY / page
