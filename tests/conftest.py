@@ -11,7 +11,7 @@ import torch
 from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.serving.environment import ServerEnvironment, make_environment
 from cgan_runtime.serving.server import ServerOptions, TritonServer
-from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 
 from tests.helpers import (
     LABEL_COLORS,

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from cgan_runtime.serving.server import Ports
-from cgan_trainer.checkpoint import write_checkpoint
-from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+from cgan_trainer.checkpoint import Graph, write_checkpoint
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
@@ -97,10 +97,14 @@ def write_pix2pix_checkpoint(path: Path, generator: Pix2pixGenerator) -> Path:
     write_checkpoint(
         path,
         family="pix2pix",
-        options=asdict(generator.options),
-        contract=generator.contract.to_json(),
-        state=generator.state_dict(),
-        examples=examples,
+        graphs={
+            "main": Graph(
+                options=asdict(generator.options),
+                contract=generator.contract.to_json(),
+                state=generator.state_dict(),
+            )
+        },
+        examples={"main": {"condition": examples}},
         provenance={"seed": 0},
     )
     return path

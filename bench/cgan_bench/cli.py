@@ -15,9 +15,11 @@ from cgan_runtime.cli.shell import app, run
 from cgan_runtime.errors import CganError, CheckFailedError, UsageError
 from cyclopts import Parameter, validators
 
+from cgan_bench import options
+
 if TYPE_CHECKING:
-    from cgan_bench.measure import Plan
     from cgan_bench.report import Report
+    from cgan_bench.rounds import Plan
     from cgan_bench.target import Server, Target
     from cgan_bench.train.report import TrainingReport
 
@@ -42,12 +44,13 @@ def bench(
     threads: NotNegative = 0,
     device: Literal["cpu", "cuda"] = "cpu",
     checkpoint: Path | None = None,
+    size: str | None = None,
+    precision: str | None = None,
     url: str | None = None,
     model: str | None = None,
     concurrency: Positive | None = None,
     train: Annotated[bool, Parameter(negative="")] = False,
     data: Path | None = None,
-    size: Literal[64, 128, 256, 512] | None = None,
     ngf: Width | None = None,
     ndf: Width | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
@@ -57,47 +60,63 @@ def bench(
 
     Without a bundle: the pix2pix U-Net-256 with random weights, built once and
     kept. Every backend runs in a process of its own. Rounds visit all of them
-    in random order on the same inputs, and the pictures are compared with FP32
-    PyTorch afterwards: a row that makes other pictures ends with code 5.
+    in random order on the same inputs, and the outputs are compared with FP32
+    PyTorch afterwards: a row with other outputs ends with code 5.
 
     With --train, training is measured instead: the loop of cgan-train beside a
-    plain one on the same networks and pictures, and one step of both compared.
+    plain one on the same networks and images, and one step of both compared.
 
     For example:
 
         cgan-bench --batch 1
         cgan-bench facades --batch 1,4 --checkpoint runs/facades/best.pt
+        cgan-bench facades --size 512x256 --precision fp32,int8
         cgan-bench --url grpc://127.0.0.1:8001 --model facades --concurrency 4
         cgan-bench --train --batch 1,16
 
     Args:
         bundle: Bundle written by cgan-export. [default: the reference model]
-        batch: Pictures per inference or training step, one or several: 1,4,16. [default: 1]
+        batch: Images per inference or training step, one or several: 1,4,16. [default: 1]
         seconds: How long to measure, per row. [default: 10]
         rounds: Number of rounds, instead of --seconds.
         warmup: Rounds before the first that counts. [default: 3]
         threads: Threads of each library. [default: each library chooses]
         device: cuda adds rows on the GPU. [default: cpu]
-        checkpoint: Checkpoint of the bundle; adds the rows of PyTorch and of the plain export.
+        checkpoint: The file that the bundle was exported from; adds the rows of PyTorch and of the plain export.
+        size: Size of the images, 256 or WIDTHxHEIGHT, where the bundle leaves it free; with --train 64, 128, 256
+            or 512. [default: that of the bundle's golden samples; with --train 256]
+        precision: Artifacts of the bundle to measure, separated by commas: fp32, fp16, int8. [default: all it has]
         url: Measure a server instead: http://HOST:PORT or grpc://HOST:PORT. With a bundle, both.
         model: Name of the served model.
         concurrency: Clients that ask the server at once. [default: 1]
         train: Measure training instead of inference.
-        data: With --train: dataset folder with pairs in train/. [default: smooth pictures made for it]
-        size: With --train: side of the pictures. [default: 256]
+        data: With --train: dataset folder with pairs in train/. [default: smooth images made for it]
         ngf: With --train: width of the generator. [default: 64]
         ndf: With --train: width of the discriminator. [default: 64]
         as_json: Print one JSON object instead of the table.
         out: Also write that JSON object to this file.
     """
-    batches = _parse_batches(batch)
+    batches = options.parse_batches(batch)
     if seconds is not None and rounds is not None:
         raise UsageError("--seconds and --rounds both say how long to measure; give one of them.")
-    _check_combination(bundle, checkpoint=checkpoint, url=url, model=model, concurrency=concurrency, device=device)
-    if train:
-        _check_training(bundle=bundle, checkpoint=checkpoint, url=url, concurrency=concurrency)
-    elif given := [name for name, value in {"data": data, "size": size, "ngf": ngf, "ndf": ndf}.items() if value]:
-        raise UsageError(f"--{given[0]} is about training; give --train too, or leave it out.")
+    options.check_inference(
+        bundle,
+        checkpoint=checkpoint,
+        url=url,
+        model=model,
+        concurrency=concurrency,
+        device=device,
+        precision=precision,
+    )
+    about_inference = {
+        "a bundle": bundle,
+        "--checkpoint": checkpoint,
+        "--precision": precision,
+        "--url": url,
+        "--concurrency": concurrency,
+    }
+    about_training = {"--data": data, "--ngf": ngf, "--ndf": ndf}
+    options.check_training(train=train, inference=about_inference, training=about_training)
     if out is not None and not out.parent.is_dir():
         raise UsageError(f"the folder of {out} does not exist; create it first.")
     signal.signal(signal.SIGTERM, _end)
@@ -105,34 +124,40 @@ def bench(
     report: Report | TrainingReport
     with ExitStack() as stack:
         if train:
-            setup = {"size": size, "ngf": ngf, "ndf": ndf, "threads": threads}
+            side = options.parse_training_size(size)
+            setup = {"size": side, "ngf": ngf, "ndf": ndf, "threads": threads}
             report = _measure_training(data, setup, batches, plan, device, stack)
         else:
-            subject = _subject(bundle, checkpoint, _server(url, model, concurrency), stack)
-            _check_batches(batches, subject)
+            target = _target(bundle, checkpoint, _server(url, model, concurrency), size, precision, stack)
+            options.check_batches(batches, target)
             if device == "cuda":
                 _require_cuda()
-            report = _measure(subject, batches, plan, device)
+            report = _measure(target, batches, plan, device)
     _tell(report, as_json=as_json, out=out)
     _conclude(report)
 
 
-def _measure(subject: Target, batches: tuple[int, ...], plan: Plan, device: Literal["cpu", "cuda"]) -> Report:
+def _measure(target: Target, batches: tuple[int, ...], plan: Plan, device: Literal["cpu", "cuda"]) -> Report:
     from cgan_bench import backends
     from cgan_bench.environment import environment
-    from cgan_bench.measure import measure, measure_load
     from cgan_bench.report import Report
+    from cgan_bench.rounds import measure, measure_load
 
     where = environment()
-    rows = backends.server_backends(subject.server) if subject.server else backends.local_backends(device)
+    measured = target.measured
+    rows = (
+        backends.server_backends(target.server, measured)
+        if target.server
+        else backends.local_backends(device, measured)
+    )
     blocks = []
     for batch in batches:
-        block = measure(subject, rows, batch=batch, plan=plan, say=_say)
-        if subject.server and subject.server.concurrency > 1:
-            load = measure_load(subject, batch=batch, plan=plan, beside=block, say=_say)
+        block = measure(target, rows, batch=batch, plan=plan, say=_say)
+        if target.server and target.server.concurrency > 1:
+            load = measure_load(target, batch=batch, plan=plan, beside=block, say=_say)
             block = block.with_row(load)
         blocks.append(block)
-    return Report(subject=subject, plan=plan, environment=where, blocks=tuple(blocks))
+    return Report(target=target, plan=plan, environment=where, blocks=tuple(blocks))
 
 
 def _measure_training(
@@ -164,21 +189,18 @@ def _measure_training(
         for on in (("cpu", "cuda") if device == "cuda" else ("cpu",))
         for batch in batches
     ]
-    pictures = f"Pictures: {data}" if data else f"Pictures: {COUNT} smooth ones made for it"
-    return TrainingReport(setup=chosen, plan=plan, pictures=pictures, environment=where, blocks=tuple(blocks))
+    images = f"Images: {data}" if data else f"Images: {COUNT} smooth ones made for it"
+    return TrainingReport(setup=chosen, plan=plan, images=images, environment=where, blocks=tuple(blocks))
 
 
 def _tell(report: Report | TrainingReport, *, as_json: bool, out: Path | None) -> None:
-    from cgan_bench.report import Report, print_report
-    from cgan_bench.train.report import print_training_report
-
     text = json.dumps(report.to_json(), allow_nan=False)
     if as_json:
         print(text)
-    elif isinstance(report, Report):
-        print_report(report)
     else:
-        print_training_report(report)
+        from cgan_bench.report_base import print_report
+
+        print_report(report)
     if out is not None:
         from cgan_runtime.atomic import write_atomic
 
@@ -186,7 +208,7 @@ def _tell(report: Report | TrainingReport, *, as_json: bool, out: Path | None) -
 
 
 def _conclude(report: Report | TrainingReport) -> None:
-    """The exit code: nothing measured is 1, a wrong picture or a wrong training step is 5."""
+    """The exit code: nothing measured is 1, wrong outputs or a wrong training step are 5."""
     if report.invalid:
         raise CheckFailedError(report.complaint)
     if not any(block.rows for block in report.blocks):
@@ -194,60 +216,33 @@ def _conclude(report: Report | TrainingReport) -> None:
         raise CganError(f"no backend could be measured: {reasons}.")
 
 
-def _parse_batches(text: str) -> tuple[int, ...]:
-    words = text.split(",")
-    if not all(word.strip().isdecimal() and 1 <= int(word) <= 4096 for word in words):
-        raise UsageError(f"--batch {text!r} is not a list of whole numbers from 1, such as 1,4,16.")
-    return tuple(dict.fromkeys(int(word) for word in words))
-
-
-def _check_combination(
+def _target(
     bundle: Path | None,
-    *,
     checkpoint: Path | None,
-    url: str | None,
-    model: str | None,
-    concurrency: int | None,
-    device: str,
-) -> None:
-    if checkpoint is not None and bundle is None:
-        raise UsageError("--checkpoint adds rows to those of a bundle; name the bundle too.")
-    if (url is None) != (model is None):
-        raise UsageError("--url and --model belong together; give both to measure a server.")
-    if concurrency is not None and url is None:
-        raise UsageError("--concurrency is about a server; give --url and --model too.")
-    if url is not None and (checkpoint is not None or device != "cpu"):
-        raise UsageError("--url measures a server; leave out --checkpoint and --device.")
-
-
-def _check_training(
-    *, bundle: Path | None, checkpoint: Path | None, url: str | None, concurrency: int | None
-) -> None:
-    options = {"a bundle": bundle, "--checkpoint": checkpoint, "--url": url, "--concurrency": concurrency}
-    if given := [name for name, value in options.items() if value is not None]:
-        raise UsageError(f"--train measures training, and {given[0]} is about inference; give one of them.")
-
-
-def _check_batches(batches: tuple[int, ...], subject: Target) -> None:
-    if max(batches) > subject.max_batch:
-        raise UsageError(f"--batch {max(batches)} is more than the {subject.max_batch} that {subject.title} takes.")
-
-
-def _subject(bundle: Path | None, checkpoint: Path | None, server: Server | None, stack: ExitStack) -> Target:
+    server: Server | None,
+    size: str | None,
+    precision: str | None,
+    stack: ExitStack,
+) -> Target:
     from platformdirs import user_cache_path
 
-    from cgan_bench.reference import plain_export, reference_subject
+    from cgan_bench.reference import plain_export, reference_target
+    from cgan_bench.sizes import at_size, parse_size
     from cgan_bench.target import Target, target_of_bundle
 
+    wanted, precisions = (parse_size(size) if size else None), options.parse_precisions(precision)
     if bundle is None and server is not None:
-        return Target(title=f"model {server.model} at {server.url}", server=server)
+        return Target(title=f"model {server.model} at {server.url}", server=server, size=wanted)
     if bundle is None:
-        return reference_subject(user_cache_path("cgan-deploy"), say=_say)
-    subject = target_of_bundle(bundle, checkpoint=checkpoint, server=server)
+        target = reference_target(user_cache_path("cgan-deploy"), say=_say)
+        assert target.contract is not None  # noqa: S101 - it is a bundle
+        at_size(target.contract, wanted)
+        return target
+    target = target_of_bundle(bundle, checkpoint=checkpoint, server=server, size=wanted, precisions=precisions)
     if checkpoint is None:
-        return subject
+        return target
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cgan-bench-")))
-    return replace(subject, plain=plain_export(subject, folder, say=_say))
+    return replace(target, plain=plain_export(target, folder, say=_say))
 
 
 def _server(url: str | None, model: str | None, concurrency: int | None) -> Server | None:
@@ -257,7 +252,7 @@ def _server(url: str | None, model: str | None, concurrency: int | None) -> Serv
 
 
 def _plan(seconds: float | None, rounds: int | None, *, warmup: int, threads: int) -> Plan:
-    from cgan_bench.measure import Plan
+    from cgan_bench.rounds import Plan
 
     return Plan(seconds=seconds or Plan.seconds, rounds=rounds, warm_up=warmup, threads=threads)
 

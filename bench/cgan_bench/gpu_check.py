@@ -1,6 +1,7 @@
 """What of ours runs on a CUDA GPU, checked and timed: ``python -m cgan_bench.gpu_check``.
 
-Needs torch with CUDA, numpy and the source tree; jaxtyping, pydantic and rich may be missing. The reference
+Needs torch with CUDA, numpy and the source tree; pydantic, rich, cyclopts, platformdirs, jaxtyping and beartype may
+be missing (see bare_machine.py; for its sake everything of ours is imported inside the functions). The reference
 U-Net-256 with seeded random weights and seeded masks is run as FP32, FP16 autocast and torch.compile on the GPU,
 and each is compared with FP32 on the CPU. Latency is the median, inputs on the GPU to outputs on the GPU.
 
@@ -19,19 +20,18 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-from cgan_export.fidelity.measures import psnr_db
-from cgan_runtime.noise import noise
 
-from cgan_bench.train.loops import Setup, loops
-from cgan_bench.train.step_parity import Difference, compare
+from cgan_bench.bare_machine import install_stand_ins
 
 if TYPE_CHECKING:
     import torch
-    from cgan_trainer.families.pix2pix import Pix2pixGenerator
+    from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
+
+    from cgan_bench.train.loop_runner import Stage
+    from cgan_bench.train.step_parity import Difference
 
 __all__ = ["Result", "TrainingResult", "check", "check_training", "main", "no_gpu_reason"]
 
@@ -59,7 +59,7 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """It ran and its pictures are those of the CPU."""
+        """It ran and its images are those of the CPU."""
         return not self.problem and self.psnr_db >= self.limit_db
 
     def __str__(self) -> str:
@@ -114,7 +114,9 @@ def check(
     device: str, options: dict[str, Any], *, batches: tuple[int, ...] = BATCHES, runs: int = RUNS
 ) -> Iterator[Result]:
     """Every mode at every batch size on `device`, against FP32 on the CPU."""
+    install_stand_ins()
     import torch
+    from cgan_export.fidelity.measures import psnr_db
 
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -124,13 +126,13 @@ def check(
         inputs = _inputs(on_cpu, batch)
         there = [tensor.to(device) for tensor in inputs]
         with torch.inference_mode():
-            expected = on_cpu(*inputs).numpy()
+            expected = on_cpu(*inputs)[0].numpy()
             for mode, limit_db in MODES.items():
                 call = compiled if "compile" in mode else on_device
                 half = torch.autocast(device, torch.float16) if "FP16" in mode else nullcontext()
                 try:
                     with half:
-                        answer = call(*there).float().cpu().numpy()
+                        answer = call(*there)[0].float().cpu().numpy()
                         median_ms = _median_ms(call, there, device, runs)
                 except Exception as error:  # noqa: BLE001 - one mode that fails must not hide the others
                     problem = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
@@ -149,9 +151,11 @@ def check_training(
     steps: int = STEPS,
 ) -> Iterator[TrainingResult]:
     """Every loop at every batch size in turns of `steps` steps; the plain loop that reads by itself comes first."""
-    _stand_in_for_jaxtyping()
-    from cgan_bench.train.loop_runner import Stage, open_stage
+    install_stand_ins()
+    from cgan_bench.train.loop_runner import open_stage
+    from cgan_bench.train.loops import Setup, loops
     from cgan_bench.train.pictures import write_pairs
+    from cgan_bench.train.step_parity import compare
 
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         setup = Setup(data=Path(folder), cache=Path(folder) / "cache", **options)
@@ -165,7 +169,7 @@ def check_training(
                 try:
                     stage = open_stage(loop, setup, batch)
                     stage.turn(2)
-                    differences[loop.key] = compare(alone[0], loop, setup, batch) if loop.loop == "ours" else None
+                    differences[loop.key] = compare(alone[0], loop, setup, batch) if loop.kind == "ours" else None
                     stages[loop.key] = stage
                 except Exception as error:  # noqa: BLE001 - one loop that fails must not hide the others
                     problem = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
@@ -186,25 +190,10 @@ def check_training(
                 )
 
 
-class _AnyShape:
-    """Takes the place of jaxtyping's types: only annotations and aliases use them."""
-
-    def __class_getitem__(cls, _: object) -> type[_AnyShape]:
-        return cls
-
-
-def _stand_in_for_jaxtyping() -> None:
-    if "jaxtyping" not in sys.modules and importlib.util.find_spec("jaxtyping") is None:
-        stand_in = ModuleType("jaxtyping")
-        stand_in.__dict__.update(dict.fromkeys(("Bool", "Float", "Int64", "Num", "Shaped", "UInt8"), _AnyShape))
-        sys.modules["jaxtyping"] = stand_in
-
-
 def _generator(options: dict[str, Any]) -> Pix2pixGenerator:
     """The reference network in eval mode, the same weights each time."""
-    _stand_in_for_jaxtyping()
     import torch
-    from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+    from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
     from cgan_trainer.nets.init import init_weights
 
     torch.manual_seed(0)
@@ -216,6 +205,7 @@ def _generator(options: dict[str, Any]) -> Pix2pixGenerator:
 def _inputs(generator: Pix2pixGenerator, batch: int) -> list[torch.Tensor]:
     """Condition and masks [batch, ...]; row i is drawn from seed i alone, as every backend of ours does."""
     import torch
+    from cgan_runtime.noise import noise
 
     side, channels = generator.options.size, generator.options.in_channels
     rows = [noise("uniform11", (channels, side, side), seed=seed, tensor=2**31) for seed in range(batch)]
@@ -257,7 +247,7 @@ def main() -> int:
     import torch
 
     sys.stdout.write(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, U-Net-256, against FP32 CPU\n")
-    sys.stdout.write(f"{'mode':<20}{'batch':>6}{'median ms':>12}{'pictures/s':>12}{'PSNR dB':>10}\n")
+    sys.stdout.write(f"{'mode':<20}{'batch':>6}{'median ms':>12}{'images/s':>12}{'PSNR dB':>10}\n")
     passed = True
     for result in check("cuda", {}):
         sys.stdout.write(f"{result}\n")

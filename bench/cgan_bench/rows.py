@@ -1,9 +1,9 @@
 """What was measured of one backend at one batch size, and the figures drawn from it.
 
 p50, p90, p99   percentiles of the latency, numpy's linear interpolation
-pictures/s      all pictures / all time spent in inferences; for several clients / wall-clock time
+images/s        all images (or other outputs) / all time spent in inferences; for several clients / wall-clock time
 ratio           reference's latency / this row's, round by round: median and quartiles; above 1 is faster
-PSNR            of the worst checked row of the batch against the reference, peak = the output's range
+fidelity        of each output against the reference's, see fidelity.py
 """
 
 from __future__ import annotations
@@ -13,16 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from cgan_export.fidelity.measures import psnr_db
-from cgan_runtime.contract import Contract
-from cgan_runtime.runners.base import Array
 
-__all__ = ["MIN_PSNR_DB", "NOISY_RATIO", "Absent", "Ratio", "Row", "ratio", "worst_psnr_db"]
+from cgan_bench.fidelity import Agreement
 
-MIN_PSNR_DB: Final = 60.0
+__all__ = ["NOISY_RATIO", "Absent", "Ratio", "Row", "ratio"]
+
 NOISY_RATIO: Final = 1.5
-
-Answers = Sequence[dict[str, Array]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +51,8 @@ class Row:
         latencies_ms: one per round, in the order of the rounds; of several clients, in the order of the answers.
         wall_seconds: from the first request to the last answer; None where inferences came one at a time.
         ratio: None for the reference and where rounds are not paired.
-        psnr_db: None for the reference and where there is nothing to compare with.
+        precision: of the artifact; fp32 for everything that is not one.
+        agreements: one per output; none for the reference and where there is nothing to compare with.
         peak_memory_mb: of the worker; None for a server, whose memory is not here.
     """
 
@@ -66,7 +63,8 @@ class Row:
     latencies_ms: tuple[float, ...]
     wall_seconds: float | None = None
     ratio: Ratio | None = None
-    psnr_db: float | None = None
+    precision: str = "fp32"
+    agreements: tuple[Agreement, ...] = ()
     peak_memory_mb: float | None = None
 
     def percentile_ms(self, percent: float) -> float:
@@ -74,8 +72,8 @@ class Row:
         return float(np.percentile(self.latencies_ms, percent))
 
     @property
-    def pictures_per_s(self) -> float:
-        """Pictures per second."""
+    def images_per_s(self) -> float:
+        """Rows of the batch per second."""
         seconds = sum(self.latencies_ms) / 1e3 if self.wall_seconds is None else self.wall_seconds
         return self.batch * len(self.latencies_ms) / seconds
 
@@ -86,8 +84,13 @@ class Row:
 
     @property
     def valid(self) -> bool:
-        """Whether the pictures are the reference's."""
-        return self.psnr_db is None or self.psnr_db >= MIN_PSNR_DB
+        """Whether the outputs are the reference's, as far as the precision allows."""
+        return all(agreement.within_limit for agreement in self.agreements)
+
+    @property
+    def psnr_db(self) -> float | None:
+        """The worst of all outputs that are measured by it; None where none is."""
+        return min((one.psnr_db for one in self.agreements if one.psnr_db is not None), default=None)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, units in the keys, every latency."""
@@ -96,14 +99,16 @@ class Row:
             "backend": self.key,
             "title": self.title,
             "description": self.description,
+            "precision": self.precision,
             "batch": self.batch,
             "rounds": len(self.latencies_ms),
             "p50_ms": self.percentile_ms(50),
             "p90_ms": self.percentile_ms(90),
             "p99_ms": self.percentile_ms(99),
-            "pictures_per_s": self.pictures_per_s,
+            "images_per_s": self.images_per_s,
             "ratio_to_reference": quartiles,
             "psnr_db": self.psnr_db,
+            "agreements": [one.to_json() for one in self.agreements],
             "peak_memory_mb": self.peak_memory_mb,
             "wall_seconds": self.wall_seconds,
             "noisy": self.noisy,
@@ -117,20 +122,3 @@ def ratio(reference_ms: Sequence[float], row_ms: Sequence[float]) -> Ratio:
     each = np.divide(np.asarray(reference_ms), np.asarray(row_ms))
     q1, median, q3 = (float(value) for value in np.percentile(each, (25, 50, 75)))
     return Ratio(median=median, q1=q1, q3=q3)
-
-
-def worst_psnr_db(contract: Contract, reference: Answers, answers: Answers) -> float:
-    """The lowest PSNR over calls, outputs and rows. A value that is not finite counts as 0 dB."""
-    return min(
-        _psnr_db(theirs[output.name][row], ours[output.name][row], output.range)
-        for theirs, ours in zip(reference, answers, strict=True)
-        for output in contract.outputs
-        for row in range(len(theirs[output.name]))
-    )
-
-
-def _psnr_db(reference: Array, answer: Array, limits: tuple[float, float] | None) -> float:
-    if not np.isfinite(answer).all():
-        return 0.0
-    peak = limits[1] - limits[0] if limits else float(np.ptp(reference)) or 1.0
-    return psnr_db(reference, answer, peak)

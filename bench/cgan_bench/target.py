@@ -1,15 +1,21 @@
-"""What is measured, as files: every worker opens only the ones its backend needs."""
+"""What is measured, in the forms at hand: every worker opens only the one its backend needs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal
 
-from cgan_runtime.bundle import read_bundle
+from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.contract import Contract
-from cgan_runtime.errors import BadInputError
+from cgan_runtime.errors import BadInputError, UsageError
 
-__all__ = ["Server", "Target", "target_of_bundle"]
+from cgan_bench.sizes import Size, at_size, golden_size
+
+__all__ = ["MAX_BATCH", "Precision", "Server", "Target", "target_of_bundle"]
+
+Precision = Literal["fp32", "fp16", "int8"]
+MAX_BATCH: Final = 64  # of a model that only a server knows, and of the reference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,45 +33,78 @@ class Target:
 
     Attributes:
         title: for the table.
-        contract: what goes in and out; None when only a server knows.
-        bundle: the ONNX file of the bundle.
+        bundle: with its files checked.
         plain: the ONNX file as torch.onnx made it.
         checkpoint: the weights, for PyTorch.
         server: where the model is served.
-        digest: of the bundle, empty for the reference model.
-        max_batch: most rows that one call may hold.
+        size: (height, width) of the images where the model leaves it free; None: `sizes.at_size` chooses.
+        precisions: the bundle's artifacts that get a row; None: all of them.
     """
 
     title: str
-    contract: Contract | None = None
-    bundle: Path | None = None
+    bundle: Bundle | None = None
     plain: Path | None = None
     checkpoint: Path | None = None
     server: Server | None = None
-    digest: str = ""
-    max_batch: int = 64
+    size: Size | None = None
+    precisions: tuple[str, ...] | None = None
+
+    @property
+    def contract(self) -> Contract | None:
+        """What goes in and out; None where only a server knows."""
+        return None if self.bundle is None else self.bundle.manifest.contract
+
+    @property
+    def digest(self) -> str:
+        """The bundle's; empty without one."""
+        return "" if self.bundle is None else self.bundle.digest
+
+    @property
+    def measured(self) -> tuple[Precision, ...]:
+        """Precisions of the bundle that get a row, FP32 first."""
+        if self.bundle is None:
+            return ("fp32",)
+        here = sorted({a.precision for a in self.bundle.manifest.artifacts}, key=("fp32", "fp16", "int8").index)
+        return tuple(name for name in here if self.precisions is None or name in self.precisions)
+
+    @property
+    def max_batch(self) -> int:
+        """Most rows that one call may hold."""
+        if self.bundle is None:
+            return MAX_BATCH
+        return min(a.batch.max for a in self.bundle.manifest.artifacts if a.precision in self.measured)
 
 
 def target_of_bundle(
-    path: Path, *, checkpoint: Path | None = None, plain: Path | None = None, server: Server | None = None
+    path: Path,
+    *,
+    checkpoint: Path | None = None,
+    server: Server | None = None,
+    size: Size | None = None,
+    precisions: tuple[str, ...] | None = None,
 ) -> Target:
     """A bundle, checked whole.
 
     Raises:
         BundleError: damaged, incomplete or not a bundle.
         BadInputError: the checkpoint is not there.
+        UsageError: the generator does not take the size, or the bundle has no such precision.
     """
     if checkpoint is not None and not checkpoint.is_file():
         raise BadInputError(f"{checkpoint} does not exist; name the checkpoint the bundle was exported from.")
     bundle = read_bundle(path)
-    artifact = bundle.artifact()
+    have = sorted({artifact.precision for artifact in bundle.manifest.artifacts})
+    if missing := [name for name in precisions or () if name not in have]:
+        raise UsageError(
+            f"--precision {missing[0]} is not in {path}, which has {', '.join(have)}; export it with --precision."
+        )
+    chosen = size or golden_size(bundle)
+    at_size(bundle.manifest.contract, chosen)
     return Target(
         title=f"bundle {bundle.manifest.name} ({bundle.digest[:16]})",
-        contract=bundle.manifest.contract,
-        bundle=path / artifact.path,
-        plain=plain,
+        bundle=bundle,
         checkpoint=checkpoint,
         server=server,
-        digest=bundle.digest,
-        max_batch=artifact.batch.max,
+        size=chosen,
+        precisions=precisions,
     )

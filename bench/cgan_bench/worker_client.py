@@ -64,9 +64,9 @@ class Worker:
         """Process id."""
         return self._process.pid
 
-    def open(self, backend: Backend, subject: Target, threads: int) -> tuple[str, Contract]:
+    def open(self, backend: Backend, target: Target, threads: int) -> tuple[str, Contract]:
         """Load a backend; its description and contract."""
-        description, contract = self._ask("open", backend, subject, threads)
+        description, contract = self._ask("open", backend, target, threads)
         return str(description), contract
 
     def time(self, seeds: list[int]) -> float:
@@ -78,9 +78,9 @@ class Worker:
         outputs: dict[str, Array] = self._ask("answers", seeds)
         return outputs
 
-    def load(self, backend: Backend, subject: Target, batch: int, seconds: float) -> tuple[list[float], float]:
+    def load(self, backend: Backend, target: Target, batch: int, seconds: float) -> tuple[list[float], float]:
         """Latencies in milliseconds and wall-clock seconds of a closed loop of clients."""
-        latencies_ms, wall_seconds = self._ask("load", backend, subject, batch, seconds)
+        latencies_ms, wall_seconds = self._ask("load", backend, target, batch, seconds)
         return latencies_ms, wall_seconds
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -108,7 +108,7 @@ class Worker:
         return float(self._ask("peak_mb"))
 
     def close(self, *, grace_seconds: float = GRACE_SECONDS) -> None:
-        """End the process and everything it started; an idle one ends by itself as soon as we hang up."""
+        """End the process and everything it started; an idle one ends by itself when the connection closes."""
         self._connection.close()
         with contextlib.suppress(ProcessLookupError):
             self.resume()  # it cannot end while it is stopped
@@ -141,17 +141,17 @@ class Worker:
             self._connection.send((method, arguments))
             value, error = self._connection.recv()
         except (EOFError, ConnectionResetError, BrokenPipeError) as error:
-            raise WorkerDiedError(self._last_words()) from error
+            raise WorkerDiedError(self._how_it_ended()) from error
         if error is not None:
             raise error
         return value
 
-    def _last_words(self) -> str:
+    def _how_it_ended(self) -> str:
         """How the process ended, and the last line it wrote."""
         try:
             status = self._process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            return f"the worker for {self.name} hung up."
+            return f"the worker for {self.name} closed the connection."
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
         hint = " (out of memory?)" if status == -signal.SIGKILL else ""
         self._log.seek(0)

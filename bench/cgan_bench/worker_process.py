@@ -23,19 +23,19 @@ from cgan_runtime.runners.base import Array
 from cgan_bench.backends.base import Backend, Opened
 from cgan_bench.target import Target
 
-__all__ = ["Station", "main", "peak_memory_mb"]
+__all__ = ["Requests", "main", "peak_memory_mb"]
 
 
-class Station:
+class Requests:
     """What a parent can ask of a worker. Everything given and returned is pickled."""
 
     def __init__(self) -> None:
         self._opened: Opened | None = None
         self._held: Any = None
 
-    def open(self, backend: Backend, subject: Target, threads: int) -> tuple[str, Contract]:
+    def open(self, backend: Backend, target: Target, threads: int) -> tuple[str, Contract]:
         """Load the backend; its description and contract."""
-        self._opened = backend.open(subject, threads=threads)
+        self._opened = backend.open(target, threads=threads)
         return self._opened.description, self._opened.contract
 
     def time(self, seeds: list[int]) -> float:
@@ -49,15 +49,15 @@ class Station:
         """The outputs of one inference."""
         return self._ready().prepare(seeds)()
 
-    def load(self, backend: Backend, subject: Target, batch: int, seconds: float) -> tuple[list[float], float]:
-        """Requests from `subject.server.concurrency` threads, each with its own client, for `seconds`.
+    def load(self, backend: Backend, target: Target, batch: int, seconds: float) -> tuple[list[float], float]:
+        """Requests from `target.server.concurrency` threads, each with its own client, for `seconds`.
 
         Returns the latency of every request in milliseconds and the wall-clock time of them all in seconds.
         """
         from cgan_bench.load import closed_loop
 
-        assert subject.server is not None  # noqa: S101 - only asked where there is one
-        clients = [backend.open(subject, threads=0) for _ in range(subject.server.concurrency)]
+        assert target.server is not None  # noqa: S101 - only asked where there is one
+        clients = [backend.open(target, threads=0) for _ in range(target.server.concurrency)]
         return closed_loop(clients, batch=batch, seconds=seconds)
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -98,15 +98,15 @@ def peak_memory_mb() -> float:
 
 
 def serve(connection: Connection) -> None:
-    """Answer requests (method, arguments) with (value, None) or (None, error) until the parent hangs up."""
-    station = Station()
+    """Answer (method, arguments) with (value, None) or (None, error) until the parent closes the connection."""
+    requests = Requests()
     while True:
         try:
             method, arguments = connection.recv()
         except (EOFError, ConnectionResetError):
             return
         try:
-            answer: tuple[Any, Exception | None] = (getattr(station, method)(*arguments), None)
+            answer: tuple[Any, Exception | None] = (getattr(requests, method)(*arguments), None)
         except CganError as error:
             answer = (None, type(error)(str(error)))  # without its cause, which may not pickle
         except Exception as error:  # noqa: BLE001 - whatever a backend raises becomes a sentence in the parent

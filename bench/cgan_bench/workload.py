@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from cgan_runtime.axes import shape_of
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding
-from cgan_runtime.errors import UsageError
 from cgan_runtime.generator import noise_tensors
 from cgan_runtime.noise import noise
 from cgan_runtime.runners.base import Array
@@ -19,7 +19,7 @@ __all__ = ["check_seeds", "conditions_for", "inputs_for", "round_seeds"]
 
 # Order index under which conditions are drawn: no contract has that many noise inputs.
 FIRST_CONDITION_TENSOR: Final = 2**31
-COARSE: Final = 8  # a picture is a field of COARSE x COARSE flat patches, as maps and facades are
+COARSE: Final = 8  # an image is a field of COARSE x COARSE flat patches, as maps and facades are
 CHECK_SEED: Final = 2**63
 CHECK_ROWS: Final = 3
 
@@ -36,10 +36,14 @@ def check_seeds(batch: int) -> list[list[int]]:
 
 
 def conditions_for(contract: Contract, seeds: Sequence[int]) -> dict[str, Array]:
-    """Every condition [N, ...], row i from seeds[i] alone.
+    """Every condition [N, ...], row i from seeds[i] alone; nothing for a contract without conditions.
 
-    Pictures are 8-bit fields of flat patches in the contract's encoding, labels run through the classes, raw
-    tensors are normals.
+    Images are 8-bit fields of flat patches in the contract's encoding, labels run through the classes; vectors and
+    raw tensors are uniform over their range where they have one, else normal; raw integers run through theirs.
+
+    Args:
+        contract: with numbers for axes (`sizes.at_size`).
+        seeds: one per row.
     """
     return {
         condition.name: np.stack([_condition(condition, seed, FIRST_CONDITION_TENSOR + index) for seed in seeds])
@@ -53,17 +57,23 @@ def inputs_for(contract: Contract, seeds: Sequence[int]) -> dict[str, Array]:
 
 
 def _condition(condition: Condition, seed: int, tensor: int) -> Array:
-    shape = tuple(axis for axis in condition.shape if isinstance(axis, int))
-    if len(shape) != len(condition.shape):
-        raise UsageError(f"condition {condition.name} has a free axis {condition.shape}; cgan-bench needs a size.")
-    if isinstance(condition.encoding, LabelEncoding):
-        return np.asarray(seed % max(len(condition.encoding.names), 1), dtype=np.int64)
-    if isinstance(condition.encoding, ImageEncoding):
-        return _picture(shape, condition.encoding, seed, tensor)
-    return noise("normal", shape, seed=seed, tensor=tensor)
+    shape = shape_of(condition.shape, {})
+    match condition.encoding:
+        case LabelEncoding(names=names):
+            return np.asarray(seed % max(len(names), 1), dtype=np.int64)
+        case ImageEncoding() as encoding:
+            return _image(shape, encoding, seed, tensor)
+    if condition.dtype == "int64":
+        low, high = (int(limit) for limit in condition.range or (0, 0))
+        return np.full(shape, low + seed % (high - low + 1), dtype=np.int64)
+    if condition.range is None:
+        return noise("normal", shape, seed=seed, tensor=tensor)
+    low_value, high_value = (np.float32(limit) for limit in condition.range)
+    share = noise("uniform01", shape, seed=seed, tensor=tensor)
+    return np.asarray(low_value + share * (high_value - low_value), dtype=np.float32)
 
 
-def _picture(shape: tuple[int, ...], encoding: ImageEncoding, seed: int, tensor: int) -> Array:
+def _image(shape: tuple[int, ...], encoding: ImageEncoding, seed: int, tensor: int) -> Array:
     """[C, H, W] as float32 values of the encoding."""
     channels, height, width = shape
     coarse = noise("uniform01", (channels, COARSE, COARSE), seed=seed, tensor=tensor)

@@ -1,4 +1,4 @@
-"""Checkpoint to bundle: read, fix the statistics, make the graph, pass the gates, write."""
+"""Checkpoint to verified graph: read, fix the statistics, make the graph and its precisions, run the gates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cgan_export.graph.onnx_graph import onnx_from_generator, with_metadata
 from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
 from cgan_export.graph.sizes import SizeWish, sized
 from cgan_export.graph.statistics import with_statistics
-from cgan_export.sources import load_source
+from cgan_export.sources import examples_of, load_source
 
 __all__ = ["Exported", "export_checkpoint", "export_generator", "require_passed"]
 
@@ -34,36 +34,36 @@ class Exported:
 
     Attributes:
         samples: the conditions [N, ...] it was tested on.
-        variants: the FP32 graph, then the other precisions that were asked for. Where one fails its gates it
+        artifacts: the FP32 graph, then the other precisions that were asked for. Where one fails its gates it
             is the last: nothing is made from what is wrong.
-        bench: what they were made from and held against.
+        context: what they were made from and compared with.
     """
 
     contract: Contract
     rewrites: dict[str, int]
     samples: dict[str, Array]
-    variants: tuple[BuiltArtifact, ...]
-    bench: BuildContext
+    artifacts: tuple[BuiltArtifact, ...]
+    context: BuildContext
 
     @property
     def model(self) -> bytes:
         """The FP32 graph."""
-        return self.variants[0].model
+        return self.artifacts[0].model
 
     @property
     def figures(self) -> dict[str, Figure]:
         """What the gates measured on the FP32 graph."""
-        return self.variants[0].figures
+        return self.artifacts[0].figures
 
     @property
     def generator(self) -> SeededGenerator:
         """Runs the very bytes of `model`."""
-        return self.variants[0].generator
+        return self.artifacts[0].generator
 
     @property
     def passed(self) -> bool:
-        """Whether every figure of every variant keeps to its limit."""
-        return all(variant.passed for variant in self.variants)
+        """Whether every figure of every artifact keeps to its limit."""
+        return all(artifact.passed for artifact in self.artifacts)
 
 
 def export_checkpoint(
@@ -98,10 +98,9 @@ def export_checkpoint(
     if size is not None and size.fixed is not None:
         choices = replace(choices or Choices(), size=size.fixed)
     loaded, contract = load_source(path, choices, statistics)
-    examples = None if loaded.examples is None else loaded.examples.numpy()
     native, contract = contract, sized(loaded.generator, contract, size)
     tested = native if contract.sides is not None else contract  # a free size is tested at the checkpoint's first
-    samples = sample_conditions(tested, examples, pictures)
+    samples = sample_conditions(tested, examples_of(loaded), pictures)
     exported = export_generator(
         loaded.generator,
         contract,
@@ -140,7 +139,7 @@ def export_generator(
     rewritten.CopyFrom(plain)
     rewrites |= rewrite(rewritten, FOR_CPUS)
     reference = TorchRunner(generator, contract)
-    bench = BuildContext(
+    context = BuildContext(
         contract=contract,
         plain=plain,
         rewritten=rewritten,
@@ -150,12 +149,14 @@ def export_generator(
         calibration=calibration_conditions(contract, options.calibrate, samples),
         io=options.io,
     )
-    variants: list[BuiltArtifact] = []
+    artifacts: list[BuiltArtifact] = []
     for precision in options.precisions:
-        variants.append(build_artifact(bench, precision, progress))
-        if not variants[-1].passed:
+        artifacts.append(build_artifact(context, precision, progress))
+        if not artifacts[-1].passed:
             break
-    return Exported(contract=contract, rewrites=rewrites, samples=samples, variants=tuple(variants), bench=bench)
+    return Exported(
+        contract=contract, rewrites=rewrites, samples=samples, artifacts=tuple(artifacts), context=context
+    )
 
 
 def require_passed(figures: dict[str, Figure], what: str, *, see: Path | None = None) -> None:

@@ -8,15 +8,16 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from cgan_runtime.errors import BundleError
+from cgan_runtime.errors import BundleError, CganError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.manifest import Artifact, File, Manifest, dumps, loads
-from cgan_runtime.runners.base import Runner
-from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
+from cgan_runtime.runners import Runner, runner_kind
 
 __all__ = ["Bundle", "file_entry", "read_bundle", "write_manifest"]
 
 MANIFEST = "bundle.json"
+DEFAULT_BACKEND = "onnxruntime"
+DEFAULT_PRECISION = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Bundle:
     manifest: Manifest
     digest: str
 
-    def artifact(self, backend: str = "onnxruntime", precision: str = "fp32") -> Artifact:
+    def artifact(self, backend: str = DEFAULT_BACKEND, precision: str = DEFAULT_PRECISION) -> Artifact:
         """The artifact of one backend and precision.
 
         Raises:
@@ -46,18 +47,43 @@ class Bundle:
             raise BundleError(_damaged(self.path / file.path))
         return data
 
-    def runner(self, *, precision: str = "fp32", threads: int = 0) -> Runner:
-        """A runner for the ONNX artifact of a precision.
+    def runner(
+        self,
+        *,
+        backend: str | None = None,
+        precision: str | None = None,
+        device: str | None = None,
+        threads: int = 0,
+    ) -> Runner:
+        """A runner for one artifact.
+
+        Args:
+            backend: a name of `RUNNERS`; onnxruntime by default.
+            precision: fp32 by default.
+            device: where it runs: "cpu", "cuda" or "cuda:1"; the backend's own choice by default.
+            threads: CPU threads; 0 lets the backend choose.
 
         Raises:
             BundleError: the bundle has no such artifact, or it changed since the bundle was read.
+            CganError: the backend is not installed or not known here; the message says what to install.
+            UsageError: a device that the backend does not know.
         """
-        data = self.read(self.artifact(precision=precision))
-        return OnnxRuntimeRunner(data, self.manifest.contract, threads=threads)
+        artifact = self.artifact(backend or DEFAULT_BACKEND, precision or DEFAULT_PRECISION)
+        kind = runner_kind(artifact.backend)
+        if (reason := kind.absence()) is not None:
+            raise CganError(f"{self.path / artifact.path} needs {kind.name}: {reason}")
+        return kind.open(self.read(artifact), self.manifest.contract, device=device, threads=threads)
 
-    def generator(self, *, precision: str = "fp32", threads: int = 0) -> SeededGenerator:
-        """The bundle as conditions and seeds to outputs."""
-        return SeededGenerator(self.runner(precision=precision, threads=threads))
+    def generator(
+        self,
+        *,
+        backend: str | None = None,
+        precision: str | None = None,
+        device: str | None = None,
+        threads: int = 0,
+    ) -> SeededGenerator:
+        """The bundle as conditions and seeds to outputs; arguments and errors as for `runner`."""
+        return SeededGenerator(self.runner(backend=backend, precision=precision, device=device, threads=threads))
 
 
 def read_bundle(path: Path) -> Bundle:

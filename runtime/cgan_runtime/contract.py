@@ -8,7 +8,7 @@ Shapes are per sample, without the batch axis; an axis given as a string is free
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -32,6 +32,7 @@ __all__ = [
     "image_size",
 ]
 
+RESERVED: Final = frozenset({"seed", "draw", "base64"})  # inputs that every served model has of its own
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Axis = Annotated[int, Field(ge=1, le=65536)] | Annotated[str, Field(pattern=r"^[a-z0-9*/+ -]{1,32}$")]
 Shape = tuple[Axis, ...]
@@ -207,9 +208,9 @@ class Contract(Value):
     @model_validator(mode="after")
     def _names_and_indices_are_sound(self) -> Self:
         names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
-        reserved = {"seed", "draw"} & set(names)
+        reserved = RESERVED & set(names)
         if len(set(names)) < len(names) or reserved:
-            raise ValueError(f"tensor names must be unique and not seed or draw: {names}")
+            raise ValueError(f"tensor names must be unique and not {', '.join(sorted(RESERVED))}: {names}")
         if [item.index for item in self.noise] != list(range(len(self.noise))):
             raise ValueError("noise inputs must be numbered 0, 1, 2, ... in their order")
         return self

@@ -17,10 +17,10 @@ from cgan_runtime.errors import UsageError
 from cgan_runtime.noise import noise
 from cgan_runtime.runners.base import Array, Runner, Tensors
 
-__all__ = ["Generator", "SeededGenerator", "noise_tensors", "sizes_of"]
+__all__ = ["SeededGenerator", "SeededModel", "noise_tensors", "sizes_of"]
 
 
-class Generator(Protocol):
+class SeededModel(Protocol):
     """Anything that turns conditions and seeds into outputs: a bundle here, or a server elsewhere."""
 
     @property
@@ -28,7 +28,7 @@ class Generator(Protocol):
         """The signature."""
 
     def generate(self, conditions: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
-        """Row i of every output [N, ...] from row i of every condition, seeds[i] and draws[i]."""
+        """Row i of every output [N, ...] from row i of every condition, seeds[i] and draws[i]; N = len(seeds)."""
 
     def close(self) -> None:
         """Release what it holds."""
@@ -53,10 +53,16 @@ class SeededGenerator:
     def generate(self, conditions: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
         """Row i of every output [N, ...] from row i of every condition, seeds[i] and draws[i].
 
+        The number of rows N is the number of seeds: a generator without conditions has no other.
+
         Raises:
-            UsageError: a seed or draw out of range, or conditions that do not fit the contract.
+            UsageError: a seed or draw out of range, or conditions that do not fit the contract or the seeds.
             CganError: the backend failed.
         """
+        for name, value in conditions.items():
+            if value.ndim == 0 or len(value) != len(seeds):
+                rows = len(value) if value.ndim else "no"
+                raise UsageError(f"{len(seeds)} seeds but {rows} rows of {name}; one seed a row is needed.")
         sizes = sizes_of(self.contract, conditions)
         return self.runner.infer({**conditions, **noise_tensors(self.contract.noise, seeds, draws, sizes)})
 

@@ -1,4 +1,8 @@
-"""bundle.json, version 1: what a bundle is, in one immutable value. The exporter writes it, everything reads it.
+"""bundle.json: what a bundle is, in one immutable value. The exporter writes it, everything reads it.
+
+Versions 1 and 2 have the same fields. Version 2 may use what version 1 did not know: encodings of another kind
+than `VERSION_1_KINDS`, and backends other than `VERSION_1_BACKENDS`. A bundle that uses none of them is written as
+version 1, so that an older release reads it too.
 
 The file is exactly ``dumps(manifest)``: indented JSON whose last key, `digest`, is the SHA-256 of the same
 text without that key. A flipped bit anywhere in it, white space included, is therefore noticed, and the digest
@@ -9,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
@@ -18,7 +23,7 @@ from cgan_runtime.errors import BundleError
 from cgan_runtime.noise import MAX_JSON_NUMBER, MAX_SEED, parse_seed
 
 __all__ = [
-    "SCHEMA_VERSION",
+    "SCHEMA_VERSIONS",
     "Artifact",
     "Batch",
     "Figure",
@@ -29,9 +34,12 @@ __all__ = [
     "Seed",
     "dumps",
     "loads",
+    "needed_version",
 ]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSIONS: Final = (1, 2)
+VERSION_1_KINDS: Final = frozenset({"image", "label"})
+VERSION_1_BACKENDS: Final = frozenset({"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"})
 MAX_MANIFEST_BYTES: Final = 4_000_000
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -39,6 +47,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 RelativePath = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}){0,2}$")
 ]
+BackendName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 # A number to 2**53-1, a string of digits beyond (seeded-noise rules, section 1).
 Seed = Annotated[
@@ -58,12 +67,13 @@ class File(Value):
 
 
 class Figure(Value):
-    """One measured fidelity figure and the limit it was held to."""
+    """One measured fidelity figure and the limit it was held to; `label` says in words what it is."""
 
     value: float
     limit: float
     rule: Literal["<=", ">="]
     unit: str = ""
+    label: str = ""
 
     @property
     def passed(self) -> bool:
@@ -84,10 +94,11 @@ class Artifact(File):
 
     `io` is the type of the file's float inputs and outputs. It is a matter of the file alone: runners take and
     give the contract's float32 and cast at this edge. `kept` names the layers of an INT8 artifact that compute
-    in FP32, because the picture needs them to.
+    in FP32, because the picture needs them to. A `backend` without a runner in this release is read all the same:
+    the other artifacts can be used.
     """
 
-    backend: Literal["onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"]
+    backend: BackendName
     precision: Literal["fp32", "fp16", "int8"]
     batch: Batch
     size: tuple[int, int] | None
@@ -107,10 +118,11 @@ class Golden(Value):
 
 
 class Provenance(Value):
-    """Where the bundle comes from. `assumed` lists what was not in the checkpoint."""
+    """Where the bundle comes from: `graph` of `checkpoint`. `assumed` lists what was not in the checkpoint."""
 
     checkpoint: str
     checkpoint_sha256: Sha256
+    graph: str = "main"
     options: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     assumed: tuple[str, ...] = ()
@@ -120,9 +132,9 @@ class Provenance(Value):
 
 
 class Manifest(Value):
-    """Everything bundle.json says (without its digest)."""
+    """Everything bundle.json says (without its digest). `schema_version` is the lowest that can say it."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = 1
     name: ModelName
     family: ModelName
     contract: Contract
@@ -130,6 +142,16 @@ class Manifest(Value):
     golden: tuple[Golden, ...]
     files: tuple[File, ...]
     provenance: Provenance
+
+    @model_validator(mode="after")
+    def _has_the_version_it_needs(self) -> Self:
+        """Where a program makes a manifest it need not know the versions; a file always says its own."""
+        needed = needed_version(self.contract, self.artifacts)
+        if "schema_version" not in self.model_fields_set:
+            self.__dict__["schema_version"] = needed  # the value is still being made: frozen from here on
+        elif self.schema_version < needed:
+            raise ValueError(f"its encodings and backends need version {needed}")
+        return self
 
     @model_validator(mode="after")
     def _names_each_file_once(self) -> Self:
@@ -146,6 +168,14 @@ class Manifest(Value):
     def all_files(self) -> tuple[File, ...]:
         """Every file besides bundle.json."""
         return (*self.artifacts, *self.files)
+
+
+def needed_version(contract: Contract, artifacts: Sequence[Artifact] = ()) -> Literal[1, 2]:
+    """The lowest schema version that knows every encoding and backend."""
+    encodings = [c.encoding for c in contract.conditions] + [o.encoding for o in contract.outputs]
+    kinds = {encoding.kind for encoding in encodings if encoding is not None}
+    backends = {artifact.backend for artifact in artifacts}
+    return 1 if kinds <= VERSION_1_KINDS and backends <= VERSION_1_BACKENDS else 2
 
 
 def dumps(manifest: Manifest) -> str:
@@ -167,9 +197,10 @@ def loads(data: bytes, label: str) -> tuple[Manifest, str]:
     if not isinstance(document, dict) or "schema_version" not in document:
         raise BundleError(f"{label} is not a bundle manifest or is damaged; export the checkpoint again.")
     version = document["schema_version"]
-    if version != SCHEMA_VERSION:
+    if version not in SCHEMA_VERSIONS:
+        known = " and ".join(map(str, SCHEMA_VERSIONS))
         raise BundleError(
-            f"{label} has schema version {version!r}, this release reads {SCHEMA_VERSION}; upgrade cgan-deploy."
+            f"{label} has schema version {version!r}, this release reads {known}; upgrade cgan-deploy."
         )
     digest = document.pop("digest", None)
     if digest != _digest(document) or data != _text({**document, "digest": digest}).encode():

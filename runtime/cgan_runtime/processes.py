@@ -6,10 +6,11 @@ import contextlib
 import ctypes
 import signal
 import sys
+from typing import Final
 
-__all__ = ["end_with_parent"]
+__all__ = ["end_with_parent", "stop_with_parent"]
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def end_with_parent(*_: object) -> None:
@@ -17,6 +18,15 @@ def end_with_parent(*_: object) -> None:
 
     Arguments are ignored, so that it can be the `worker_init_fn` of a loader.
     """
+    _signal_at_end_of_parent(signal.SIGKILL)
+
+
+def stop_with_parent() -> None:
+    """The same with SIGTERM: the process may finish what it is doing first."""
+    _signal_at_end_of_parent(signal.SIGTERM)
+
+
+def _signal_at_end_of_parent(number: signal.Signals) -> None:
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)

@@ -1,6 +1,6 @@
 """A server that speaks the Open Inference Protocol, over HTTP or gRPC, behind one small client.
 
-`TritonGenerator` is a `Generator`: conditions and seeds go to model `<name>`, so the server fills the noise.
+`TritonGenerator` is a `SeededModel`: conditions and seeds go to model `<name>`, so the server fills the noise.
 `TritonRunner` is a `Runner`: conditions and noise go to `<name>_core`, so the server only executes.
 """
 
@@ -18,7 +18,14 @@ from cgan_runtime.runners.base import Array, Runner, Tensors
 
 __all__ = ["TritonClient", "TritonGenerator", "TritonRunner"]
 
-DATATYPES: Final = {"float32": "FP32", "int64": "INT64", "uint64": "UINT64", "uint32": "UINT32", "object": "BYTES"}
+DATATYPES: Final = {
+    "float32": "FP32",
+    "int64": "INT64",
+    "uint64": "UINT64",
+    "uint32": "UINT32",
+    "bool": "BOOL",
+    "object": "BYTES",
+}
 TIMEOUT_SECONDS: Final = 60.0
 
 
@@ -81,10 +88,13 @@ class TritonClient:
         """Named outputs of one request.
 
         Raises:
+            UsageError: an array of a dtype that no model takes.
             ServerError: unreachable, timed out, or refused; the message says which and why.
         """
         sent = []
         for name, value in inputs.items():
+            if str(value.dtype) not in DATATYPES:
+                raise UsageError(f"{name} is {value.dtype}; one of {', '.join(DATATYPES)} is needed.")
             item = self._library.InferInput(name, list(value.shape), DATATYPES[str(value.dtype)])
             item.set_data_from_numpy(np.ascontiguousarray(value))
             sent.append(item)
@@ -93,7 +103,7 @@ class TritonClient:
         return {name: answer.as_numpy(name) for name in outputs}
 
     def close(self) -> None:
-        """Hang up: an idle HTTP connection would delay the server's draining."""
+        """Close the connection: an idle HTTP connection would delay the server's draining."""
         self._client.close()
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
@@ -132,10 +142,10 @@ class TritonGenerator:
         inputs["seed"] = np.array(seeds, dtype=np.uint64).reshape(-1, 1)
         if any(draws):  # left out where it says nothing: any server that follows the contract answers
             inputs["draw"] = np.array(draws, dtype=np.uint32).reshape(-1, 1)
-        return self.client.infer(self.model, inputs, [output.name for output in self._contract.outputs])
+        return _outputs(self.client, self.model, inputs, self._contract)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.client.close()
 
 
@@ -154,11 +164,18 @@ class TritonRunner(Runner):
 
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
         sent = {name: _on_the_wire(value) for name, value in inputs.items()}
-        return self._client.infer(self._model, sent, [output.name for output in self.contract.outputs])
+        return _outputs(self._client, self._model, sent, self.contract)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._client.close()
+
+
+def _outputs(client: TritonClient, model: str, inputs: Mapping[str, Array], contract: Contract) -> dict[str, Array]:
+    """Every output of one request, in the contract's form: a scalar per row is [N, 1] on the wire and [N] here."""
+    answers = client.infer(model, inputs, [output.name for output in contract.outputs])
+    scalars = {output.name for output in contract.outputs if output.shape == ()}
+    return {name: value.reshape(len(value)) if name in scalars else value for name, value in answers.items()}
 
 
 def _on_the_wire(value: Array) -> Array:

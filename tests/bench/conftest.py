@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cgan_bench.measure import Plan
+from cgan_bench.rounds import Plan
 from cgan_bench.target import Target, target_of_bundle
 
 from tests.helpers import REPOSITORY
@@ -16,7 +16,7 @@ def _workers_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def subject(bundle_path: Path, checkpoint: Path) -> Target:
+def target(bundle_path: Path, checkpoint: Path) -> Target:
     return target_of_bundle(bundle_path, checkpoint=checkpoint)
 
 

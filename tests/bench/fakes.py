@@ -37,12 +37,12 @@ class Fake(Backend):
     def title(self) -> str:
         return f"fake {self.name}"
 
-    def absence(self, subject: Target) -> str | None:  # noqa: ARG002 - the interface's
+    def absence(self, target: Target) -> str | None:  # noqa: ARG002 - the interface's
         return self.reason
 
-    def open(self, subject: Target, *, threads: int) -> Opened:  # noqa: ARG002 - the interface's
-        assert subject.contract is not None
-        contract = subject.contract
+    def open(self, target: Target, *, threads: int) -> Opened:  # noqa: ARG002 - the interface's
+        assert target.contract is not None
+        contract = target.contract
         ballast = np.ones(25_000_000 if self.fault == "large" else 1)  # 200 MB
         if self.fault == "raises":
             raise CganError("it does not fit this machine")
@@ -55,13 +55,13 @@ class Fake(Backend):
             if self.journal is not None:
                 with self.journal.open("a") as stream:
                     stream.write(f"{self.name} {list(seeds)} {total}\n")
-            return lambda: self._answer(inputs, subject)
+            return lambda: self._answer(inputs, target)
 
         return Opened(description=f"fake {ballast[:1].size}", contract=contract, prepare=prepare)
 
-    def _answer(self, inputs: dict[str, Array], subject: Target) -> dict[str, Array]:
-        assert subject.contract is not None
-        output = subject.contract.outputs[0]
+    def _answer(self, inputs: dict[str, Array], target: Target) -> dict[str, Array]:
+        assert target.contract is not None
+        output = target.contract.outputs[0]
         shape = [axis for axis in output.shape if isinstance(axis, int)]
         mean = np.mean([value.mean(axis=tuple(range(1, value.ndim))) for value in inputs.values()], axis=0)
         answer = np.broadcast_to(mean[:, None, None, None], (len(mean), *shape)).astype(np.float32)

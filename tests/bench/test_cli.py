@@ -58,18 +58,18 @@ def test_the_table_names_every_row_and_every_absence(
 def test_a_wrong_picture_ends_with_5_after_the_result(
     bundle_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(backends, "local_backends", lambda _: [Fake("right"), Fake("odd", "wrong")])
+    monkeypatch.setattr(backends, "local_backends", lambda *_: [Fake("right"), Fake("odd", "wrong")])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
         run(cli.command, [str(bundle_path), *BRIEF])
     told = capsys.readouterr()
     assert ended.value.code == 5
     assert "INVALID: fake odd at batch 1" in told.out
-    assert "error: other pictures than fake right's: fake odd at batch 1." in told.err
+    assert "error: other outputs than fake right's: fake odd at batch 1." in told.err
 
 
 def test_nothing_to_measure_is_an_error(bundle_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "local_backends", lambda _: [Fake("gone", reason="not here")])
+    monkeypatch.setattr(backends, "local_backends", lambda *_: [Fake("gone", reason="not here")])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
         run(cli.command, [str(bundle_path), *BRIEF])

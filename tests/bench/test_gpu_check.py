@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 import torch
+from cgan_bench.bare_machine import BaseModel
 from cgan_bench.gpu_check import Result, TrainingResult
 from cgan_bench.train.step_parity import Difference
 
@@ -12,15 +14,17 @@ from cgan_bench.train.step_parity import Difference
 BARE = """
 import importlib.util, sys
 from importlib.machinery import PathFinder
-ABSENT = {"jaxtyping", "pydantic", "rich", "cyclopts", "onnx", "onnxruntime", "platformdirs"}
+ABSENT = {"jaxtyping", "pydantic", "rich", "cyclopts", "onnx", "onnxruntime", "platformdirs", "beartype"}
 found = PathFinder.find_spec
 PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in ABSENT else found(name, *rest)
 assert importlib.util.find_spec("pydantic") is None
 import torch
 torch.compile = lambda module: module
+from cgan_bench.bare_machine import BaseModel
 from cgan_bench.gpu_check import check
 for result in check("cpu", {"size": 64, "ngf": 2}, batches=(1, 2), runs=2):
     print(result.mode, result.batch, result.psnr_db > 30, result.problem, sep="|")
+from cgan_bench.bare_machine import BaseModel
 from cgan_bench.gpu_check import check_training
 for result in check_training("cpu", {"size": 64, "ngf": 2, "ndf": 2}, batches=(2,), turns=2, steps=1):
     print(result.loop, result.batch, result.passed, result.problem, sep="|")
@@ -66,3 +70,42 @@ def test_a_loop_that_takes_another_step_fails_only_where_it_is_held_to_it() -> N
     assert free.passed
     assert "2000.0" in str(free)
     assert not TrainingResult(loop="plain loop, CUDA", batch=1, problem="no memory").passed
+
+
+STAND_INS = """
+import sys
+from importlib.machinery import PathFinder
+found = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in {absent} else found(name, *rest)
+from cgan_bench.bare_machine import install_stand_ins
+install_stand_ins()
+install_stand_ins()
+from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+contract = Pix2pixGenerator(Pix2pixOptions(size=64, ngf=2)).contract
+free = contract.model_copy(update={{"statistics": "running"}})
+assert free != contract == contract.model_copy()
+import json
+print(json.dumps({{**free.to_json(), "statistics": contract.statistics}}))
+print(sys.modules["pydantic"].__spec__.origin)
+"""
+
+
+def test_a_contract_is_the_same_with_the_stand_ins_as_with_pydantic() -> None:
+    real, bare = (
+        subprocess.run(
+            [sys.executable, "-c", STAND_INS.format(absent=absent)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout.splitlines()
+        for absent in ("{'nothing'}", "{'pydantic', 'jaxtyping'}")
+    )
+    assert json.loads(bare[0]) == json.loads(real[0])
+    assert bare[1] == "None"
+    assert real[1] != "None", "a real package must never be replaced"
+
+
+def test_the_stand_ins_read_no_files() -> None:
+    with pytest.raises(RuntimeError, match="pip install pydantic"):
+        BaseModel.model_validate_json("{}")

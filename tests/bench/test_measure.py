@@ -7,8 +7,8 @@ import numpy as np
 import psutil
 import pytest
 from cgan_bench.backends import OrtBundle, OrtPlain, TorchCompile, TorchEager, local_backends
-from cgan_bench.measure import Plan, measure
-from cgan_bench.reference import reference_subject
+from cgan_bench.reference import reference_target
+from cgan_bench.rounds import Plan, measure
 from cgan_bench.rows import ratio
 from cgan_bench.target import Target
 from cgan_bench.worker_client import Worker, WorkerDiedError
@@ -28,10 +28,10 @@ def children() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
-def test_every_row_gets_the_same_new_inputs_in_every_round(subject: Target, tmp_path: Path, brief: Plan) -> None:
+def test_every_row_gets_the_same_new_inputs_in_every_round(target: Target, tmp_path: Path, brief: Plan) -> None:
     journal = tmp_path / "journal"
     backends = [Fake(name, journal=journal) for name in "abc"]
-    block = measure(subject, backends, batch=2, plan=brief, say=quiet)
+    block = measure(target, backends, batch=2, plan=brief, say=quiet)
     asked: dict[str, list[str]] = {name: [] for name in "abc"}
     order = []
     for line in journal.read_text().splitlines():
@@ -47,8 +47,8 @@ def test_every_row_gets_the_same_new_inputs_in_every_round(subject: Target, tmp_
     assert [len(row.latencies_ms) for row in block.rows] == [4, 4, 4], "warm-up rounds are not counted"
 
 
-def test_the_first_row_is_the_reference_of_ratio_and_pictures(subject: Target, brief: Plan) -> None:
-    block = measure(subject, [Fake("first"), Fake("second", "slow")], batch=1, plan=brief, say=quiet)
+def test_the_first_row_is_the_reference_of_ratio_and_pictures(target: Target, brief: Plan) -> None:
+    block = measure(target, [Fake("first"), Fake("second", "slow")], batch=1, plan=brief, say=quiet)
     first, second = block.rows
     assert (first.ratio, first.psnr_db) == (None, None)
     assert second.ratio == ratio(first.latencies_ms, second.latencies_ms)
@@ -56,15 +56,15 @@ def test_the_first_row_is_the_reference_of_ratio_and_pictures(subject: Target, b
 
 
 @pytest.mark.parametrize("fault", ["wrong", "nan"])
-def test_other_pictures_make_a_row_invalid(subject: Target, brief: Plan, fault: str) -> None:
+def test_other_pictures_make_a_row_invalid(target: Target, brief: Plan, fault: str) -> None:
     wrong = Fake("odd", "wrong" if fault == "wrong" else "nan")
-    block = measure(subject, [Fake("first"), wrong, Fake("third")], batch=1, plan=brief, say=quiet)
+    block = measure(target, [Fake("first"), wrong, Fake("third")], batch=1, plan=brief, say=quiet)
     assert [row.valid for row in block.rows] == [True, False, True]
 
 
-def test_absent_backends_are_named_and_the_others_measured(subject: Target, brief: Plan) -> None:
+def test_absent_backends_are_named_and_the_others_measured(target: Target, brief: Plan) -> None:
     backends = [Fake("gone", reason="not on this machine"), Fake("broken", "raises"), Fake("here")]
-    block = measure(subject, backends, batch=1, plan=brief, say=quiet)
+    block = measure(target, backends, batch=1, plan=brief, say=quiet)
     assert [row.key for row in block.rows] == ["here"]
     assert {absent.key: absent.reason for absent in block.absent} == {
         "gone": "not on this machine",
@@ -76,20 +76,20 @@ def test_absent_backends_are_named_and_the_others_measured(subject: Target, brie
     ("fault", "words"), [("dies", "SIGKILL (out of memory?)"), ("dies_late", "status 7: the last thing it said.")]
 )
 def test_a_dead_worker_is_one_sentence_and_no_process_stays(
-    subject: Target, brief: Plan, fault: str, words: str
+    target: Target, brief: Plan, fault: str, words: str
 ) -> None:
     before = children()
     dying = Fake("mortal", "dies" if fault == "dies" else "dies_late")
     with pytest.raises(WorkerDiedError, match="the worker for fake mortal ended with") as caught:
-        measure(subject, [Fake("first"), dying], batch=1, plan=brief, say=quiet)
+        measure(target, [Fake("first"), dying], batch=1, plan=brief, say=quiet)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert children() <= before
 
 
-def test_no_process_stays_after_a_run(subject: Target, brief: Plan) -> None:
+def test_no_process_stays_after_a_run(target: Target, brief: Plan) -> None:
     before = children()
-    measure(subject, [Fake("first"), Fake("second")], batch=1, plan=brief, say=quiet)
+    measure(target, [Fake("first"), Fake("second")], batch=1, plan=brief, say=quiet)
     assert children() <= before
 
 
@@ -103,9 +103,9 @@ def test_a_worker_ends_when_its_parent_hangs_up() -> None:
     worker.close()
 
 
-def test_peak_memory_is_the_workers_own(subject: Target, brief: Plan) -> None:
+def test_peak_memory_is_the_workers_own(target: Target, brief: Plan) -> None:
     ours = np.ones(60_000_000)  # 480 MB here must not count there
-    block = measure(subject, [Fake("small"), Fake("large", "large")], batch=1, plan=brief, say=quiet)
+    block = measure(target, [Fake("small"), Fake("large", "large")], batch=1, plan=brief, say=quiet)
     small, large = (row.peak_memory_mb or 0 for row in block.rows)
     assert ours.nbytes / 1e6 > small > 10
     assert 180 < large - small < 260
@@ -115,12 +115,12 @@ def test_peak_memory_is_the_workers_own(subject: Target, brief: Plan) -> None:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder with a small reference model in it."""
     folder = tmp_path_factory.mktemp("cache") / "not yet there"
-    reference_subject(folder, options=SMALL)
+    reference_target(folder, options=SMALL)
     return folder
 
 
 def test_torch_the_plain_export_and_the_bundle_make_the_same_pictures(cache: Path, brief: Plan) -> None:
-    small = reference_subject(cache, options=SMALL)
+    small = reference_target(cache, options=SMALL)
     block = measure(small, [TorchEager(), OrtPlain(), OrtBundle()], batch=3, plan=brief, say=quiet)
     assert [row.key for row in block.rows] == ["torch_eager", "ort_plain", "ort_bundle"]
     assert all(row.psnr_db is None or row.psnr_db > 90 for row in block.rows)
@@ -129,10 +129,10 @@ def test_torch_the_plain_export_and_the_bundle_make_the_same_pictures(cache: Pat
 
 def test_the_reference_is_built_once(cache: Path) -> None:
     said: list[str] = []
-    found = reference_subject(cache, options=SMALL, say=said.append)
+    found = reference_target(cache, options=SMALL, say=said.append)
     assert not said
     assert found.bundle is not None
-    assert found.bundle.parent.parent == cache
+    assert found.bundle.path.parent.parent == cache
     assert len(list(cache.iterdir())) == 1, "no temporary stays"
 
 
@@ -146,31 +146,31 @@ def test_another_torch_or_exporter_makes_another_reference(cache: Path, monkeypa
     monkeypatch.setattr("cgan_bench.reference.package_version", lambda _: "0.0")
     monkeypatch.setattr(Worker, "run", build)
     with pytest.raises(BuiltAgainError):
-        reference_subject(cache, options=SMALL)
+        reference_target(cache, options=SMALL)
     assert len(list(cache.iterdir())) == 1, "an interrupted build leaves nothing"
 
 
-def test_torch_compile_without_a_compiler_is_absent(subject: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_compile_without_a_compiler_is_absent(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
-    assert "C++ compiler" in (TorchCompile().absence(subject) or "")
+    assert "C++ compiler" in (TorchCompile().absence(target) or "")
 
 
-def test_a_bundle_alone_has_no_rows_that_need_weights(subject: Target) -> None:
-    alone = replace(subject, checkpoint=None)
+def test_a_bundle_alone_has_no_rows_that_need_weights(target: Target) -> None:
+    alone = replace(target, checkpoint=None)
     reasons = {backend.key: backend.absence(alone) for backend in local_backends("cpu")}
     assert reasons.pop("ort_bundle") is None
     assert len(reasons) == 3
     assert all("--checkpoint" in (reason or "") for reason in reasons.values())
 
 
-def test_the_checkpoint_of_another_model_is_refused(subject: Target, tmp_path: Path, brief: Plan) -> None:
+def test_the_checkpoint_of_another_model_is_refused(target: Target, tmp_path: Path, brief: Plan) -> None:
     other = write_pix2pix_checkpoint(tmp_path / "other.pt", pix2pix_generator(size=128, ngf=2))
     with pytest.raises(BadInputError, match="another contract"):
-        measure(replace(subject, checkpoint=other), [TorchEager()], batch=1, plan=brief, say=quiet)
+        measure(replace(target, checkpoint=other), [TorchEager()], batch=1, plan=brief, say=quiet)
 
 
 def test_without_torch_the_reference_cannot_be_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cgan_bench.reference.missing_package", lambda *_, extra: f"torch is not installed {extra}")
     with pytest.raises(CganError, match="torch is not installed"):
-        reference_subject(tmp_path, options={"size": 64})
+        reference_target(tmp_path, options={"size": 64})

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cgan_bench.rows import MIN_PSNR_DB, Row, ratio, worst_psnr_db
+from cgan_bench.fidelity import MIN_PSNR_DB, compare_answers
+from cgan_bench.rows import Row, ratio
 from cgan_bench.target import Target
 from cgan_bench.workload import check_seeds, inputs_for, round_seeds
 from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB
@@ -33,9 +34,9 @@ def test_percentiles_of_known_values() -> None:
     assert [measured.percentile_ms(percent) for percent in (50, 90, 99)] == [50, 90, 99]
 
 
-def test_pictures_per_second_count_the_whole_batch_and_all_the_time() -> None:
-    assert row([100.0, 300.0], batch=4).pictures_per_s == pytest.approx(20)
-    assert row([100.0, 300.0], batch=4, wall=0.2).pictures_per_s == pytest.approx(40)
+def test_images_per_second_count_the_whole_batch_and_all_the_time() -> None:
+    assert row([100.0, 300.0], batch=4).images_per_s == pytest.approx(20)
+    assert row([100.0, 300.0], batch=4, wall=0.2).images_per_s == pytest.approx(40)
 
 
 def test_the_ratio_is_paired_by_round() -> None:
@@ -54,16 +55,17 @@ def test_a_row_is_noisy_when_its_slow_tenth_is_far_from_its_middle() -> None:
 
 
 @pytest.mark.parametrize(("error", "valid"), [(0.0, True), (0.0019, True), (0.0021, False), (np.nan, False)])
-def test_a_row_is_valid_from_60_db(subject: Target, error: float, valid: bool) -> None:
+def test_a_row_is_valid_from_60_db(target: Target, error: float, valid: bool) -> None:
     """The range is -1..1, so 60 dB is a root mean square error of 0.002."""
-    assert subject.contract is not None
-    shape = (2, *(axis for axis in subject.contract.outputs[0].shape if isinstance(axis, int)))
+    assert target.contract is not None
+    shape = (2, *(axis for axis in target.contract.outputs[0].shape if isinstance(axis, int)))
     reference = {"picture": np.zeros(shape, dtype=np.float32)}
     other = np.zeros(shape, dtype=np.float32)
     other[1] += np.float32(error)  # the worst row counts, not the mean
-    found = worst_psnr_db(subject.contract, [reference], [{"picture": other}])
-    assert (found >= MIN_PSNR_DB) is valid
-    assert (found == PSNR_OF_EQUAL_DB) is (error == 0)
+    (found,) = compare_answers(target.contract, [reference], [{"picture": other}])
+    assert found.within_limit is valid
+    assert (found.psnr_db == PSNR_OF_EQUAL_DB) is (error == 0)
+    assert found.limit == MIN_PSNR_DB["fp32"] == 60
 
 
 def test_no_two_rounds_share_a_seed() -> None:
@@ -75,9 +77,9 @@ def test_no_two_rounds_share_a_seed() -> None:
         assert len(checked) >= 3
 
 
-def test_inputs_follow_from_their_seed_alone(subject: Target) -> None:
-    assert subject.contract is not None
-    pair, alone = inputs_for(subject.contract, [5, 6]), inputs_for(subject.contract, [6])
+def test_inputs_follow_from_their_seed_alone(target: Target) -> None:
+    assert target.contract is not None
+    pair, alone = inputs_for(target.contract, [5, 6]), inputs_for(target.contract, [6])
     for name, value in alone.items():
         assert np.array_equal(pair[name][1:], value)
         assert not np.array_equal(pair[name][:1], value)

@@ -121,10 +121,10 @@ def test_figures_follow_their_definitions() -> None:
 
 
 def row_of(
-    contender: Loop, *, latencies_ms: tuple[float, ...] = (1.0,), difference: Difference | None = None
+    loop: Loop, *, latencies_ms: tuple[float, ...] = (1.0,), difference: Difference | None = None
 ) -> TrainingRow:
     return TrainingRow(
-        contender=contender,
+        loop=loop,
         description="",
         batch=4,
         steps=1,

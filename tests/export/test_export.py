@@ -21,7 +21,7 @@ from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CheckFailedError, UsageError
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
-from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -58,7 +58,7 @@ def test_the_bundle_has_what_was_promised(bundle: Bundle) -> None:
 def test_the_command_prints_figures_sizes_and_the_next_commands(checkpoint: Path, tmp_path: Path) -> None:
     done = run_command("cgan-export", checkpoint, "-o", tmp_path / "out", "--name", "palace")
     assert done.returncode == 0, done.stderr
-    for words in ("difference from PyTorch", "model.onnx", " MB", "cgan-serve", "--verify", "palace"):
+    for words in ("difference from PyTorch", "model.onnx", " MB", "cgan-serve", "cgan-export verify", "palace"):
         assert words in done.stdout
     again = run_command("cgan-export", checkpoint, "-o", tmp_path / "out", "--name", "palace")
     assert_one_sentence(again, 2, "exists already", "--force")

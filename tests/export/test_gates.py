@@ -7,8 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from cgan_export.fidelity import gates
-from cgan_export.fidelity.gates import Case, Limits
+from cgan_export.fidelity.case import Case
+from cgan_export.fidelity.labels import Figures
+from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB, psnr_db, ssim
+from cgan_export.fidelity.noise_gate import noise_is_alive
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.runners.base import Array, Runner, Tensors
@@ -54,7 +57,7 @@ def case_of(bundle: Bundle) -> Callable[..., Case]:
         change: Callable[[Tensors, Array], Array], live: Callable[[Tensors, Array], Array] = unchanged
     ) -> Case:
         return Case(
-            subject=SeededGenerator(Changed(runner, change)),
+            target=SeededGenerator(Changed(runner, change)),
             reference=SeededGenerator(runner),
             live=Changed(runner, live),
             samples={"condition": pictures},
@@ -64,7 +67,7 @@ def case_of(bundle: Bundle) -> Callable[..., Case]:
     return make
 
 
-def failed(figures: gates.Figures) -> set[str]:
+def failed(figures: Figures) -> set[str]:
     return {key for key, figure in figures.items() if not figure.passed}
 
 
@@ -106,7 +109,7 @@ def test_noise_is_alive_finds_a_silenced_dropout(case_of: Callable[..., Case], b
         ones = {n.name: np.ones_like(inputs[n.name]) for n in bundle.manifest.contract.noise}
         return runner.infer({"condition": inputs["condition"], **ones})["picture"]
 
-    found = failed(gates.noise_is_alive(case_of(silence)))
+    found = failed(noise_is_alive(case_of(silence)))
     assert found == {"other_seed_max_abs", "weakest_noise_input_max_abs", "spread_error_sigmas"}
 
 
@@ -116,7 +119,7 @@ def test_noise_is_alive_finds_one_dead_input(case_of: Callable[..., Case], bundl
     def deafen(inputs: Tensors, _: Array) -> Array:
         return runner.infer({**inputs, "mask_1": np.full_like(inputs["mask_1"], 2.0)})["picture"]
 
-    assert "weakest_noise_input_max_abs" in failed(gates.noise_is_alive(case_of(deafen)))
+    assert "weakest_noise_input_max_abs" in failed(noise_is_alive(case_of(deafen)))
 
 
 def test_noise_is_alive_finds_another_spread(case_of: Callable[..., Case], bundle: Bundle) -> None:
@@ -127,7 +130,7 @@ def test_noise_is_alive_finds_another_spread(case_of: Callable[..., Case], bundl
         masks = {n.name: 1 + 0.7 * (inputs[n.name] - 1) for n in bundle.manifest.contract.noise}
         return runner.infer({"condition": inputs["condition"], **masks})["picture"]
 
-    assert failed(gates.noise_is_alive(case_of(weaken))) == {"spread_error_sigmas"}
+    assert failed(noise_is_alive(case_of(weaken))) == {"spread_error_sigmas"}
 
 
 def test_finite_finds_an_overflow_on_an_extreme_condition(case_of: Callable[..., Case]) -> None:

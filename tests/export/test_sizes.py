@@ -18,7 +18,7 @@ from cgan_runtime.errors import UsageError
 from cgan_runtime.generator import SeededGenerator, noise_tensors
 from cgan_runtime.pictures import read_picture
 from cgan_runtime.serving.repository import RepositoryOptions, write_repository
-from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 from PIL import Image
 from torch import nn
 

@@ -62,7 +62,7 @@ def test_the_bundle_gives_what_pytorch_gives(animals: Bundle) -> None:
 
 
 def test_triton_serves_it_with_the_same_pictures(animals: Bundle, served: TritonServer) -> None:
-    assert served.models == ("animals_core", "animals")  # no picture goes in, so there is no _png
+    assert served.models == ("animals_core", "animals", "animals_png")  # a picture comes out
     ours = animals.generator().generate({"label": LABELS}, SEEDS, [0] * 4)["picture"]
     for url in (served.http_url, f"grpc://{served.grpc_url}"):
         client = TritonClient(url)

@@ -10,10 +10,11 @@ import torch
 from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.generator import noise_tensors
 from cgan_trainer.checkpoint import read_checkpoint
-from cgan_trainer.families import build_generator
+from cgan_trainer.configs.base import RunOptions
+from cgan_trainer.configs.pix2pix import Pix2pixConfig
+from cgan_trainer.families import build_graph
 from cgan_trainer.seeding import to_float
-from cgan_trainer.training.config import Pix2pixConfig, RunOptions
-from cgan_trainer.training.start import train_pix2pix
+from cgan_trainer.training.start import train
 from PIL import Image
 
 from tests.helpers import LABEL_COLORS, run_command
@@ -25,7 +26,7 @@ SEED = 7
 @pytest.fixture(scope="module")
 def run(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("labels") / "run"
-    assert train_pix2pix(CONFIG, RunOptions(data=labelled, out=out, threads=1, evaluate=False)) == 0
+    assert train(CONFIG, RunOptions(data=labelled, out=out, threads=1, evaluate=False)) == 0
     return out
 
 
@@ -44,9 +45,9 @@ def palette_png(path: Path, classes: np.ndarray) -> None:
 
 
 def test_the_checkpoint_knows_the_classes(run: Path) -> None:
-    generator = build_generator(read_checkpoint(run / "last.pt"))
+    generator = build_graph(read_checkpoint(run / "last.pt"), "main")
     assert generator.get_parameter("unet.down.0.conv.weight").shape[1] == len(LABEL_COLORS)
-    assert read_checkpoint(run / "last.pt").options["palette"]["names"] == ["ground", "red", "green"]
+    assert read_checkpoint(run / "last.pt").graphs["main"].options["palette"]["names"] == ["ground", "red", "green"]
 
 
 def test_a_palette_png_of_any_size_gives_the_picture_pytorch_gives(
@@ -63,7 +64,7 @@ def test_a_palette_png_of_any_size_gives_the_picture_pytorch_gives(
     condition = to_float(torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)[None])
     masks = noise_tensors(labels_bundle.manifest.contract.noise, [SEED], [0])
     with torch.no_grad():
-        generator = build_generator(read_checkpoint(run / "last.pt"))
+        generator = build_graph(read_checkpoint(run / "last.pt"), "main")
         values = generator(condition, *(torch.from_numpy(mask) for mask in masks.values()))[0][0]
     wanted = ((values + 1) * 127.5).round().clamp(0, 255).permute(1, 2, 0).numpy().astype(int)
     assert made.shape == wanted.shape
@@ -72,7 +73,7 @@ def test_a_palette_png_of_any_size_gives_the_picture_pytorch_gives(
 
 
 def test_other_colours_are_other_classes_and_shades_of_one_are_not(run: Path) -> None:
-    generator = build_generator(read_checkpoint(run / "last.pt"))
+    generator = build_graph(read_checkpoint(run / "last.pt"), "main")
     masks = [torch.ones(1, *map(int, noise.shape)) for noise in generator.contract.noise]
     red, dark_red, green = (
         torch.tensor(color, dtype=torch.uint8)[None, :, None, None].expand(1, 3, 64, 64)

@@ -12,12 +12,13 @@ import torch
 from cgan_export.fidelity.torch_runner import TorchRunner
 from cgan_export.graph.statistics import with_statistics
 from cgan_runtime.bundle import Bundle
+from cgan_runtime.contract import ImageEncoding
 from cgan_runtime.generator import SeededGenerator, noise_tensors
 from cgan_runtime.pictures import pixels_from_tensor, png_text, read_picture
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.server import ServerOptions, TritonServer
 from cgan_runtime.triton_client import TritonClient, TritonGenerator, TritonRunner
-from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 
 from tests.helpers import free_ports, png, smooth_pictures
 
@@ -31,7 +32,7 @@ SEED = 7
 def pixels(bundle: Bundle, tensor: Tensor) -> Pixels:
     output = bundle.manifest.contract.image_output
     assert output is not None
-    assert output.encoding is not None
+    assert isinstance(output.encoding, ImageEncoding)
     return pixels_from_tensor(tensor, output.encoding)
 
 

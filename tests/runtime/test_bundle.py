@@ -11,14 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cgan_runtime.atomic import atomic_folder, write_atomic
-from cgan_runtime.bundle import file_entry, read_bundle, write_manifest
-from cgan_runtime.errors import BundleError, UsageError
-from cgan_runtime.manifest import Manifest, dumps, loads
+from cgan_runtime.bundle import Bundle, file_entry, read_bundle, write_manifest
+from cgan_runtime.contract import VectorEncoding
+from cgan_runtime.encodings import decoder_of, encoder_of
+from cgan_runtime.errors import BundleError, CganError, UsageError
+from cgan_runtime.generator import SeededGenerator
+from cgan_runtime.manifest import Artifact, Manifest, dumps, loads, needed_version
 from cgan_runtime.onnx_file import has_external_data
+from cgan_runtime.pictures import read_picture
+from cgan_runtime.runners import RUNNERS
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.helpers import assert_one_sentence, run_command
+
+# Exported by the code before version 2 existed, without its report and picture grid.
+VERSION_1 = Path(__file__).parent / "old" / "bundle-v1"
+VERSION_1_DIGEST = "812a23cde0dbb79ed6f538fdb6957c0232db3fbefb3234ee2a8f65c6515c2dca"
 
 
 @pytest.fixture
@@ -99,7 +108,7 @@ def damage_no_manifest(root: Path) -> None:
 
 def damage_newer(root: Path) -> None:
     path = root / "bundle.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 3'))
 
 
 def damage_edited(root: Path) -> None:
@@ -125,7 +134,7 @@ DAMAGES = {
     damage_linked_folder: "golden is a link",
     damage_pipe: "pipe is not a plain file",
     damage_no_manifest: "is not a bundle: it has no bundle.json",
-    damage_newer: "schema version 2, this release reads 1",
+    damage_newer: "schema version 3, this release reads 1 and 2",
     damage_edited: "damaged or was edited",
     damage_reformatted: "damaged or was edited",
     damage_not_json: "not a bundle manifest or is damaged",
@@ -195,6 +204,66 @@ def test_the_manifest_survives_its_own_text(bundle_path: Path) -> None:
     assert json.loads(dumps(manifest))["digest"] == digest
     assert any(golden.seed == 2**64 - 1 for golden in manifest.golden)
     assert '"18446744073709551615"' in dumps(manifest)
+
+
+def test_a_bundle_of_version_1_reads_and_gives_its_golden_pictures() -> None:
+    old = read_bundle(VERSION_1)
+    assert (old.digest, old.manifest.schema_version) == (VERSION_1_DIGEST, 1)
+    assert dumps(old.manifest).encode() == (VERSION_1 / "bundle.json").read_bytes()
+    (condition,), (output,) = old.manifest.contract.conditions, old.manifest.contract.outputs
+    with old.runner() as runner:
+        for golden in old.manifest.golden:
+            given = encoder_of(condition).encode(VERSION_1 / golden.conditions["condition"], condition)
+            answer = SeededGenerator(runner).generate({"condition": given[None]}, [golden.seed], [golden.draw])
+            made = decoder_of(output).decode(answer["picture"][0], output)
+            assert isinstance(made, bytes)
+            ours, theirs = (
+                np.asarray(read_picture(image)).astype(int)
+                for image in (made, VERSION_1 / golden.outputs["picture"])
+            )
+            assert np.abs(ours - theirs).max() <= 1
+            assert (ours != theirs).mean() <= 0.001
+
+
+def test_version_2_is_written_only_where_version_1_could_not_say_it(
+    bundle: Bundle, shoes: Bundle, clouds: Bundle
+) -> None:
+    assert [item.manifest.schema_version for item in (bundle, shoes, clouds)] == [1, 1, 2]
+    raw = shoes.manifest.contract.conditions[0].model_copy(update={"dtype": "float32", "encoding": None})
+    contract = shoes.manifest.contract.model_copy(update={"conditions": (raw,)})
+    assert needed_version(contract) == 1
+    vector = raw.model_copy(update={"encoding": VectorEncoding()})
+    assert needed_version(contract.model_copy(update={"conditions": (vector,)})) == 2
+    later = shoes.manifest.artifacts[0].model_copy(update={"backend": "later"})
+    assert needed_version(contract, [later]) == 2
+
+
+def test_a_version_that_is_too_low_for_what_it_says_is_refused(clouds: Bundle, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(clouds.path, tmp_path / "clouds"))
+    write_manifest(root, clouds.manifest.model_copy(update={"schema_version": 1}))
+    with pytest.raises(BundleError, match="its encodings and backends need version 2"):
+        read_bundle(root)
+
+
+def with_backend(bundle: Bundle, root: Path, backend: str) -> Bundle:
+    """A copy whose one artifact claims another backend."""
+    shutil.copytree(bundle.path, root)
+    (artifact,) = bundle.manifest.artifacts
+    other = Artifact.model_validate({**artifact.model_dump(), "backend": backend})
+    fields = {**dict(bundle.manifest), "artifacts": (other,)}
+    fields.pop("schema_version")
+    write_manifest(root, Manifest(**fields))
+    return read_bundle(root)
+
+
+def test_a_backend_without_a_runner_is_named(shoes: Bundle, tmp_path: Path) -> None:
+    later = with_backend(shoes, tmp_path / "shoes", "later")
+    assert later.manifest.schema_version == 2
+    with pytest.raises(CganError, match="this release cannot run later artifacts, only: onnxruntime"):
+        later.runner(backend="later")
+    with pytest.raises(BundleError, match="no onnxruntime fp32 artifact, only: later fp32"):
+        later.runner()
+    assert "later" not in RUNNERS
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../b", "a//b", ".hidden", "a/b/c/d", "a\\b", "", "a/"])

@@ -1,8 +1,9 @@
-"""What every runner does, whatever executes: a new backend is one more line in RUNNERS."""
+"""What every runner does, whatever executes: a backend of RUNNERS is tested by being in the table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,17 +12,30 @@ from cgan_export.graph.statistics import with_statistics
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.generator import noise_tensors
-from cgan_runtime.runners.base import Array, Runner, Tensors
+from cgan_runtime.runners import RUNNERS, Array, Runner, RunnerKind, Tensors, runner_kind
+from cgan_runtime.runners.onnxruntime import import_onnxruntime
 from cgan_runtime.serving.server import TritonServer
 from cgan_runtime.triton_client import TritonClient, TritonRunner
-from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
+
+from tests.runtime.tiny import clouds_formula
 
 Request = pytest.FixtureRequest
 
 
-def onnxruntime(request: Request) -> Runner:
-    bundle: Bundle = request.getfixturevalue("bundle")
-    return bundle.runner()
+def of_backend(backend: str) -> Callable[[Request], Runner]:
+    """The bundle's artifact on one backend of the table."""
+
+    def opened(request: Request) -> Runner:
+        bundle: Bundle = request.getfixturevalue("bundle")
+        if (reason := RUNNERS[backend].absence()) is not None:
+            pytest.skip(reason)
+        if backend not in {artifact.backend for artifact in bundle.manifest.artifacts}:
+            pytest.skip(f"the bundle of the tests has no {backend} artifact")
+        return bundle.runner(backend=backend)
+
+    opened.__name__ = backend
+    return opened
 
 
 def torch_eager(request: Request) -> Runner:
@@ -40,10 +54,15 @@ def triton_grpc(request: Request) -> Runner:
     return TritonRunner(TritonClient(f"grpc://{server.grpc_url}"), "facades_core")
 
 
-RUNNERS: list[Callable[[Request], Runner]] = [onnxruntime, torch_eager, triton_http, triton_grpc]
+EVERY_WAY: list[Callable[[Request], Runner]] = [
+    *(of_backend(backend) for backend in RUNNERS),
+    torch_eager,
+    triton_http,
+    triton_grpc,
+]
 
 
-@pytest.fixture(scope="module", params=RUNNERS, ids=lambda make: make.__name__)
+@pytest.fixture(scope="module", params=EVERY_WAY, ids=lambda make: make.__name__)
 def runner(request: Request) -> Iterator[Runner]:
     with request.param(request) as made:
         yield made
@@ -119,7 +138,85 @@ def test_a_backend_that_answers_another_form_is_not_believed(bundle: Bundle) -> 
 
 
 def test_closing_twice_is_allowed(request: Request) -> None:
-    for make in RUNNERS:
+    for make in EVERY_WAY:
         made = make(request)
         made.close()
         made.close()
+
+
+@pytest.mark.parametrize("backend", RUNNERS)
+def test_every_backend_of_the_table_says_whether_it_can_be_used(backend: str) -> None:
+    kind = runner_kind(backend)
+    assert kind.name
+    reason = kind.absence()
+    assert reason is None or ("pip install" in reason and "\n" not in reason)
+
+
+def test_a_backend_that_is_not_installed_says_what_to_install(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module of a backend whose package is missing, in the table under a name of its own."""
+    (tmp_path / "absent_backend.py").write_text(
+        "def absence():\n    return 'absent is not installed; run: pip install absent'\n"
+        "def open_runner(model, contract, *, device, threads):\n    raise AssertionError('must not be opened')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(RUNNERS, "onnxruntime", RunnerKind(name="Absent", module="absent_backend"))
+    with pytest.raises(
+        CganError, match=r"model\.onnx needs Absent: absent is not installed; run: pip install absent"
+    ):
+        bundle.runner()
+    with pytest.raises(CganError, match="absent is not installed"):
+        runner_kind("onnxruntime").open(b"", bundle.manifest.contract)
+
+
+def test_a_backend_is_one_module_and_one_line(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets the artifact's bytes, the device and the threads."""
+    (tmp_path / "mean_backend.py").write_text(
+        "from cgan_runtime.runners import Runner\n"
+        "class Mean(Runner):\n"
+        "    description = 'mean of the condition'\n"
+        "    def _infer(self, inputs):\n"
+        "        return {'picture': inputs['condition'] * 0 + len(self.model) + self.threads}\n"
+        "def absence():\n    return None\n"
+        "def open_runner(model, contract, *, device, threads):\n"
+        "    runner = Mean(contract); runner.model, runner.device, runner.threads = model, device, threads\n"
+        "    return runner\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(RUNNERS, "onnxruntime", RunnerKind(name="Mean", module="mean_backend"))
+    with bundle.runner(device="cuda:1", threads=3) as runner:
+        answer = runner.infer(inputs_for(runner, 1))["picture"]
+        assert getattr(runner, "device", None) == "cuda:1"
+    assert (answer == bundle.manifest.artifacts[0].bytes + 3).all()
+
+
+@pytest.mark.parametrize("device", ["tpu", "cpu:0", "cuda:x", "cuda:-1"])
+def test_a_device_that_is_none_is_refused(bundle: Bundle, device: str) -> None:
+    with pytest.raises(UsageError, match="cpu, cuda or cuda:N"):
+        bundle.runner(device=device)
+
+
+def test_a_device_that_is_not_here_says_what_to_install(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_onnxruntime(), "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(CganError, match="no CUDA; run: pip install onnxruntime-gpu"):
+        bundle.runner(device="cuda:0")
+    assert bundle.runner(device="cpu").description.endswith("CPU")
+
+
+def test_one_seed_a_row_is_asked_for(bundle: Bundle) -> None:
+    generator = bundle.generator()
+    condition = {"condition": np.zeros((2, 3, 64, 64), dtype=np.float32)}
+    with pytest.raises(UsageError, match="1 seeds but 2 rows of condition"):
+        generator.generate(condition, [7], [0])
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_without_conditions_the_seeds_are_the_rows(clouds: Bundle, count: int) -> None:
+    seeds = list(range(count))
+    answer = clouds.generator().generate({}, seeds, [2] * count)
+    assert answer["score"].shape == (count,)
+    for seed in seeds:
+        np.testing.assert_allclose(answer["picture"][seed], clouds_formula(seed, 2)["picture"], atol=1e-6)

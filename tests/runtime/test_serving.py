@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -278,6 +279,30 @@ def test_an_environment_that_cannot_be_made_leaves_nothing(tmp_path: Path, monke
         environment.make_environment(tmp_path / "environment", say=said.append)
     assert "making the server environment" in said[0]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_first_starts_make_one_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the lock both would fetch the same packages."""
+    commands: list[str] = []
+    said: list[str] = []
+
+    def slow(_: list[str], what: str) -> None:
+        commands.append(what)
+        (tmp_path / f"environment.tmp-{os.getpid()}").mkdir(exist_ok=True)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(environment, "_command", slow)
+    monkeypatch.setattr(environment, "_link_backend", lambda _: None)
+    monkeypatch.setattr(environment, "_require_libraries", lambda _: None)
+    with ThreadPoolExecutor(2) as pool:
+        starts = [
+            pool.submit(environment.make_environment, tmp_path / "environment", said.append) for _ in range(2)
+        ]
+        roots = {start.result().root for start in starts}
+    assert roots == {tmp_path / "environment"}
+    assert len(commands) == 3
+    assert len([line for line in said if "another process is making" in line]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["environment"]
 
 
 def test_a_missing_client_library_names_the_extra(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from cgan_runtime.errors import UsageError
 from cgan_trainer.ablation.run import ablate
-from cgan_trainer.ablation.variants import variants
-from cgan_trainer.training.config import Pix2pixConfig, RunOptions
+from cgan_trainer.configs.base import RunOptions
+from cgan_trainer.configs.pix2pix import Pix2pixConfig
+from cgan_trainer.families.base import Variant
+from cgan_trainer.families.pix2pix import PIX2PIX
 from cgan_trainer.training.loop import TrainingRun
 from PIL import Image
 
@@ -19,6 +21,14 @@ def options(pairs: Path, out: Path) -> RunOptions:
     return RunOptions(data=pairs, out=out, threads=1)
 
 
+def variants(what: str, config: Pix2pixConfig) -> tuple[Variant, ...]:
+    return PIX2PIX.ablations[what](config).variants
+
+
+def test_every_comparison_of_the_family_is_offered() -> None:
+    assert tuple(PIX2PIX.ablations) == Pix2pixConfig.ablations
+
+
 def test_the_comparisons_are_the_papers() -> None:
     names = {what: [row.name for row in variants(what, SMALL)] for what in ("losses", "patch", "generator")}
     assert names == {
@@ -27,17 +37,20 @@ def test_the_comparisons_are_the_papers() -> None:
         "generator": ["encoder-decoder L1", "encoder-decoder L1+cGAN", "unet L1", "unet L1+cGAN"],
     }
     backwards = variants("losses", replace(SMALL, direction="BtoA"))
-    assert [row.paper for row in backwards if row.name == "L1"] == [(0.86, 0.42, 0.35)]  # photo -> labels
+    assert [tuple(row.published.values()) for row in backwards if row.name == "L1"] == [
+        (0.86, 0.42, 0.35)
+    ]  # photo -> labels
 
 
 def test_every_variant_is_trained_once_judged_alike_and_put_into_one_table(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "ablations"
-    code, compared = ablate("dropout", SMALL, options(pairs, out), pictures=2)
+    code, comparison = ablate("dropout", SMALL, options(pairs, out), images=2)
     assert code == 0
     assert sorted(path.name for path in out.iterdir()) == ["dropout.json", "dropout.md", "dropout.png", "runs"]
     assert sorted(path.name for path in (out / "runs").iterdir()) == ["as-given", "dropout-off", "dropout-port"]
+    compared = comparison.compared
     spreads = {one.variant.name: one.evaluation.row("generator").figures["seed_std"].value for one in compared}
     assert spreads["dropout off"] == 0
     assert min(spreads["dropout paper"], spreads["dropout port"]) > 0
@@ -49,21 +62,21 @@ def test_every_variant_is_trained_once_judged_alike_and_put_into_one_table(
         "dropout paper", "dropout port", "dropout off", "lookup table", "truth",
     ]  # fmt: skip
     with Image.open(out / "dropout.png") as grid:
-        assert grid.size == (5 * 64, 3 * 64)  # condition, three variants, target; three held-out pairs
+        assert grid.size == (5 * 64, 3 * (3 * 64 + 22))  # of each variant a caption and the sample grid
 
     def no_training(*_: object) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(TrainingRun, "step", no_training)
     before = (out / "dropout.json").read_text()
-    assert ablate("dropout", SMALL, options(pairs, out), pictures=2)[0] == 0
+    assert ablate("dropout", SMALL, options(pairs, out), images=2)[0] == 0
     assert (out / "dropout.json").read_text() == before
     assert "nothing is left to do" in capsys.readouterr().err
 
 
 def test_what_a_variant_cannot_use_is_refused_before_any_is_trained(pairs: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--patch 286 cannot be used with --size 64"):
-        ablate("patch", SMALL, options(pairs, tmp_path / "out"), pictures=None)
+        ablate("patch", SMALL, options(pairs, tmp_path / "out"), images=None)
     with pytest.raises(UsageError, match="--max-minutes"):
-        ablate("losses", SMALL, replace(options(pairs, tmp_path / "out"), max_minutes=1.0), pictures=None)
+        ablate("losses", SMALL, replace(options(pairs, tmp_path / "out"), max_minutes=1.0), images=None)
     assert not (tmp_path / "out").exists()

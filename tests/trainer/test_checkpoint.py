@@ -15,9 +15,9 @@ import torch
 from cgan_runtime.atomic import sweep_leftovers, write_atomic
 from cgan_runtime.errors import BadInputError
 from cgan_trainer import checkpoint as module
-from cgan_trainer.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from cgan_trainer.families import build_generator
-from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+from cgan_trainer.checkpoint import Checkpoint, Graph, read_checkpoint, write_checkpoint
+from cgan_trainer.families import build_graph
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
 
 OPTIONS = Pix2pixOptions(size=64, ngf=1, source="map", target="satellite")
 
@@ -27,19 +27,23 @@ def write(path: Path, **changes: Any) -> Path:
     generator = Pix2pixGenerator(OPTIONS)
     content: dict[str, Any] = {
         "family": "pix2pix",
-        "options": asdict(OPTIONS),
-        "contract": generator.contract.to_json(),
-        "state": generator.state_dict(),
-        "examples": torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).reshape(2, 3, 4, 4),
-        "provenance": {"images": 5, "val_l1": 0.25},
+        "graphs": {"main": graph_of(generator)},
+        "examples": {"main": {"condition": torch.arange(96, dtype=torch.uint8).reshape(2, 3, 4, 4)}},
+        "provenance": {"images": 5, "val_L1": 0.25},
     }
     write_checkpoint(path, **(content | changes))
     return path
 
 
+def graph_of(generator: Pix2pixGenerator) -> Graph:
+    return Graph(
+        options=asdict(generator.options), contract=generator.contract.to_json(), state=generator.state_dict()
+    )
+
+
 def refused(path: Path) -> str:
     with pytest.raises(BadInputError) as problem:
-        build_generator(read_checkpoint(path))
+        build_graph(read_checkpoint(path), "main")
     sentence = str(problem.value)
     assert str(path) in sentence
     assert "\n" not in sentence
@@ -50,15 +54,15 @@ def test_what_was_written_is_read_and_built(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pt")
     checkpoint = read_checkpoint(path)
     assert checkpoint.family == "pix2pix"
-    assert checkpoint.options == asdict(OPTIONS)
-    assert checkpoint.provenance == {"images": 5, "val_l1": 0.25}
-    assert checkpoint.examples is not None
-    assert checkpoint.examples.shape == (2, 3, 4, 4)
+    assert list(checkpoint.graphs) == ["main"]
+    assert checkpoint.graphs["main"].options == asdict(OPTIONS)
+    assert checkpoint.provenance == {"images": 5, "val_L1": 0.25}
+    assert checkpoint.examples["main"]["condition"].shape == (2, 3, 4, 4)
     assert checkpoint.training is None
     assert checkpoint.file_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    generator = build_generator(checkpoint)
+    generator = build_graph(checkpoint, "main")
     assert not generator.training
-    assert generator.contract.to_json() == checkpoint.contract
+    assert generator.contract.to_json() == checkpoint.graphs["main"].contract
     assert generator.contract.conditions[0].meaning == "map"
     torch.manual_seed(0)
     expected = Pix2pixGenerator(OPTIONS).state_dict()
@@ -120,7 +124,12 @@ def test_a_hostile_pickle_is_refused_and_never_runs(tmp_path: Path, zipped: bool
 
 def rewrite(path: Path, change: dict[str, Any], *, seal: bool) -> None:
     content = torch.load(path, weights_only=True)
-    content |= change
+    for where, value in change.items():
+        *parents, name = where.split(".")
+        place = content
+        for parent in parents:
+            place = place[parent]
+        place[name] = value
     if seal:
         del content["sha256"]
         content["sha256"] = module._digest(content)
@@ -130,17 +139,21 @@ def rewrite(path: Path, change: dict[str, Any], *, seal: bool) -> None:
 @pytest.mark.parametrize(
     ("change", "seal", "sentence"),
     [
-        ({"version": 2}, True, "has checkpoint version 2, but this version reads up to 1: upgrade"),
+        ({"version": 3}, True, "has checkpoint version 3, but this version reads up to 2: upgrade"),
+        ({"version": 1}, True, "damaged"),
         ({"version": 0}, True, "damaged"),
         ({"family": "cyclegan2"}, False, "damaged"),
-        ({"family": "cyclegan2"}, True, "builds only pix2pix"),
-        ({"options": {"size": 2**40}}, True, "options that describe no network"),
-        ({"options": {"depth": 3}}, True, "options that describe no network"),
-        ({"options": {"size": 512, "ngf": 512}}, True, "do not fit its options"),
-        ({"options": {**asdict(OPTIONS), "source": "moon"}}, True, "contract that its own options contradict"),
-        ({"generator": {}}, True, "do not fit its options"),
-        ({"generator": {"unet": torch.zeros(1).expand(2**40)}}, False, "damaged"),
+        ({"family": "cyclegan2"}, True, "builds only "),
+        ({"graphs.main.options": {"size": 2**40}}, True, "options that describe no network"),
+        ({"graphs.main.options": {"depth": 3}}, True, "options that describe no network"),
+        ({"graphs.main.options": {"size": 512, "ngf": 512}}, True, "do not fit its options"),
+        ({"graphs.main.options": {**asdict(OPTIONS), "source": "moon"}}, True, "its own options contradict"),
+        ({"graphs.main.state": {}}, True, "do not fit its options"),
+        ({"graphs.main.state": {"unet": torch.zeros(1).expand(2**40)}}, False, "damaged"),
+        ({"graphs.main.more": 1}, True, "damaged"),
+        ({"graphs": {}}, True, "damaged"),
         ({"examples": torch.zeros(1)}, True, "damaged"),
+        ({"examples": {"other": {}}}, True, "damaged"),
     ],
 )
 def test_content_that_does_not_hold_together_is_refused(
@@ -151,7 +164,7 @@ def test_content_that_does_not_hold_together_is_refused(
     assert sentence in refused(path)
 
 
-@pytest.mark.parametrize("key", ["family", "options", "contract", "generator", "examples", "provenance", "sha256"])
+@pytest.mark.parametrize("key", ["family", "graphs", "examples", "provenance", "sha256"])
 def test_a_missing_key_is_refused(tmp_path: Path, key: str) -> None:
     path = write(tmp_path / "a.pt")
     content = torch.load(path, weights_only=True)
@@ -170,14 +183,15 @@ def test_a_file_over_the_size_cap_is_refused_unread(tmp_path: Path, monkeypatch:
 
 
 def same_model(one: Checkpoint, other: Checkpoint) -> bool:
-    plain = [replace(checkpoint, state={}, examples=None, file_sha256="") for checkpoint in (one, other)]
-    assert one.examples is not None
-    assert other.examples is not None
+    plain = [replace(checkpoint, graphs={}, examples={}, file_sha256="") for checkpoint in (one, other)]
+    mine, theirs = one.graphs["main"], other.graphs["main"]
+    shown = [checkpoint.examples["main"]["condition"] for checkpoint in (one, other)]
     return (
         plain[0] == plain[1]
-        and torch.equal(one.examples, other.examples)
-        and one.state.keys() == other.state.keys()
-        and all(torch.equal(tensor, other.state[name]) for name, tensor in one.state.items())
+        and (mine.options, mine.contract) == (theirs.options, theirs.contract)
+        and torch.equal(*shown)
+        and mine.state.keys() == theirs.state.keys()
+        and all(torch.equal(tensor, theirs.state[name]) for name, tensor in mine.state.items())
     )
 
 
@@ -204,11 +218,11 @@ def test_a_flipped_bit_is_refused_or_harmless(tmp_path: Path) -> None:
 def test_the_digest_alone_notices_changed_weights_and_values(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pt")
     content = torch.load(path, weights_only=True)
-    content["generator"]["unet.down.0.conv.weight"][0, 0, 0, 0] += 1e-7
+    content["graphs"]["main"]["state"]["unet.down.0.conv.weight"][0, 0, 0, 0] += 1e-7
     torch.save(content, path)
     assert "digest" in refused(path)
     write(path)
-    rewrite(path, {"provenance": {"images": 6, "val_l1": 0.25}}, seal=False)
+    rewrite(path, {"provenance": {"images": 6, "val_L1": 0.25}}, seal=False)
     assert "digest" in refused(path)
 
 
@@ -255,3 +269,37 @@ def test_an_interrupted_write_leaves_no_trace(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_atomic(tmp_path / "a", interrupt)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_graphs_and_training_share_is_stored_once(tmp_path: Path) -> None:
+    one = write(tmp_path / "one.pt")
+    generator = Pix2pixGenerator(OPTIONS)
+    graphs = {"first": graph_of(generator), "second": graph_of(generator)}
+    networks = {"networks": {"generator": generator.state_dict()}}
+    write(tmp_path / "three.pt", graphs=graphs, examples={}, training=networks)
+    # Names and places of the tensors take room, their values hardly any.
+    assert (tmp_path / "three.pt").stat().st_size < 2 * one.stat().st_size
+    read = read_checkpoint(tmp_path / "three.pt")
+    assert list(read.graphs) == ["first", "second"]
+    for name, value in generator.state_dict().items():
+        assert torch.equal(read.graphs["second"].state[name], value)
+
+
+OLD = Path(__file__).with_name("old") / "run-v1"
+
+
+def test_version_1_still_reads() -> None:
+    for name in ("best.pt", "last.pt"):
+        checkpoint = read_checkpoint(OLD / name)
+        generator = build_graph(checkpoint, "main")
+        assert checkpoint.family == "pix2pix"
+        assert generator.contract.conditions[0].name == "condition"
+        assert checkpoint.examples["main"]["condition"].dtype == torch.uint8
+    assert (checkpoint.training or {})["counters"]["images"] == 2
+
+
+def test_a_damaged_file_of_version_1_is_refused(tmp_path: Path) -> None:
+    content = torch.load(OLD / "best.pt", weights_only=True)
+    content["generator"]["unet.down.0.conv.weight"][0, 0, 0, 0] += 1e-7
+    torch.save(content, tmp_path / "a.pt")
+    assert "digest" in refused(tmp_path / "a.pt")

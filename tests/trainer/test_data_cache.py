@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from cgan_trainer.cli.data import main
+from cgan_trainer.data import arrays as arrays_module
 from cgan_trainer.data import cache as module
-from cgan_trainer.data import decoding
-from cgan_trainer.data import pairs as pairs_module
+from cgan_trainer.data.decoding import Array, Rows, decode_rows
 from cgan_trainer.data.pairs import Pairs, load_pairs
 from cgan_trainer.data.pictures import open_rgb
 from PIL import Image
@@ -37,13 +37,13 @@ def cache(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pairs each load decoded."""
     counts: list[int] = []
-    whole = decoding.decode_into
+    whole = decode_rows
 
-    def counting(sides: Any, pairs: Any, modes: Any, **options: Any) -> dict[int, str]:
-        counts.append(len(pairs))
-        return whole(sides, pairs, modes, **options)
+    def counting(rows: Rows, arrays: Mapping[str, Array], **options: Any) -> dict[int, str]:
+        counts.append(len(rows))
+        return whole(rows, arrays, **options)
 
-    monkeypatch.setattr(pairs_module, "decode_into", counting)
+    monkeypatch.setattr(arrays_module, "decode_rows", counting)
     return counts
 
 
@@ -200,7 +200,7 @@ def test_without_a_cache_the_pictures_are_kept_in_memory(
         (cache / "file").write_text("")
     assert same(load_pairs(root, "train", 64, cache=cache / "file"), expected)
     assert "cannot be written" in capsys.readouterr().err
-    assert list(cache.rglob("*.partial-*")) == []
+    assert list(cache.rglob("*.tmp-*")) == []
 
 
 def test_an_interruption_leaves_no_entry(root: Path, cache: Path) -> None:
@@ -232,10 +232,11 @@ def test_the_command_shows_and_empties_the_cache_and_nothing_else(
 ) -> None:
     monkeypatch.setenv("CGAN_CACHE", str(tmp_path / "mine"))
     load_pairs(root, "train", 64)
+    (tmp_path / "mine" / "pairs" / ".1234.tmp-1").mkdir()  # what a killed process left
     (tmp_path / "mine" / "pairs" / "thesis").mkdir()
     (tmp_path / "mine" / "pairs" / "thesis" / "years.tex").write_text("of work")
     for words, expected in (
-        (["cache"], "1 splits\t0.1 MiB"),
+        (["cache"], "2 splits\t0.1 MiB"),
         (["cache", "--clear"], "freed"),
         (["cache"], "0 splits"),
     ):

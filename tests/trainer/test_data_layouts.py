@@ -80,7 +80,10 @@ def test_what_was_seen_is_said(pairs: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("folders", "expected"),
     [
-        (("trainA", "trainB", "testA", "testB"), "unpaired"),
+        (
+            ("trainA", "trainB", "testA", "testB"),
+            "cgan-train cyclegan takes them; pix2pix needs pairs: if equal names",
+        ),
         (("A", "B"), "move the pictures to A/train/ and B/train/"),
         (("photos",), "has no train/ folder"),
     ],

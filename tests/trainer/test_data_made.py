@@ -273,6 +273,9 @@ def test_the_commands_make_what_is_listed(tmp_path: Path, capsys: pytest.Capture
         "satellite-relief",
         "day2night",
         "mri-labels",
+        "satellite-unpaired",
+        "mnist-5k",
+        "fashion-mnist",
     ]
     for name, source in (
         ("day2night", write_earth(tmp_path / "earth")),

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cgan_trainer.nets.patchgan import HALVINGS, Discriminator, least_size, patchgan, pixelgan
+from cgan_trainer.configs.pix2pix import HALVINGS, least_size
+from cgan_trainer.nets.patchgan import Discriminator, patchgan, pixelgan
 
 
 def discriminator(patch: int, ndf: int = 2) -> Discriminator:

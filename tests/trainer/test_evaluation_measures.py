@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from cgan_runtime.errors import CganError
-from cgan_trainer.evaluation import COLUMNS, Compared, Labels, measure_pictures
-from cgan_trainer.evaluation.base import as_rgb
+from cgan_trainer.evaluation import PAIRED_MEASURES, Compared, Figure, Labels, measure
+from cgan_trainer.evaluation.base import as_rgb, columns
 from cgan_trainer.evaluation.fcn_score import confusion_matrix, scores
 from cgan_trainer.evaluation.kid import kernel, kid, unbiased_mmd2
 from cgan_trainer.evaluation.lab import BINS, lab_from_srgb
@@ -18,6 +18,10 @@ from skimage import color, metrics
 from torch import Tensor
 
 needs_weights = pytest.mark.skipif(lite.weights_file() is None, reason=f"the weights are absent: {lite.INSTALL}")
+
+
+def measure_pairs(compared: Compared) -> dict[str, Figure]:
+    return measure(PAIRED_MEASURES, compared)
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -48,7 +52,7 @@ def pair() -> tuple[Tensor, Tensor]:
 
 def test_l1_and_psnr_are_those_of_the_formula_and_of_scikit_image(pair: tuple[Tensor, Tensor]) -> None:
     pictures, targets = pair
-    figures = measure_pictures(Compared(pictures=pictures, targets=targets))
+    figures = measure_pairs(Compared(images=pictures, targets=targets))
     difference = pictures.numpy().astype(float) - targets.numpy()
     assert figures["l1"].value == pytest.approx(np.abs(difference).mean())
     assert figures["l1_unit"].value == pytest.approx(np.abs(difference / 127.5).mean())
@@ -89,9 +93,9 @@ def test_lab_is_that_of_scikit_image_over_the_whole_cube_and_lies_in_the_bins() 
 
 def test_histogram_intersection_is_of_the_whole_set_and_not_of_each_picture() -> None:
     black, white = torch.zeros(1, 3, 16, 16, dtype=torch.uint8), torch.full((1, 3, 16, 16), 255, dtype=torch.uint8)
-    swapped = measure_pictures(Compared(pictures=torch.cat((black, white)), targets=torch.cat((white, black))))
+    swapped = measure_pairs(Compared(images=torch.cat((black, white)), targets=torch.cat((white, black))))
     assert swapped["lab_l"].value == 1
-    half = measure_pictures(Compared(pictures=torch.cat((black, black)), targets=torch.cat((white, black))))
+    half = measure_pairs(Compared(images=torch.cat((black, black)), targets=torch.cat((white, black))))
     assert half["lab_l"].value == pytest.approx(0.5)
     assert half["lab_a"].value == 1
 
@@ -149,6 +153,17 @@ def test_a_picture_and_its_own_target_are_never_compared() -> None:
     assert abs(np.mean(floors)) < 3 * np.std(floors) / math.sqrt(30)
 
 
+def test_sets_of_unequal_size_are_compared_and_the_figure_does_not_depend_on_their_sizes() -> None:
+    draws = torch.Generator().manual_seed(2)
+    same, shifted = [], []
+    for _ in range(30):
+        x, y = torch.randn(16, 8, generator=draws), torch.randn(40, 8, generator=draws)
+        same.append(kid(x, y)[0])
+        shifted.append(kid(x, y + 0.7)[0] - kid(torch.randn(40, 8, generator=draws), y + 0.7)[0])
+    assert abs(np.mean(same)) < 3 * np.std(same) / math.sqrt(30)
+    assert abs(np.mean(shifted)) < 3 * np.std(shifted) / math.sqrt(30)
+
+
 @needs_weights
 def test_the_feature_net_loads_every_tensor_and_knows_a_cat() -> None:
     from skimage.data import chelsea
@@ -182,14 +197,14 @@ def test_absent_weights_are_one_sentence_with_the_command(monkeypatch: pytest.Mo
 
 def test_diversity_is_that_of_numpy_and_zero_for_equal_pictures() -> None:
     samples = torch.stack([draw(5, 3, 32, 32, seed=seed) for seed in range(2)])
-    compared = Compared(pictures=samples[:, 0], targets=samples[:, 1], samples=samples)
-    figures = measure_pictures(compared)
+    compared = Compared(images=samples[:, 0], targets=samples[:, 1], samples=samples)
+    figures = measure_pairs(compared)
     values = samples.numpy().astype(float)
     assert figures["seed_std"].value == pytest.approx(values.std(axis=1, ddof=1).mean())
     distances = [np.abs(values[:, i] - values[:, j]).mean() for i in range(5) for j in range(i)]
     assert figures["seed_l1"].value == pytest.approx(np.mean(distances))
-    equal = measure_pictures(
-        Compared(pictures=samples[:, 0], targets=samples[:, 1], samples=samples[:, :1].expand(-1, 5, -1, -1, -1))
+    equal = measure_pairs(
+        Compared(images=samples[:, 0], targets=samples[:, 1], samples=samples[:, :1].expand(-1, 5, -1, -1, -1))
     )
     assert equal["seed_std"].value == equal["seed_l1"].value == 0
 
@@ -197,21 +212,21 @@ def test_diversity_is_that_of_numpy_and_zero_for_equal_pictures() -> None:
 def test_perfect_pictures_score_perfectly() -> None:
     targets = draw(6, 3, 32, 32)
     labels = Labels(true=targets[:, 0].long() // 64, count=4, classify=lambda pictures: pictures[:, 0].long() // 64)
-    figures = measure_pictures(Compared(pictures=targets, targets=targets, labels=labels, embed=embed))
+    figures = measure_pairs(Compared(images=targets, targets=targets, labels=labels, embed=embed))
     assert figures["l1"].value == 0
     assert figures["psnr"].value == math.inf
     assert figures["ssim"].value == pytest.approx(1)
     assert [figures[f"lab_{channel}"].value for channel in "lab"] == pytest.approx([1, 1, 1])
     assert [figures[f"fcn_{score}"].value for score in ("pixel", "class", "iou")] == [1, 1, 1]
     assert abs(figures["kid_efflite0"].value) < 2 * (figures["kid_efflite0"].spread or 0)
-    assert set(COLUMNS) - set(figures) == {"seed_std", "seed_l1"}
+    assert {column.key for column in columns(PAIRED_MEASURES)} - set(figures) == {"seed_std", "seed_l1"}
 
 
 def test_one_channel_is_measured_as_three_equal_ones() -> None:
     pictures, targets = draw(4, 1, 32, 32), draw(4, 1, 32, 32, seed=1)
-    grey = measure_pictures(Compared(pictures=pictures, targets=targets, embed=embed))
-    rgb = measure_pictures(
-        Compared(pictures=pictures.expand(-1, 3, -1, -1), targets=targets.expand(-1, 3, -1, -1), embed=embed)
+    grey = measure_pairs(Compared(images=pictures, targets=targets, embed=embed))
+    rgb = measure_pairs(
+        Compared(images=pictures.expand(-1, 3, -1, -1), targets=targets.expand(-1, 3, -1, -1), embed=embed)
     )
     assert {key: figure.value for key, figure in grey.items()} == pytest.approx(
         {key: figure.value for key, figure in rgb.items()}
@@ -219,8 +234,10 @@ def test_one_channel_is_measured_as_three_equal_ones() -> None:
 
 
 def test_no_pictures_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least one picture"):
-        measure_pictures(Compared(pictures=draw(0, 3, 32, 32), targets=draw(0, 3, 32, 32)))
+    with pytest.raises(ValueError, match="at least one image"):
+        Compared(images=draw(0, 3, 32, 32), targets=draw(0, 3, 32, 32))
+    with pytest.raises(ValueError, match="the same shape"):
+        Compared(images=draw(2, 3, 32, 32), targets=draw(2, 1, 32, 32))
 
 
 def test_the_lookup_table_is_the_mean_colour_and_the_nearest_known_where_unseen() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from cgan_trainer.evaluation.base import Figure
-from cgan_trainer.evaluation.judge import Exhibit, Gallery
+from cgan_trainer.evaluation.base import Column, Figure
+from cgan_trainer.evaluation.judge import Exhibit, Gallery, Role, Row
 from cgan_trainer.evaluation.page import write_page
-from cgan_trainer.evaluation.result import Evaluation, Row
+from cgan_trainer.evaluation.result import Evaluation
 from PIL import Image
 
 from tests.pages import HOSTILE, check_page
@@ -23,11 +24,19 @@ FIGURES = {
     "truth": {"l1": Figure(value=0.0), "psnr": Figure(value=float("inf")), "ssim": Figure(value=1.0)},
 }
 
+ROLES: dict[str, Role] = {"generator": "generator", "lookup table": "baseline", "truth": "truth"}
+COLUMNS = (
+    Column(key="l1", title="L1", unit="grey levels", better="lower", decimals=2, source="by hand"),
+    Column(key="psnr", title="PSNR", unit="dB", better="higher", decimals=2, source="by hand"),
+    Column(key="ssim", title="SSIM", unit="", better="higher", decimals=3, source="by hand"),
+    Column(key="kid", title="KID", unit="", better="lower", decimals=3, source="not measured"),
+)
+
 
 def evaluation(run: str = "satellite", **figures: Figure) -> Evaluation:
     """A run with a baseline and the truth."""
-    rows = [Row(name=name, figures=values) for name, values in FIGURES.items()]
-    rows[0] = Row(name="generator", figures={**FIGURES["generator"], **figures})
+    rows = [Row(name=name, figures=values, role=ROLES[name]) for name, values in FIGURES.items()]
+    rows[0] = replace(rows[0], figures={**rows[0].figures, **figures})
     return Evaluation(
         run=run,
         weights="last.pt",
@@ -44,6 +53,7 @@ def evaluation(run: str = "satellite", **figures: Figure) -> Evaluation:
         seed=0,
         seeds=2,
         rows=tuple(rows),
+        columns=COLUMNS,
         notes=(f"A note on {run}.",),
     )
 
@@ -81,8 +91,9 @@ def test_the_best_figure_is_bold_and_the_truth_is_no_competitor(tmp_path: Path) 
     assert "L1\N{NO-BREAK SPACE}↓" in page
     assert "PSNR\N{NO-BREAK SPACE}↑" in page
     assert "Bold: the best figure" in page
+    assert "KID" not in page, "it was not measured"
     alone = [row for row in evaluation().rows if row.name != "lookup table"]
-    write_page(path, [(Evaluation(**{**vars(evaluation()), "rows": tuple(alone)}), gallery())])
+    write_page(path, [(replace(evaluation(), rows=tuple(alone)), gallery())])
     page = path.read_text(encoding="utf-8")
     assert 'class="best"' not in page
     assert "Bold" not in page, "nothing is bold, so nothing is to be explained"

@@ -6,13 +6,19 @@ from dataclasses import asdict
 import pytest
 import torch
 from cgan_runtime.contract import ImageEncoding
-from cgan_trainer.families.pix2pix import Architecture, DropoutPlacement, Norm, Pix2pixGenerator, Pix2pixOptions
+from cgan_trainer.families.pix2pix_networks import (
+    Architecture,
+    DropoutPlacement,
+    Norm,
+    Pix2pixGenerator,
+    Pix2pixOptions,
+)
+from cgan_trainer.generator import as_used
 from cgan_trainer.nets.dropout import DropoutSite
 from cgan_trainer.nets.init import init_weights
 from cgan_trainer.nets.norm import SampleNorm
 from cgan_trainer.palette import Palette
 from cgan_trainer.seeding import to_float
-from cgan_trainer.training.validation import as_used
 from jaxtyping import Float
 from torch import Tensor
 

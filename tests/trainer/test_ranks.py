@@ -12,8 +12,9 @@ import pytest
 import torch
 from cgan_runtime.errors import UsageError
 from cgan_trainer.checkpoint import read_checkpoint
-from cgan_trainer.training.config import Pix2pixConfig, RunOptions, command_line
-from cgan_trainer.training.start import train_pix2pix
+from cgan_trainer.configs.base import RunOptions, command_line
+from cgan_trainer.configs.pix2pix import Pix2pixConfig
+from cgan_trainer.training.start import train
 
 # One rank with batches of 4 against two with batches of 2, over 10 images: the last batch is short.
 ONE = Pix2pixConfig(size=64, ngf=4, ndf=4, images=10, batch=4, save_images=100, dropout="paper")
@@ -36,19 +37,21 @@ def options(pairs: Path, out: Path) -> RunOptions:
 @pytest.mark.parametrize("norm", ["batch", "instance"])
 def test_two_ranks_with_a_batch_of_b_take_the_steps_of_one_with_2b(pairs: Path, tmp_path: Path, norm: str) -> None:
     config = replace(ONE, norm=norm)  # type: ignore[arg-type]  # from the list above
-    assert train_pix2pix(config, options(pairs, tmp_path / "one")) == 0
+    assert train(config, options(pairs, tmp_path / "one")) == 0
     ended = torchrun(replace(config, batch=2), options(pairs, tmp_path / "two"))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == f"{tmp_path / 'two' / 'best.pt'}\n"
     one, two = (read_checkpoint(tmp_path / name / "last.pt") for name in ("one", "two"))
     assert one.training is not None
     assert two.training is not None
-    for network in ("optimizer_g", "optimizer_d"):
+    for phase in ("G", "D"):
         # Adam's first moment is an average of the gradients; its sign-like steps would hide how large they are.
-        for index, state in one.training[network]["state"].items():
-            wanted, given = state["exp_avg"], two.training[network]["state"][index]["exp_avg"]
+        for index, state in one.training["optimizers"][phase]["state"].items():
+            wanted, given = state["exp_avg"], two.training["optimizers"][phase]["state"][index]["exp_avg"]
             torch.testing.assert_close(given, wanted, rtol=2e-2, atol=1e-5 + 2e-3 * wanted.abs().max().item())
-    sums = [checkpoint.training["counters"]["val_l1"] for checkpoint in (one, two) if checkpoint.training]
+    sums = [
+        checkpoint.training["counters"]["validation"]["val_L1"] for checkpoint in (one, two) if checkpoint.training
+    ]
     assert sums[0] == pytest.approx(sums[1], rel=1e-3)
     log = (tmp_path / "two" / "metrics.csv").read_text().splitlines()
     assert len(log) == 2  # rank 0 alone writes
@@ -61,11 +64,20 @@ def test_an_interrupted_run_of_two_ranks_is_resumed_by_two(pairs: Path, tmp_path
     assert torchrun(config, limited).returncode == 0
     assert read_checkpoint(tmp_path / "run" / "last.pt").provenance["images"] == 4
     with pytest.raises(UsageError, match="was begun by 2 processes, and these are 1"):
-        train_pix2pix(config, replace(run, resume=True))
+        train(config, replace(run, resume=True))
 
 
-def test_a_history_of_pictures_is_refused_for_several(pairs: Path, tmp_path: Path) -> None:
-    ended = torchrun(replace(ONE, buffer=5), options(pairs, tmp_path / "run"))
-    assert ended.returncode != 0
-    assert ended.stderr.count("--buffer 5 cannot be used with 2 processes") == 1
+def test_two_ranks_share_one_pool_of_older_images(pairs: Path, tmp_path: Path) -> None:
+    config = replace(ONE, norm="instance", buffer=3, images=8)
+    assert train(config, options(pairs, tmp_path / "one")) == 0
+    assert torchrun(replace(config, batch=2), options(pairs, tmp_path / "two")).returncode == 0
+    pools = []
+    for name in ("one", "two"):
+        training = read_checkpoint(tmp_path / name / "last.pt").training
+        assert training is not None
+        pools.append(training["pools"]["fakes"])
+    assert len(pools[0]) == len(pools[1]) == 3
+    for alone, shared in zip(*pools, strict=True):
+        assert torch.equal(alone[3:], shared[3:])  # the conditions: the same images were kept
+        torch.testing.assert_close(shared[:3], alone[:3], rtol=1e-2, atol=2e-2)
     assert not (tmp_path / "run").exists()

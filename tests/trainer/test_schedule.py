@@ -1,12 +1,34 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from cgan_trainer.training.config import Pix2pixConfig
-from cgan_trainer.training.schedule import Plateau, learning_rate
+from cgan_trainer.configs.pix2pix import Pix2pixConfig
+from cgan_trainer.data.kinds.paired import PairedFacts
+from cgan_trainer.families.base import Phase, Progress
+from cgan_trainer.families.pix2pix import Pix2pixRecipe
+from cgan_trainer.training.plateau import Plateau
 
 
 def rates(config: Pix2pixConfig, images: tuple[int, ...], total: int) -> list[float]:
-    return [learning_rate(config, seen, total, Plateau()) for seen in images]
+    return [rate(config, seen, total) for seen in images]
+
+
+def rate(config: Pix2pixConfig, images: int, total: int, plateau: Plateau | None = None) -> float:
+    """Of the generator's optimiser."""
+    facts = PairedFacts(
+        name="x", source="A", target="B", palette=None, source_palette=None, target_palette=None, direction="AtoB"
+    )
+    recipe = Pix2pixRecipe(replace(config, size=64, ngf=1, ndf=1), facts)
+    phase: Phase = recipe.plan(total)[0].phases[-1]
+    progress = Progress(
+        images=images,
+        total=total,
+        epochs=config.epochs + config.epochs_decay,
+        steps=0,
+        reductions=0 if plateau is None else plateau.reductions,
+    )
+    return recipe.learning_rate(phase, progress)
 
 
 def test_linear_is_constant_then_falls_to_zero() -> None:
@@ -35,5 +57,5 @@ def test_plateau_reduces_after_more_than_five_validations_without_progress() -> 
     # progress, then six without any (a gain below 1 % is none), then progress again
     for value in (0.5, 0.4, 0.399, 0.4, 0.41, 0.4, 0.4, 0.4, 0.3, 0.3):
         plateau.see(value)
-        seen.append(learning_rate(config, 0, 100, plateau))
+        seen.append(rate(config, 0, 100, plateau))
     assert seen == pytest.approx([1] * 7 + [0.2] * 3)

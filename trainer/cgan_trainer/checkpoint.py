@@ -1,10 +1,13 @@
-"""The checkpoint file: tensors and plain values in torch's zip, closed by a digest.
+"""The checkpoint file: graphs, examples and plain values in torch's zip, closed by a digest.
 
-    {"format": "cgan-deploy", "version": 1, "family", "options", "contract", "generator": {name: tensor},
-     "examples": uint8 [N, C, H, W] or None, "provenance", "training": only in last.pt, "sha256"}
+    {"format": "cgan-deploy", "version": 2, "family",
+     "graphs": {name: {"options", "contract", "state": {name: tensor}}},     the first is the default
+     "examples": {graph: {condition: tensor}}, "provenance", "training": only in last.pt, "sha256"}
 
-The digest covers everything else in the file. Reading never runs code from the file and never falls back to a
-way that could: whatever is wrong with a file ends as one sentence (BadInputError).
+A network that several graphs share, or that training goes on with, is stored once. The digest covers everything
+else in the file. Version 1 held one graph of pix2pix; it is read as version 2 (checkpoint_v1.py). Reading never
+runs code from the file and never falls back to a way that could: whatever is wrong with a file ends as one
+sentence (BadInputError).
 """
 
 from __future__ import annotations
@@ -15,46 +18,58 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import torch
 from cgan_runtime.atomic import write_atomic
 from cgan_runtime.errors import BadInputError
 from torch import Tensor
 
+from cgan_trainer.checkpoint_v1 import from_version_1
 from cgan_trainer.file_kind import describe_file
 
-__all__ = ["FORMAT", "MAX_SIZE_BYTES", "VERSION", "Checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["FORMAT", "MAX_SIZE_BYTES", "VERSION", "Checkpoint", "Graph", "read_checkpoint", "write_checkpoint"]
 
-FORMAT = "cgan-deploy"
-VERSION = 1
-MAX_SIZE_BYTES = 8 * 2**30
-_MAX_DEPTH = 12
-_TRAIN_AGAIN = "copy it again from where it was written, or train again"
+FORMAT: Final = "cgan-deploy"
+VERSION: Final = 2
+MAX_SIZE_BYTES: Final = 8 * 2**30
+_MAX_DEPTH: Final = 12
+_TRAIN_AGAIN: Final = "copy it again from where it was written, or train again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """One graph of a checkpoint.
+
+    Attributes:
+        options: what the family needs to build it.
+        contract: JSON form of cgan_runtime's Contract.
+        state: its state dict, tensors on the CPU.
+    """
+
+    options: Mapping[str, Any]
+    contract: Mapping[str, Any]
+    state: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a checkpoint file holds, verified but not yet built into a network (`families.build_generator`).
+    """What a checkpoint file holds, verified but not yet built into networks (`families.build_graph`).
 
     Attributes:
         path: where it was read from.
         family: key of the table in families/.
-        options: what the family needs to build the network.
-        contract: JSON form of contract.Contract.
-        state: the generator's state dict, tensors on the CPU.
-        examples: up to 8 validation conditions, uint8 [N, C, H, W], in the order of their files.
-        provenance: images seen, seed, versions, dataset, validation L1.
+        graphs: by name, the default first.
+        examples: by graph and condition, up to 8 validation values: uint8 images [N, C, H, W], labels int64 [N].
+        provenance: images seen, seed, versions, dataset, validation figures.
         training: everything needed to go on training; only `last.pt` has it.
         file_sha256: hex digest of the file itself.
     """
 
     path: Path
     family: str
-    options: dict[str, Any]
-    contract: dict[str, Any]
-    state: dict[str, Tensor]
-    examples: Tensor | None
+    graphs: Mapping[str, Graph]
+    examples: Mapping[str, Mapping[str, Tensor]]
     provenance: dict[str, Any]
     training: dict[str, Any] | None
     file_sha256: str
@@ -64,10 +79,8 @@ def write_checkpoint(
     path: Path,
     *,
     family: str,
-    options: Mapping[str, Any],
-    contract: Mapping[str, Any],
-    state: Mapping[str, Tensor],
-    examples: Tensor | None,
+    graphs: Mapping[str, Graph],
+    examples: Mapping[str, Mapping[str, Tensor]],
     provenance: Mapping[str, Any],
     training: Mapping[str, Any] | None = None,
 ) -> None:
@@ -76,15 +89,16 @@ def write_checkpoint(
         "format": FORMAT,
         "version": VERSION,
         "family": family,
-        "options": dict(options),
-        "contract": dict(contract),
-        "generator": dict(state),
-        "examples": examples,
+        "graphs": {
+            name: {"options": dict(graph.options), "contract": dict(graph.contract), "state": dict(graph.state)}
+            for name, graph in graphs.items()
+        },
+        "examples": {graph: dict(values) for graph, values in examples.items()},
         "provenance": dict(provenance),
     }
     if training is not None:
         content["training"] = dict(training)
-    content = _detached(content)
+    content = _detached(content, {})
     content["sha256"] = _digest(content)
     write_atomic(path, lambda stream: _save(content, stream))
 
@@ -104,13 +118,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
             file_sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise BadInputError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error
-    _check_content(path, content)
+    content = _checked(path, content)
     return Checkpoint(
         path=path,
         family=content["family"],
-        options=content["options"],
-        contract=content["contract"],
-        state=content["generator"],
+        graphs={name: Graph(**graph) for name, graph in content["graphs"].items()},
         examples=content["examples"],
         provenance=content["provenance"],
         training=content.get("training"),
@@ -179,7 +191,8 @@ def _load(path: Path, stream: BinaryIO) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _check_content(path: Path, content: dict[str, Any]) -> None:
+def _checked(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """The content in the form of the newest version, without its digest, once that is found right."""
     if content.get("format") != FORMAT:
         raise BadInputError(
             f"{path} is a PyTorch file but not a cgan-deploy checkpoint: name a .pt written by cgan-train."
@@ -192,26 +205,44 @@ def _check_content(path: Path, content: dict[str, Any]) -> None:
     size_bytes = path.stat().st_size
     try:
         stated = content.pop("sha256")
-        sound = stated == _digest(content, max_bytes=size_bytes) and version == VERSION and _is_complete(content)
+        sound = version in (1, VERSION) and stated == _digest(content, max_bytes=size_bytes)
+        if sound and version == 1:
+            content = from_version_1(content)
+        sound = sound and _is_complete(content)
     except (KeyError, TypeError, ValueError, RecursionError, RuntimeError) as error:
         raise BadInputError(f"{path} is damaged ({error}): {_TRAIN_AGAIN}.") from error
     if not sound:
         raise BadInputError(f"{path} is damaged (its digest does not match its content): {_TRAIN_AGAIN}.")
+    return content
 
 
 def _is_complete(content: dict[str, Any]) -> bool:
-    state, examples = content["generator"], content["examples"]
-    training = content.get("training")
+    graphs, examples, training = content["graphs"], content["examples"], content.get("training")
     return (
         isinstance(content["family"], str)
-        and all(isinstance(content[key], dict) for key in ("options", "contract", "provenance"))
+        and isinstance(content["provenance"], dict)
         and (training is None or isinstance(training, dict))
-        and isinstance(state, dict)
-        and all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items())
-        and (
-            examples is None
-            or (isinstance(examples, Tensor) and examples.dtype == torch.uint8 and examples.ndim == 4)
-        )
+        and isinstance(graphs, dict)
+        and len(graphs) > 0
+        and all(isinstance(name, str) and _is_graph(graph) for name, graph in graphs.items())
+        and isinstance(examples, dict)
+        and all(graph in graphs and _are_tensors(values) for graph, values in examples.items())
+    )
+
+
+def _is_graph(graph: Any) -> bool:
+    return (
+        isinstance(graph, dict)
+        and set(graph) == {"options", "contract", "state"}
+        and isinstance(graph["options"], dict)
+        and isinstance(graph["contract"], dict)
+        and _are_tensors(graph["state"])
+    )
+
+
+def _are_tensors(values: Any) -> bool:
+    return isinstance(values, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in values.items()
     )
 
 
@@ -224,7 +255,9 @@ def _digest(content: Mapping[str, Any], *, max_bytes: int | None = None) -> str:
     """
     tensors: dict[str, Tensor] = {}
     plain = _split(content, (), tensors)
-    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    # What several names share is stored, and counted, once.
+    sizes = {_where(tensor): tensor.numel() * tensor.element_size() for tensor in tensors.values()}
+    claimed = sum(sizes.values())
     if max_bytes is not None and claimed > max_bytes:
         raise ValueError("its tensors claim more bytes than the file has")
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True, ensure_ascii=True).encode())
@@ -256,13 +289,23 @@ def _split(value: Any, where: tuple[str, ...], tensors: dict[str, Tensor]) -> An
     raise ValueError(f"{'/'.join(where)} is a {type(value).__name__}, neither a tensor nor a plain value")
 
 
-def _detached(value: Any) -> Any:
-    """A copy that shares nothing with the networks: tensors on the CPU, contiguous, without gradients."""
+def _detached(value: Any, copies: dict[tuple[object, ...], Tensor]) -> Any:
+    """A copy that shares nothing with the networks: tensors on the CPU, contiguous, without gradients.
+
+    What is the same memory in several places stays one tensor, which torch.save writes once.
+    """
     if isinstance(value, Tensor):
         # A clone also drops the rest of a larger storage, which torch.save would write out whole.
-        return value.detach().to("cpu", copy=True).contiguous()
+        where = _where(value)
+        if where not in copies:
+            copies[where] = value.detach().to("cpu", copy=True).contiguous()
+        return copies[where]
     if isinstance(value, Mapping):
-        return {key: _detached(item) for key, item in value.items()}
+        return {key: _detached(item, copies) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_detached(item) for item in value]
+        return [_detached(item, copies) for item in value]
     return value
+
+
+def _where(tensor: Tensor) -> tuple[object, ...]:
+    return (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())

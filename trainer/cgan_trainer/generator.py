@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from cgan_runtime.contract import Contract, NoiseInput
 from torch import Tensor, nn
 
-__all__ = ["Generator", "device_of", "live_noise"]
+__all__ = ["Generator", "as_used", "device_of", "live_noise"]
 
 
 class Generator(nn.Module, ABC):
@@ -43,6 +44,18 @@ class Generator(nn.Module, ABC):
         noise = [live_noise(item, rows).to(device) for item in self.contract.noise]
         outputs: tuple[Tensor, ...] = self(*conditions, *noise)
         return outputs
+
+
+@contextlib.contextmanager
+def as_used(generator: Generator) -> Iterator[Generator]:
+    """The generator in `eval()` (statistics per sample, running averages untouched), without gradients."""
+    was_training = generator.training
+    generator.eval()
+    try:
+        with torch.no_grad():
+            yield generator
+    finally:
+        generator.train(was_training)
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -25,8 +25,8 @@ __all__ = ["GanMode", "gan_loss", "gradient_penalty", "l1_loss"]
 GanMode = Literal["vanilla", "lsgan", "wgangp"]
 
 
-def gan_loss(logits: Float[Tensor, "b 1 h w"], *, real: bool, mode: GanMode = "vanilla") -> Float[Tensor, ""]:
-    """Every patch against "all real" or "all generated", averaged. In `wgangp` it may be negative."""
+def gan_loss(logits: Float[Tensor, "b 1 *patches"], *, real: bool, mode: GanMode = "vanilla") -> Float[Tensor, ""]:
+    """Every logit against "all real" or "all generated", averaged. In `wgangp` it may be negative."""
     logits = logits.float()
     if mode == "wgangp":
         return -logits.mean() if real else logits.mean()

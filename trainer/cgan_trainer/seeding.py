@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-__all__ = ["augment", "derive_seed", "draw_masks", "row_at", "to_float"]
+__all__ = ["augment", "derive_seed", "draw_masks", "draw_noise", "row_at", "spread_rows", "to_float"]
 
 
 def derive_seed(seed: int, purpose: str, number: int = 0) -> int:
@@ -27,6 +28,12 @@ def row_at(seed: int, position: int, count: int) -> int:
     """Which of `count` training pairs is image number `position`: every epoch is a fresh permutation."""
     epoch, offset = divmod(position, count)
     return _order(seed, epoch, count)[offset]
+
+
+def spread_rows(count: int, wanted: int) -> list[int]:
+    """At most `wanted` row numbers, evenly spread over `count`."""
+    wanted = min(count, wanted)
+    return [index * count // wanted for index in range(wanted)]
 
 
 def to_float(pixels: UInt8[Tensor, "*n c h w"]) -> Float[Tensor, "*n c h w"]:
@@ -87,6 +94,38 @@ def draw_masks(
             ]
         )
     return [torch.stack(site) for site in zip(*rows, strict=True)]
+
+
+def draw_noise(
+    distribution: Literal["normal", "uniform01", "mask"],
+    shape: tuple[int, ...],
+    seed: int,
+    purpose: str,
+    positions: Iterable[int],
+    *,
+    p: float = 0.5,
+) -> Float[Tensor, "b ..."]:
+    """Noise [b, *shape], float32, drawn for each position on its own, on the CPU.
+
+    Args:
+        distribution: N(0, 1); uniform in 0..1; or 0 with probability `p` and 1/(1-p) otherwise.
+        shape: of one position.
+        seed: of the run.
+        purpose: what it is for: different purposes ("z/D", "z/G") give unrelated noise.
+        positions: numbers of the images.
+        p: of a mask, 0 <= p < 1.
+    """
+    rows = []
+    for position in positions:
+        generator = torch.Generator().manual_seed(derive_seed(seed, purpose, position))
+        match distribution:
+            case "normal":
+                rows.append(torch.randn(shape, generator=generator))
+            case "uniform01":
+                rows.append(torch.rand(shape, generator=generator))
+            case "mask":
+                rows.append(torch.empty(shape).bernoulli_(1 - p, generator=generator).div_(1 - p))
+    return torch.stack(rows)
 
 
 @functools.lru_cache(maxsize=2)  # a batch may lie in two epochs

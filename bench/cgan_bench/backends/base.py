@@ -14,6 +14,7 @@ from typing import final
 from cgan_runtime.contract import Contract
 from cgan_runtime.runners.base import Array, Runner
 
+from cgan_bench.sizes import Size, at_size
 from cgan_bench.target import Target
 from cgan_bench.workload import inputs_for
 
@@ -26,7 +27,13 @@ Call = Callable[[], dict[str, Array]]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A backend in its worker, ready to infer. `prepare` makes the inputs of some seeds, untimed."""
+    """A backend in its worker, ready to infer.
+
+    Attributes:
+        description: library, version and device.
+        contract: with numbers for axes: what the inputs are made by.
+        prepare: makes the inputs of some seeds, untimed.
+    """
 
     description: str
     contract: Contract
@@ -40,7 +47,7 @@ class Backend(ABC):
     @property
     @abstractmethod
     def key(self) -> str:
-        """Short name for JSON: "torch_eager"."""
+        """Name in JSON: "torch_eager"."""
 
     @property
     @abstractmethod
@@ -48,11 +55,11 @@ class Backend(ABC):
         """Name of the row."""
 
     @abstractmethod
-    def absence(self, subject: Target) -> str | None:
-        """Why this machine or subject has no such row; None when it can be tried. Imports nothing heavy."""
+    def absence(self, target: Target) -> str | None:
+        """Why this machine or this target has no such row; None when it can be tried. Imports nothing heavy."""
 
     @abstractmethod
-    def open(self, subject: Target, *, threads: int) -> Opened:
+    def open(self, target: Target, *, threads: int) -> Opened:
         """Load it, in the worker. `threads` 0 leaves the number to the library.
 
         Raises:
@@ -60,14 +67,19 @@ class Backend(ABC):
         """
 
 
-def opened_runner(runner: Runner) -> Opened:
-    """A runner as an opened backend: the time is that of ``runner.infer``, noise already drawn."""
+def opened_runner(runner: Runner, size: Size | None) -> Opened:
+    """A runner as an opened backend: the time is that of ``runner.infer``, noise already drawn.
+
+    Raises:
+        UsageError: the generator does not take this size.
+    """
+    contract = at_size(runner.contract, size)
 
     def prepare(seeds: Sequence[int]) -> Call:
-        inputs = inputs_for(runner.contract, seeds)
+        inputs = inputs_for(contract, seeds)
         return lambda: runner.infer(inputs)
 
-    return Opened(description=runner.description, contract=runner.contract, prepare=prepare)
+    return Opened(description=runner.description, contract=contract, prepare=prepare)
 
 
 def missing_package(*names: str, extra: str) -> str | None:

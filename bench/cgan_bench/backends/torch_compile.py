@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from cgan_bench.backends.base import Backend, Opened, opened_runner
-from cgan_bench.backends.torch_eager import Device, generator_of, torch_absence
+from cgan_bench.backends.torch_eager import Device, torch_absence
+from cgan_bench.checkpoint import generator_of
 from cgan_bench.target import Target
 
 __all__ = ["TorchCompile", "no_compiler_reason"]
@@ -32,18 +33,18 @@ class TorchCompile(Backend):
         """Name of the row."""
         return "torch.compile" if self.device == "cpu" else "torch.compile, CUDA"
 
-    def absence(self, subject: Target) -> str | None:
+    def absence(self, target: Target) -> str | None:
         """It needs a C++ compiler besides torch."""
-        return no_compiler_reason() or torch_absence(subject)
+        return no_compiler_reason() or torch_absence(target)
 
-    def open(self, subject: Target, *, threads: int) -> Opened:
+    def open(self, target: Target, *, threads: int) -> Opened:
         """Wrap the network; the first inference compiles it."""
         # One compiling process instead of a pool: a pool would idle beside the measurement.
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
         from cgan_export.fidelity.torch_runner import TorchRunner
 
-        generator, contract = generator_of(subject, threads=threads)
-        return opened_runner(TorchRunner(generator, contract, device=self.device, compiled=True))
+        generator, contract = generator_of(target, threads=threads)
+        return opened_runner(TorchRunner(generator, contract, device=self.device, compiled=True), target.size)
 
 
 def no_compiler_reason() -> str | None:

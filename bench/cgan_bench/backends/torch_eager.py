@@ -1,19 +1,15 @@
-"""PyTorch as people run it: eager, inference mode, NCHW. The reference of every ratio and PSNR."""
+"""PyTorch as people run it: eager, inference mode, NCHW. The reference of every ratio and figure."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from cgan_bench.backends.base import Backend, Opened, missing_package, opened_runner
+from cgan_bench.checkpoint import generator_of
 from cgan_bench.target import Target
 
-if TYPE_CHECKING:
-    from cgan_runtime.contract import Contract
-    from cgan_trainer.generator import Generator
-
-__all__ = ["Device", "TorchEager", "generator_of", "torch_absence"]
+__all__ = ["Device", "TorchEager", "torch_absence"]
 
 Device = Literal["cpu", "cuda"]
 
@@ -34,49 +30,20 @@ class TorchEager(Backend):
         """Name of the row."""
         return "PyTorch eager" if self.device == "cpu" else "PyTorch eager, CUDA"
 
-    def absence(self, subject: Target) -> str | None:
+    def absence(self, target: Target) -> str | None:
         """It needs torch and the checkpoint."""
-        return torch_absence(subject)
+        return torch_absence(target)
 
-    def open(self, subject: Target, *, threads: int) -> Opened:
+    def open(self, target: Target, *, threads: int) -> Opened:
         """Read the checkpoint and build the network."""
         from cgan_export.fidelity.torch_runner import TorchRunner
 
-        generator, contract = generator_of(subject, threads=threads)
-        return opened_runner(TorchRunner(generator, contract, device=self.device))
+        generator, contract = generator_of(target, threads=threads)
+        return opened_runner(TorchRunner(generator, contract, device=self.device), target.size)
 
 
-def torch_absence(subject: Target) -> str | None:
+def torch_absence(target: Target) -> str | None:
     """What both PyTorch rows need."""
-    if subject.checkpoint is None:
+    if target.checkpoint is None:
         return "a bundle holds no PyTorch weights; add --checkpoint best.pt"
     return missing_package("torch", "jaxtyping", extra="export")
-
-
-def generator_of(subject: Target, *, threads: int) -> tuple[Generator, Contract]:
-    """The checkpoint's generator under the statistics of the subject's contract.
-
-    Raises:
-        BadInputError: the checkpoint cannot be used, or it is not the one the bundle was made from.
-    """
-    import torch
-    from cgan_export.graph.statistics import with_statistics
-    from cgan_runtime.contract import Contract
-    from cgan_runtime.errors import BadInputError, CganError
-    from cgan_trainer.checkpoint import read_checkpoint
-    from cgan_trainer.families import build_generator
-
-    assert subject.checkpoint is not None  # noqa: S101 - `absence` was asked first
-    if threads:
-        torch.set_num_threads(threads)
-    try:
-        checkpoint = read_checkpoint(subject.checkpoint)
-        generator = build_generator(checkpoint)
-    except CganError as error:
-        raise BadInputError(str(error)) from error
-    contract = Contract.model_validate_json(json.dumps(checkpoint.contract))
-    wanted = subject.contract.statistics if subject.contract else contract.statistics
-    generator, contract = with_statistics(generator, contract, None if wanted == "none" else wanted)
-    if subject.contract and contract != subject.contract:
-        raise BadInputError(f"{subject.checkpoint} has another contract than the bundle; was it exported from it?")
-    return generator, contract

@@ -1,4 +1,4 @@
-"""One contender inside its own process, and the comparison of two, which has a process of its own too."""
+"""One loop inside its own process, and the comparison of two, which has a process of its own too."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Turn:
 class Stage(ABC):
     """A loop that can take steps."""
 
-    def __init__(self, contender: Loop) -> None:
-        self.device = contender.device
+    def __init__(self, loop: Loop) -> None:
+        self.device = loop.device
         self._data_ns = self._step_ns = 0
 
     def describe(self) -> str:
@@ -64,18 +64,18 @@ class Stage(ABC):
 
 
 class _PlainStage(Stage):
-    def __init__(self, contender: Loop, setup: Setup, batch: int) -> None:
-        super().__init__(contender)
+    def __init__(self, loop: Loop, setup: Setup, batch: int) -> None:
+        super().__init__(loop)
         torch.manual_seed(0)
         self.training = PlainTraining(
             size=setup.size,
             ngf=setup.ngf,
             ndf=setup.ndf,
-            lambda_l1=contender.lambda_l1,
-            device=contender.device,
+            lambda_l1=loop.lambda_l1,
+            device=loop.device,
         )
         paths = list_pictures(setup.data / "train")
-        self.batches = endless(paths, size=setup.size, batch=batch, workers=contender.loader_workers)
+        self.batches = endless(paths, size=setup.size, batch=batch, workers=loop.loader_workers)
 
     def _step(self) -> None:
         began_ns = perf_counter_ns()
@@ -87,23 +87,23 @@ class _PlainStage(Stage):
 
 
 class _OurStage(Stage):
-    def __init__(self, contender: Loop, setup: Setup, batch: int) -> None:
-        super().__init__(contender)
+    def __init__(self, loop: Loop, setup: Setup, batch: int) -> None:
+        super().__init__(loop)
         keep_freed_memory()
-        self.run = open_run(contender, setup, batch)
+        self.run = open_run(loop, setup, batch)
 
     def _step(self) -> None:
-        counters = self.run.counters
-        data_seconds, step_seconds = counters.data_seconds, counters.step_seconds
+        sums = self.run.sums
+        data_seconds, step_seconds = sums.data_seconds, sums.step_seconds
         self.run.step()
-        self._data_ns += round((counters.data_seconds - data_seconds) * 1e9)
-        self._step_ns += round((counters.step_seconds - step_seconds) * 1e9)
+        self._data_ns += round((sums.data_seconds - data_seconds) * 1e9)
+        self._step_ns += round((sums.step_seconds - step_seconds) * 1e9)
 
 
-def open_stage(contender: Loop, setup: Setup, batch: int) -> Stage:
-    """The contender, ready for its first step. Allocator and threads are set for the whole process."""
+def open_stage(loop: Loop, setup: Setup, batch: int) -> Stage:
+    """The loop, ready for its first step. Allocator and threads are set for the whole process."""
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a pool of compilers would idle beside the others
     if setup.threads:
         torch.set_num_threads(setup.threads)
-    kind = _PlainStage if contender.loop == "plain" else _OurStage
-    return kind(contender, setup, batch)
+    kind = _PlainStage if loop.kind == "plain" else _OurStage
+    return kind(loop, setup, batch)

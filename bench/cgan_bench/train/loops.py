@@ -1,4 +1,4 @@
-"""Who trains against whom, as values that travel to worker processes. Nothing heavy is imported."""
+"""The training loops that are compared, as values that travel to worker processes. Nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LOADER_WORKERS: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """The networks and the pictures, the same for all.
+    """The networks and the images, the same for all.
 
     Attributes:
         data: a folder with side-by-side pairs in train/.
         cache: where cgan-train keeps the decoded pixels; None is the user's cache folder.
-        size: side of the pictures.
+        size: side of the images.
         ngf: width of the generator.
         ndf: width of the discriminator.
         threads: of each process; 0 leaves the number to PyTorch.
@@ -40,7 +40,7 @@ class Loop:
     Attributes:
         key: short name for JSON.
         title: name of the row.
-        loop: the plain loop, or that of cgan-train.
+        kind: the plain loop, or that of cgan-train.
         device: where it trains.
         loader_workers: processes that read the files of the plain loop; 0 is its own.
         precision: of cgan-train.
@@ -50,7 +50,7 @@ class Loop:
 
     key: str
     title: str
-    loop: Literal["plain", "ours"]
+    kind: Literal["plain", "ours"]
     device: Literal["cpu", "cuda"] = "cpu"
     loader_workers: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -60,24 +60,24 @@ class Loop:
     @property
     def must_agree(self) -> bool:
         """Whether its step is held to the plain loop's, within FP32's rounding."""
-        return self.loop == "ours" and self.precision == "fp32"
+        return self.kind == "ours" and self.precision == "fp32"
 
 
 def loops(device: Literal["cpu", "cuda"]) -> tuple[Loop, ...]:
     """The rows on one device, the plain loop first."""
     rows = [
-        Loop(key="plain", title="plain loop", loop="plain"),
+        Loop(key="plain", title="plain loop", kind="plain"),
         Loop(
             key="plain_workers",
             title=f"plain loop, {LOADER_WORKERS} loader processes",
-            loop="plain",
+            kind="plain",
             loader_workers=LOADER_WORKERS,
         ),
-        Loop(key="ours", title="cgan-train, FP32", loop="ours"),
-        Loop(key="ours_bf16", title="cgan-train, BF16", loop="ours", precision="bf16"),
+        Loop(key="ours", title="cgan-train, FP32", kind="ours"),
+        Loop(key="ours_bf16", title="cgan-train, BF16", kind="ours", precision="bf16"),
     ]
     if device == "cpu":
         return tuple(rows)
     # On a CPU, compiling takes longer than it gives.
-    rows.append(Loop(key="ours_compile", title="cgan-train, torch.compile", loop="ours", compiled=True))
+    rows.append(Loop(key="ours_compile", title="cgan-train, torch.compile", kind="ours", compiled=True))
     return tuple(replace(row, key=f"{row.key}_cuda", title=f"{row.title}, CUDA", device="cuda") for row in rows)

@@ -1,8 +1,8 @@
 """Rounds: every loop takes a turn of some steps, in random order, each in a process that is stopped in between.
 
 Stopped (SIGSTOP), because a loader process would otherwise read ahead while another loop is on the clock, which
-would slow that one and give its own loop pictures for nothing. After the timing, a process of its own compares the
-first step of each loop with the plain one's. What FP32 may differ by is in agreement.py.
+would slow that one and give its own loop images for nothing. After the timing, a process of its own compares the
+first step of each loop with the plain one's. What FP32 may differ by is in step_parity.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cgan_runtime.errors import CganError
 
 from cgan_bench.backends.base import missing_package
 from cgan_bench.backends.torch_compile import no_compiler_reason
-from cgan_bench.measure import Plan, Say
+from cgan_bench.rounds import Plan, Say
 from cgan_bench.rows import Absent, ratio
 from cgan_bench.train.loops import Loop, Setup
 from cgan_bench.train.rows import TrainingRow
@@ -46,8 +46,10 @@ class TrainingBlock:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Station:
-    contender: Loop
+class _Started:
+    """A loop in its worker process, with one step taken."""
+
+    loop: Loop
     worker: Worker
     description: str
 
@@ -61,27 +63,27 @@ def measure_training(setup: Setup, loops: Sequence[Loop], *, batch: int, plan: P
     """
     absent: list[Absent] = []
     with ExitStack() as stack:
-        stations = []
-        for contender in loops:
-            say(f"batch {batch}: starting {contender.title}")
-            found = _start(contender, setup, batch, stack)
+        started = []
+        for loop in loops:
+            say(f"batch {batch}: starting {loop.title}")
+            found = _start(loop, setup, batch, stack)
             if isinstance(found, Absent):
                 absent.append(found)
             else:
-                stations.append(found)
-        if not any(station.contender.loop == "plain" for station in stations):
+                started.append(found)
+        if not any(one.loop.kind == "plain" for one in started):
             reasons = "; ".join(f"{one.title}: {one.reason}" for one in absent)
             raise CganError(f"there is no plain loop to compare with: {reasons}.")
-        say(f"batch {batch}: measuring {len(stations)} rows in turns")
-        turns, steps = _rounds([station.worker for station in stations], plan)
+        say(f"batch {batch}: measuring {len(started)} rows in turns")
+        turns, steps = _rounds([one.worker for one in started], plan)
         peaks_mb = []
-        for station in stations:
-            station.worker.resume()
-            peaks_mb.append(station.worker.peak_mb())
+        for one in started:
+            one.worker.resume()
+            peaks_mb.append(one.worker.peak_mb())
     rows = [
         TrainingRow(
-            contender=station.contender,
-            description=station.description,
+            loop=one.loop,
+            description=one.description,
             batch=batch,
             steps=steps,
             latencies_ms=tuple(turn.total_ms for turn in mine),
@@ -89,30 +91,30 @@ def measure_training(setup: Setup, loops: Sequence[Loop], *, batch: int, plan: P
             step_ms=statistics.median(turn.step_ms for turn in mine),
             peak_memory_mb=peak_mb,
         )
-        for station, mine, peak_mb in zip(stations, turns, peaks_mb, strict=True)
+        for one, mine, peak_mb in zip(started, turns, peaks_mb, strict=True)
     ]
-    plain = sorted((row for row in rows if row.contender.loop == "plain"), key=lambda row: row.percentile_ms(50))
+    plain = sorted((row for row in rows if row.loop.kind == "plain"), key=lambda row: row.percentile_ms(50))
     say(f"batch {batch}: comparing one step")
     with Worker("the comparison") as worker:
         ours = [
-            replace(row, difference=worker.run(compare, plain[0].contender, row.contender, setup, batch))
+            replace(row, difference=worker.run(compare, plain[0].loop, row.loop, setup, batch))
             for row in rows
-            if row.contender.loop == "ours"
+            if row.loop.kind == "ours"
         ]
     reference = plain[0]
     others = [replace(row, ratio=ratio(reference.latencies_ms, row.latencies_ms)) for row in (*plain[1:], *ours)]
     return TrainingBlock(rows=(reference, *others), absent=tuple(absent))
 
 
-def _start(contender: Loop, setup: Setup, batch: int, stack: ExitStack) -> _Station | Absent:
+def _start(loop: Loop, setup: Setup, batch: int, stack: ExitStack) -> _Started | Absent:
     """A process with the loop open and one step taken, which is when torch.compile compiles; stopped."""
     reason = missing_package("torch", "jaxtyping", extra="train")
-    if reason is None and contender.compiled:
+    if reason is None and loop.compiled:
         reason = no_compiler_reason()
     if reason is None:
-        worker = stack.enter_context(Worker(contender.title))
+        worker = stack.enter_context(Worker(loop.title))
         try:
-            worker.hold(_open_stage, contender, setup, batch)
+            worker.hold(_open_stage, loop, setup, batch)
             worker.call("turn", 1)
             description = str(worker.call("describe"))
         except WorkerDiedError:
@@ -122,8 +124,8 @@ def _start(contender: Loop, setup: Setup, batch: int, stack: ExitStack) -> _Stat
             reason = str(error)
         else:
             worker.pause()
-            return _Station(contender=contender, worker=worker, description=description)
-    return Absent(key=contender.key, title=contender.title, reason=reason)
+            return _Started(loop=loop, worker=worker, description=description)
+    return Absent(key=loop.key, title=loop.title, reason=reason)
 
 
 def _rounds(workers: Sequence[Worker], plan: Plan) -> tuple[list[list[Turn]], int]:
@@ -153,8 +155,8 @@ def _rounds(workers: Sequence[Worker], plan: Plan) -> tuple[list[list[Turn]], in
     raise AssertionError  # the count has no end
 
 
-def _open_stage(contender: Loop, setup: Setup, batch: int) -> Stage:
+def _open_stage(loop: Loop, setup: Setup, batch: int) -> Stage:
     """In the worker: torch is imported there and nowhere else."""
     from cgan_bench.train.loop_runner import open_stage
 
-    return open_stage(contender, setup, batch)
+    return open_stage(loop, setup, batch)

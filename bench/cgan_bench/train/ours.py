@@ -5,12 +5,15 @@ What is left out is left out of the plain loop too: validating, saving, drawing,
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from cgan_trainer.data.pairs import Domains, load_pairs
-from cgan_trainer.training.config import Pix2pixConfig
-from cgan_trainer.training.loop import TrainingRun
+from cgan_trainer.configs.pix2pix import Pix2pixConfig
+from cgan_trainer.data.kinds.paired import PairedData
+from cgan_trainer.families.pix2pix import PIX2PIX
+from cgan_trainer.training.loop import Data, TrainingRun
 from cgan_trainer.training.run_folder import RunFolder
+from cgan_trainer.training.start import make_recipe
 
 from cgan_bench.train.loops import Loop, Setup
 
@@ -19,25 +22,22 @@ __all__ = ["open_run"]
 _IMAGES = 1_000_000_000  # more than any measurement sees, so the learning rate stays at its first value
 
 
-def open_run(contender: Loop, setup: Setup, batch: int) -> TrainingRun:
-    """A run whose pictures are in memory; nothing is written."""
+def open_run(loop: Loop, setup: Setup, batch: int) -> TrainingRun:
+    """A run whose images are in memory; nothing is written."""
     config = Pix2pixConfig(
         size=setup.size,
         ngf=setup.ngf,
         ndf=setup.ndf,
-        lambda_l1=contender.lambda_l1,
+        lambda_l1=loop.lambda_l1,
         batch=batch,
         images=_IMAGES,
-        precision=contender.precision,
-        torch_compile=contender.compiled,
+        precision=loop.precision,
+        torch_compile=loop.compiled,
     )
-    pairs = load_pairs(setup.data, "train", setup.size, cache=setup.cache)
-    return TrainingRun(
-        config,
-        Domains(name=setup.data.name),
-        train=pairs,
-        held_out=pairs,
-        held_out_split="train",
-        folder=RunFolder(path=Path("unused")),
-        device=contender.device,
-    )
+    kind = PIX2PIX.data(config, setup.size)
+    assert isinstance(kind, PairedData)  # noqa: S101 - it is pix2pix
+    kind = replace(kind, cache=setup.cache)
+    images = kind.load(setup.data, "train")
+    recipe = make_recipe(PIX2PIX, config, kind.facts(setup.data, images))
+    data = Data(train=images, held_out=images)
+    return TrainingRun(PIX2PIX, recipe, data, folder=RunFolder(path=Path("unused")), device=loop.device)

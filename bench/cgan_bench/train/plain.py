@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from cgan_runtime.processes import end_with_parent
-from cgan_trainer.families.pix2pix import Pix2pixGenerator, Pix2pixOptions
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
 from cgan_trainer.nets.init import init_weights
 from cgan_trainer.nets.patchgan import patchgan
 from PIL import Image
@@ -111,7 +111,8 @@ class PlainTraining:
             The four losses under the names of cgan-train.
         """
         condition, target = condition.to(self.device), target.to(self.device)
-        (picture,) = self.generator(condition, *masks)
+        generator = self.generator
+        (picture,) = generator(condition, *masks) if masks else generator.live([condition], len(condition))
         self._allow_gradients(self.discriminator, allowed=True)
         self.optimizer_d.zero_grad()
         fake = self._judged(picture.detach(), condition, real=False)

@@ -19,19 +19,19 @@ class TrainingRow:
     """One loop at one batch size.
 
     Attributes:
-        contender: which.
+        loop: which.
         description: library, version, threads.
         batch: images per step.
         steps: per turn.
         latencies_ms: of a step, one mean per turn, in the order of the rounds.
-        data_ms: of it the wait for pictures, median over the turns.
+        data_ms: of it the wait for images, median over the turns.
         step_ms: of it the rest, median over the turns.
         ratio: None for the reference.
         difference: from the plain loop after one step; None for the plain loop itself.
         peak_memory_mb: of its process; loader processes not included.
     """
 
-    contender: Loop
+    loop: Loop
     description: str
     batch: int
     steps: int
@@ -41,6 +41,11 @@ class TrainingRow:
     peak_memory_mb: float
     ratio: Ratio | None = None
     difference: Difference | None = None
+
+    @property
+    def title(self) -> str:
+        """Name of the loop."""
+        return self.loop.title
 
     def percentile_ms(self, percent: float) -> float:
         """A percentile of the time of a step."""
@@ -59,16 +64,16 @@ class TrainingRow:
     @property
     def valid(self) -> bool:
         """Whether it takes the plain loop's step; another arithmetic need not."""
-        return not self.contender.must_agree or self.difference is None or self.difference.within_limits
+        return not self.loop.must_agree or self.difference is None or self.difference.within_limits
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, units in the keys, every turn."""
         return {
-            "loop": self.contender.key,
-            "title": self.contender.title,
+            "loop": self.loop.key,
+            "title": self.loop.title,
             "description": self.description,
-            "device": self.contender.device,
-            "precision": self.contender.precision,
+            "device": self.loop.device,
+            "precision": self.loop.precision,
             "batch": self.batch,
             "rounds": len(self.latencies_ms),
             "steps_per_round": self.steps,

@@ -59,19 +59,17 @@ def compare(plain: Loop, ours: Loop, setup: Setup, batch: int) -> Difference:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     run = open_run(ours, setup, batch)
-    trainer = run.trainer
-    assert trainer.discriminator is not None  # noqa: S101 - the default objective has one
+    generator, discriminator = (run.recipe.networks[name] for name in ("generator", "discriminator"))
     other = PlainTraining(
         size=setup.size, ngf=setup.ngf, ndf=setup.ndf, lambda_l1=plain.lambda_l1, device=plain.device
     )
-    other.generator.load_state_dict(trainer.generator.state_dict())
-    other.discriminator.load_state_dict(trainer.discriminator.state_dict())
+    other.generator.load_state_dict(generator.state_dict())
+    other.discriminator.load_state_dict(discriminator.state_dict())
     given = run.feed.batch(0, batch)
-    our_losses = trainer.step([given], run.config.lr)
-    plain_losses = other.step(
-        given.condition.contiguous(), given.target.contiguous(), [mask.contiguous() for mask in given.masks]
-    )
-    mine = _weights(trainer.generator, trainer.discriminator)
+    our_losses = run.step()
+    masks = [given[noise.name].contiguous() for noise in other.generator.contract.noise]
+    plain_losses = other.step(given["condition"].contiguous(), given["target"].contiguous(), masks)
+    mine = _weights(generator, discriminator)
     theirs = _weights(other.generator, other.discriminator)
     return Difference(
         losses=max(abs(plain_losses[name] - value) for name, value in our_losses.items()),

@@ -28,7 +28,9 @@ from cgan_export.artifacts.precision.fp16 import half_precision, measurable
 from cgan_export.artifacts.precision.int8 import Layer, quantizable_layers, with_qdq
 from cgan_export.artifacts.precision.search import layers_to_keep
 from cgan_export.fidelity.caching_runner import CachingRunner
-from cgan_export.fidelity.gates import Case, Limits, LiveReference, run_gates, worst_psnr_db
+from cgan_export.fidelity.case import Case, LiveReference, worst_psnr_db
+from cgan_export.fidelity.gates import run_gates
+from cgan_export.fidelity.limits import Limits
 from cgan_export.graph.onnx_graph import lint
 
 __all__ = [
@@ -69,7 +71,7 @@ class ArtifactOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltArtifact:
-    """One artifact to be: its bytes, what the gates measured, and the very session that was measured.
+    """An artifact that is not yet written: its bytes, what the gates measured, and the session that was measured.
 
     Attributes:
         measured: the graph that the gates ran: `model` itself, or for FP16 the one that rounds on a CPU too.
@@ -100,13 +102,13 @@ class BuiltArtifact:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildContext:
-    """What every variant is made from and held against.
+    """What every artifact is made from and compared with.
 
     Attributes:
         plain: the graph as exported.
         rewritten: the same after the rewrites for CPU runtimes.
         reference: PyTorch.
-        live: PyTorch with its own dropout.
+        live: PyTorch with its own noise.
         samples: conditions [N, ...] to test on.
         calibration: conditions [M, ...] to calibrate INT8 on.
         io: type of the inputs and outputs of the FP16 file.
@@ -136,7 +138,7 @@ def parse_precisions(text: str) -> tuple[Precision, ...]:
 
 
 def build_artifact(
-    bench: BuildContext, precision: Precision, progress: Callable[[str], None] = lambda _: None
+    context: BuildContext, precision: Precision, progress: Callable[[str], None] = lambda _: None
 ) -> BuiltArtifact:
     """Make the graph of one precision and run every gate on it.
 
@@ -146,17 +148,17 @@ def build_artifact(
     kept: tuple[Layer, ...] = ()
     share = 0.0
     if precision == "fp32":
-        model = bench.rewritten
+        model = context.rewritten
     elif precision == "fp16":
         progress("fp16: making the graph")
-        model = half_precision(bench.plain, io_fp16=bench.io == "fp16")
+        model = half_precision(context.plain, io_fp16=context.io == "fp16")
     else:
-        model, kept, share = _int8(bench, progress)
+        model, kept, share = _int8(context, progress)
     lint(model)
     data = model.SerializeToString(deterministic=True)
     measured = measurable(data, precision)
-    generator = _generator(measured, bench.contract)
-    case = _case(bench, generator, precision)
+    generator = _generator(measured, context.contract)
+    case = _case(context, generator, precision)
     figures = run_gates(case, lambda text: progress(f"{precision}: {text}"))
     return BuiltArtifact(
         precision=precision,
@@ -164,25 +166,27 @@ def build_artifact(
         measured=measured,
         figures=figures,
         generator=generator,
-        io=bench.io if precision == "fp16" else "fp32",
+        io=context.io if precision == "fp16" else "fp32",
         kept=tuple(layer.name for layer in kept),
         kept_share=share,
     )
 
 
-def _int8(bench: BuildContext, progress: Callable[[str], None]) -> tuple[onnx.ModelProto, tuple[Layer, ...], float]:
-    model = bench.rewritten
+def _int8(
+    context: BuildContext, progress: Callable[[str], None]
+) -> tuple[onnx.ModelProto, tuple[Layer, ...], float]:
+    model = context.rewritten
     layers = quantizable_layers(model)
     progress("int8: calibrating")
-    conditions = bench.calibration or bench.samples
+    conditions = context.calibration or context.samples
     count = min(len(next(iter(conditions.values()))) if conditions else MAX_CALIBRATION, MAX_CALIBRATION)
-    feeds = [_feed(bench.contract, conditions, row) for row in range(count)]
+    feeds = [_feed(context.contract, conditions, row) for row in range(count)]
     scales = activation_scales(model, sorted({layer.data for layer in layers}), feeds)
 
     def score_db(chosen: Sequence[Layer]) -> float:
         data = with_qdq(model, chosen, scales).SerializeToString(deterministic=True)
-        generator = _generator(data, bench.contract)
-        return worst_psnr_db(_case(bench, generator, "int8"))
+        generator = _generator(data, context.contract)
+        return worst_psnr_db(_case(context, generator, "int8"))
 
     floor = Limits.of("int8").min_psnr_db + SEARCH_MARGIN_DB
     kept = layers_to_keep(layers, score_db, floor_db=floor, progress=lambda text: progress(f"int8: {text}"))
@@ -199,11 +203,11 @@ def _generator(data: bytes, contract: Contract) -> SeededGenerator:
     return SeededGenerator(CachingRunner(OnnxRuntimeRunner(data, contract)))
 
 
-def _case(bench: BuildContext, subject: SeededGenerator, precision: Precision) -> Case:
+def _case(context: BuildContext, target: SeededGenerator, precision: Precision) -> Case:
     return Case(
-        subject=subject,
-        reference=bench.reference,
-        live=bench.live,
-        samples=bench.samples,
+        target=target,
+        reference=context.reference,
+        live=context.live,
+        samples=context.samples,
         limits=Limits.of(precision),
     )

@@ -1,8 +1,9 @@
-"""What changed between two bundles: in their contracts, in their files, and in the pictures they make.
+"""What changed between two bundles: in their contracts, in their files, and in the outputs they make.
 
-The pictures are those of the old bundle's golden conditions, under its seeds and two more, from every artifact
-that both have. Two bundles of one checkpoint, made by different releases or on different machines, must keep
-the promise between runtimes: at most 1 level of 8 bits apart, in at most 0.1 % of the values.
+The outputs are those of the old bundle's golden conditions, under its seeds and two more, from every artifact that
+both have. Two bundles of one checkpoint, made by different releases or on different machines, must keep the promise
+between runtimes: images at most 1 level of 8 bits apart, in at most 0.1 % of the values; other outputs within the
+share of their scale that parity allows their precision (`fidelity/limits.py`).
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Output
 from cgan_runtime.errors import CganError, CheckFailedError
 from cgan_runtime.generator import SeededGenerator
-from cgan_runtime.pictures import pixels_from_tensor
 from cgan_runtime.runners.base import Array
 
-from cgan_export.bundle.verify import MAX_LEVELS, golden_conditions
-from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB, psnr_db
+from cgan_export.bundle.verify import golden_conditions
+from cgan_export.fidelity.limits import Limits
+from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB, largest_error
+from cgan_export.fidelity.output_kinds import MAX_LEVELS, ImageMeasure, Pair, RelativeMeasure, measure_of
 
 __all__ = ["Comparison", "Drift", "compare_bundles", "print_comparison"]
 
@@ -31,12 +33,16 @@ MORE_SEEDS: Final = (1, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """How far the pictures of one artifact moved: the worst of all samples.
+    """How far the outputs of one artifact moved: the worst of all outputs and samples.
 
     Attributes:
         problem: why there are no figures; empty where there are.
-        levels: the largest difference in 8-bit levels (256ths of the range for other outputs).
-        changed_share: the share of values that differ in 8 bits.
+        psnr_db: the quality of the new output against the old (`OutputMeasure.quality_db`).
+        max_abs: the largest difference of values.
+        levels: of images, the largest difference in 8-bit levels.
+        changed_share: of images, the share of values that differ in 8 bits.
+        relative: of other outputs, the largest difference as a share of their scale.
+        relative_limit: what it is held to.
     """
 
     artifact: str
@@ -45,12 +51,15 @@ class Drift:
     max_abs: float = 0.0
     levels: float = 0.0
     changed_share: float = 0.0
+    relative: float = 0.0
+    relative_limit: float = 0.0
     problem: str = ""
 
     @property
     def kept(self) -> bool:
         """Whether the promise holds."""
-        return not self.problem and self.levels <= MAX_LEVELS and self.changed_share <= MAX_SHARE
+        images = self.levels <= MAX_LEVELS and self.changed_share <= MAX_SHARE
+        return not self.problem and images and self.relative <= self.relative_limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +98,7 @@ class Comparison:
 
 
 def compare_bundles(old: Bundle, new: Bundle, progress: Callable[[str], None] = lambda _: None) -> Comparison:
-    """Compare contracts, files and pictures.
+    """Compare contracts, files and outputs.
 
     Raises:
         BundleError: a bundle changed since it was read.
@@ -97,7 +106,7 @@ def compare_bundles(old: Bundle, new: Bundle, progress: Callable[[str], None] = 
     drifts = []
     for artifact in old.manifest.artifacts:
         if artifact.backend == "onnxruntime":
-            progress(f"pictures of {artifact.path}")
+            progress(f"outputs of {artifact.path}")
             drifts.append(_drift(old, new, artifact.path, artifact.precision))
     return Comparison(
         old=old.digest,
@@ -122,15 +131,21 @@ def print_comparison(comparison: Comparison) -> None:
         console.print(f"{title}:{' the same' if not lines else ''}", highlight=False)
         for line in lines:
             console.print(f"  {line}", highlight=False, markup=False)
-    table = Table("artifact", title="pictures of the old bundle's golden conditions", title_justify="left")
-    for column in ("PSNR", "largest", "8-bit levels", "values changed", ""):
+    table = Table("artifact", title="outputs of the old bundle's golden conditions", title_justify="left")
+    for column in ("PSNR", "largest", "8-bit levels", "values changed", "share of scale", ""):
         table.add_column(column, justify="right")
     for d in comparison.drifts:
-        figures = (f"{d.psnr_db:.1f} dB", f"{d.max_abs:.3g}", f"{d.levels:.3g}", f"{d.changed_share:.3%}")
+        figures = (
+            f"{d.psnr_db:.1f} dB",
+            f"{d.max_abs:.3g}",
+            f"{d.levels:.3g}",
+            f"{d.changed_share:.3%}",
+            f"{d.relative:.3g}",
+        )
         if d.problem:
             console.print(f"{d.artifact}: {d.problem}", highlight=False, markup=False)
         verdict = "[green]kept[/]" if d.kept else "[red]MOVED[/]"
-        table.add_row(d.artifact, *(figures if not d.problem else ("-",) * 4), verdict)
+        table.add_row(d.artifact, *(figures if not d.problem else ("-",) * len(figures)), verdict)
     console.print(table)
 
 
@@ -138,40 +153,53 @@ def _drift(old: Bundle, new: Bundle, path: str, precision: str) -> Drift:
     if precision not in {a.precision for a in new.manifest.artifacts if a.backend == "onnxruntime"}:
         return Drift(artifact=path, problem="the newer bundle has none")
     outputs = old.manifest.contract.outputs
-    worst = Drift(artifact=path, psnr_db=PSNR_OF_EQUAL_DB)
+    pairs: dict[str, list[Pair]] = {output.name: [] for output in outputs}
+    samples = 0
     with old.runner(precision=precision) as left_runner, new.runner(precision=precision) as right_runner:
         left, right = SeededGenerator(left_runner), SeededGenerator(right_runner)
         for golden, conditions in zip(old.manifest.golden, golden_conditions(old), strict=True):
+            row = {name: value[None] for name, value in conditions.items()}
             for seed in (golden.seed, *MORE_SEEDS):
-                row = {name: value[None] for name, value in conditions.items()}
                 before = left.generate(row, [seed], [golden.draw])
                 try:
                     after = right.generate(row, [seed], [golden.draw])
                     for output in outputs:
-                        worst = _worse(worst, before[output.name][0], after[output.name][0], output)
+                        pairs[output.name].append(_pair(after[output.name][0], before[output.name][0], output))
                 except (CganError, KeyError, ValueError) as error:  # another signature, or other shapes
                     return Drift(artifact=path, problem=f"the golden conditions do not fit it ({error})")
-                worst = replace(worst, samples=worst.samples + 1)
+                samples += 1
+    worst = Drift(
+        artifact=path, samples=samples, psnr_db=PSNR_OF_EQUAL_DB, relative_limit=Limits.of(precision).relative
+    )
+    for output in outputs:
+        worst = _worse(worst, pairs[output.name], output)
     return worst
 
 
-def _worse(worst: Drift, before: Array, after: Array, output: Output) -> Drift:
+def _pair(after: Array, before: Array, output: Output) -> Pair:
     if before.shape != after.shape:
         raise ValueError(f"{output.name} is {list(after.shape)}, it was {list(before.shape)}")
-    span = output.range[1] - output.range[0] if output.range else 1.0
-    apart = np.abs(before.astype(np.float64) - after)
-    if output.encoding is not None:
-        a, b = (pixels_from_tensor(value, output.encoding).astype(np.int16) for value in (before, after))
-        levels = np.abs(a - b).astype(np.float64)
-    else:
-        levels = np.floor(apart / span * 256)
-    return replace(
+    return after, before
+
+
+def _worse(worst: Drift, pairs: list[Pair], output: Output) -> Drift:
+    if not pairs:  # no golden samples
+        return worst
+    measure = measure_of(output)
+    moved = replace(
         worst,
-        psnr_db=min(worst.psnr_db, psnr_db(before, after, span)),
-        max_abs=max(worst.max_abs, float(apart.max())),
-        levels=max(worst.levels, float(levels.max())),
-        changed_share=max(worst.changed_share, float((levels > 0).mean())),
+        psnr_db=max(-PSNR_OF_EQUAL_DB, min(worst.psnr_db, *measure.quality_db(pairs))),
+        max_abs=max(worst.max_abs, *(largest_error(after.astype(np.float64), before) for after, before in pairs)),
     )
+    if isinstance(measure, ImageMeasure):
+        levels = [measure.levels(before, after) for after, before in pairs]
+        return replace(
+            moved,
+            levels=max(worst.levels, *(float(value.max()) for value in levels)),
+            changed_share=max(worst.changed_share, *(float((value > 0).mean()) for value in levels)),
+        )
+    assert isinstance(measure, RelativeMeasure)  # noqa: S101 - there is no third kind
+    return replace(moved, relative=max(worst.relative, measure.share(pairs)))
 
 
 def _files(old: Bundle, new: Bundle) -> list[str]:
@@ -201,4 +229,6 @@ def _differences(old: Any, new: Any, where: str) -> list[str]:
 
 
 def _moved(drift: Drift) -> str:
+    if drift.relative > drift.relative_limit:
+        return f"{drift.relative:.3g} of the scale, at most {drift.relative_limit:.3g} is allowed"
     return f"{drift.levels:.3g} levels, {drift.changed_share:.2%} of the values changed"

@@ -13,15 +13,17 @@ from typing import Final
 import numpy as np
 from cgan_runtime.atomic import atomic_folder, write_atomic
 from cgan_runtime.bundle import file_entry, write_manifest
-from cgan_runtime.contract import Contract, ImageEncoding, image_size
+from cgan_runtime.contract import ConditionEncoding, Contract, ImageEncoding, OutputEncoding, image_size
 from cgan_runtime.manifest import Artifact, Batch, Golden, Manifest, Provenance
 from cgan_runtime.pictures import pixels_from_tensor, png_bytes
 from cgan_runtime.runners.base import Array
 
 from cgan_export.artifacts.artifacts import BuiltArtifact
-from cgan_export.bundle.model_card import model_card, picture_grid
+from cgan_export.bundle.image_grid import image_grid
+from cgan_export.bundle.model_card import model_card
 from cgan_export.export import Exported, opset
 from cgan_export.fidelity.diagnostics import gather
+from cgan_export.fidelity.heatmap import has_pixels
 from cgan_export.fidelity.report import failed_report_name, report_html
 
 __all__ = ["provenance", "write_bundle", "write_failed_report"]
@@ -40,13 +42,13 @@ def write_bundle(
         OSError: no room or no permission; nothing is left behind.
     """
     with atomic_folder(path, replace=replace) as root:
-        for variant in exported.variants:
-            (root / variant.path).write_bytes(variant.model)
+        for artifact in exported.artifacts:
+            (root / artifact.path).write_bytes(artifact.model)
         (root / "golden").mkdir()
         golden = tuple(_golden(root, exported, i, seed) for i, seed in enumerate(GOLDEN_SEEDS))
-        if exported.contract.image_output is not None:
-            (root / "golden" / "grid.png").write_bytes(picture_grid(exported))
-        artifacts = tuple(_artifact(root, variant, exported.contract) for variant in exported.variants)
+        if any(has_pixels(output) for output in exported.contract.outputs):
+            (root / "golden" / "grid.png").write_bytes(image_grid(exported))
+        artifacts = tuple(_artifact(root, built, exported.contract) for built in exported.artifacts)
         card = model_card(name, family, exported.contract, artifacts, origin)
         (root / "README.md").write_text(card, encoding="utf-8")
         (root / "report.html").write_text(_report(name, exported), encoding="utf-8")
@@ -79,14 +81,25 @@ def provenance(
     options: dict[str, object],
     training: dict[str, object],
     assumed: tuple[str, ...] = (),
+    graph: str = "main",
 ) -> Provenance:
-    """Where and with what this export is made, now. Folder names of this machine are left out."""
+    """Where and with what this export is made, now. Folder names of this machine are left out.
+
+    Args:
+        checkpoint: the file.
+        sha256: its hex digest.
+        options: plain values that describe the network.
+        training: what the file says of its training.
+        assumed: what no file says and nobody chose.
+        graph: which graph of the checkpoint the bundle is.
+    """
     words = [Path(sys.argv[0]).name, *(Path(w).name if Path(w).is_absolute() else w for w in sys.argv[1:])]
     versions = {"python": platform.python_version()}
     versions.update({package: importlib.metadata.version(package) for package in PACKAGES})
     return Provenance(
         checkpoint=checkpoint.name,
         checkpoint_sha256=sha256,
+        graph=graph,
         options=options,
         training=training,
         assumed=assumed,
@@ -96,23 +109,23 @@ def provenance(
     )
 
 
-def _artifact(root: Path, variant: BuiltArtifact, contract: Contract) -> Artifact:
+def _artifact(root: Path, built: BuiltArtifact, contract: Contract) -> Artifact:
     return Artifact(
-        **file_entry(root, variant.path).model_dump(),
+        **file_entry(root, built.path).model_dump(),
         backend="onnxruntime",
-        precision=variant.precision,
+        precision=built.precision,
         batch=Batch(),
         size=_size(contract),
-        requires=(f"onnxruntime>=1.27 (opset {opset(variant.model)})",),
-        io=variant.io,
-        kept=variant.kept,
-        fidelity=variant.figures,
+        requires=(f"onnxruntime>=1.27 (opset {opset(built.model)})",),
+        io=built.io,
+        kept=built.kept,
+        fidelity=built.figures,
     )
 
 
 def _report(name: str, exported: Exported) -> str:
-    evidence = tuple(gather(exported.bench, variant) for variant in exported.variants)
-    return report_html(name, exported.contract, exported.variants, evidence)
+    diagnostics = tuple(gather(exported.context, artifact) for artifact in exported.artifacts)
+    return report_html(name, exported.contract, exported.artifacts, diagnostics)
 
 
 def _golden(root: Path, exported: Exported, index: int, seed: int) -> Golden:
@@ -123,7 +136,7 @@ def _golden(root: Path, exported: Exported, index: int, seed: int) -> Golden:
     return Golden(
         seed=seed,
         conditions={
-            c.name: _store(root, f"golden/{index}-{c.name}", conditions[c.name], _as_output(contract, c.name))
+            c.name: _store(root, f"golden/{index}-{c.name}", conditions[c.name], c.encoding)
             for c in contract.conditions
         },
         outputs={
@@ -133,19 +146,15 @@ def _golden(root: Path, exported: Exported, index: int, seed: int) -> Golden:
     )
 
 
-def _store(root: Path, stem: str, value: Array, encoding: ImageEncoding | None) -> str:
-    if encoding is None:
+def _store(root: Path, stem: str, value: Array, encoding: ConditionEncoding | OutputEncoding | None) -> str:
+    """An image as a .png, any other kind as a .npy; returns the name of the file."""
+    if not isinstance(encoding, ImageEncoding):
         np.save(root / f"{stem}.npy", value, allow_pickle=False)
         return f"{stem}.npy"
     (root / f"{stem}.png").write_bytes(png_bytes(pixels_from_tensor(value, encoding)))
     return f"{stem}.png"
 
 
-def _as_output(contract: Contract, name: str) -> ImageEncoding | None:
-    encoding = next(c.encoding for c in contract.conditions if c.name == name)
-    return encoding if isinstance(encoding, ImageEncoding) else None
-
-
 def _size(contract: Contract) -> tuple[int, int] | None:
-    output = contract.image_output
+    output = next((output for output in contract.outputs if has_pixels(output)), None)
     return image_size(output) if output is not None else None

@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 from cgan_runtime.runners.base import Array, Runner, Tensors
 
-from cgan_export.fidelity.gates import LiveReference
+from cgan_export.fidelity.case import LiveReference
 
 __all__ = ["CachingLive", "CachingRunner"]
 

@@ -1,14 +1,14 @@
-"""Arrays as pictures: an error map from black over red and yellow to white, and tensors as pixels."""
+"""Arrays as pixels: values from black over red and yellow to white, images, and outputs that are heatmaps."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from cgan_runtime.contract import ImageEncoding
+from cgan_runtime.contract import HeatmapEncoding, ImageEncoding, Output, ScoreEncoding
 from cgan_runtime.pictures import pixels_from_tensor
 from cgan_runtime.runners.base import Array
 
-__all__ = ["coloured", "picture_pixels"]
+__all__ = ["coloured", "has_pixels", "output_pixels", "picture_pixels"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -23,6 +23,31 @@ def coloured(values: Array, top: float | None = None) -> Pixels:
     return np.rint(np.clip(np.stack(ramps, axis=-1), 0, 1) * 255).astype(np.uint8)
 
 
-def picture_pixels(tensor: Array, encoding: ImageEncoding) -> Pixels:
-    """A tensor [C, H, W] as pixels; what is not finite is black."""
+def has_pixels(output: Output) -> bool:
+    """Whether an output can be looked at: an image or a heatmap."""
+    return isinstance(output.encoding, ImageEncoding | HeatmapEncoding)
+
+
+def output_pixels(tensor: Array, output: Output) -> Pixels:
+    """An output [C, H, W] as pixels: an image as its encoding says, a heatmap [1, H, W] over its range.
+
+    Raises:
+        ValueError: it is neither (`has_pixels`).
+    """
+    if isinstance(output.encoding, ImageEncoding):
+        return picture_pixels(tensor, output.encoding)
+    if not isinstance(output.encoding, HeatmapEncoding) or output.range is None:
+        raise ValueError(f"{output.name} is neither an image nor a heatmap")
+    low, high = output.range
+    share = np.clip((tensor[0].astype(np.float64) - low) / (high - low), 0, 1)
+    if output.encoding.colors == "grey":
+        grey: Pixels = np.rint(np.nan_to_num(share) * 255).astype(np.uint8)
+        return grey
+    return coloured(share, 1.0)
+
+
+def picture_pixels(tensor: Array, encoding: ImageEncoding | HeatmapEncoding | ScoreEncoding) -> Pixels:
+    """A tensor [C, H, W] as pixels; what is not finite is black. A heatmap is coloured up to its largest value."""
+    if not isinstance(encoding, ImageEncoding):
+        return coloured(np.maximum(tensor[0], 0))
     return pixels_from_tensor(np.nan_to_num(tensor, nan=-1.0, posinf=1.0, neginf=-1.0), encoding)

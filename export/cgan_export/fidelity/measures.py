@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PSNR_OF_EQUAL_DB", "psnr_db", "spread_sigmas", "ssim"]
+__all__ = ["PSNR_OF_EQUAL_DB", "UNMEASURABLE", "largest", "largest_error", "psnr_db", "spread_sigmas", "ssim"]
 
 # Two equal pictures have no finite PSNR; this figure stands for it in tables and JSON.
 PSNR_OF_EQUAL_DB: Final = 200.0
+# JSON has neither NaN nor infinity: an error that is one of them is written as this.
+UNMEASURABLE: Final = 1e30
 
 Float = npt.NDArray[np.floating]
 
 
 def psnr_db(a: Float, b: Float, peak: float) -> float:
-    """Peak signal-to-noise ratio, ``10 log10(peak^2 / MSE)``, at most PSNR_OF_EQUAL_DB."""
-    mse = float(np.mean(np.square(a.astype(np.float64) - b.astype(np.float64))))
+    """Peak signal-to-noise ratio, ``10 log10(peak^2 / MSE)``, at most PSNR_OF_EQUAL_DB; its negative for NaN."""
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        mse = float(np.mean(np.square(a.astype(np.float64) - b.astype(np.float64))))
+    if not math.isfinite(mse):
+        return -PSNR_OF_EQUAL_DB
     return PSNR_OF_EQUAL_DB if mse == 0 else min(PSNR_OF_EQUAL_DB, 10 * math.log10(peak * peak / mse))
+
+
+def largest(values: npt.NDArray[Any]) -> float:
+    """The largest magnitude; UNMEASURABLE where a value is NaN or infinite."""
+    magnitude = float(np.abs(values).max())
+    return magnitude if math.isfinite(magnitude) else UNMEASURABLE
+
+
+def largest_error(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
+    """The largest difference of two arrays; UNMEASURABLE where a value is NaN or infinite."""
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        return largest(a - b)
 
 
 def ssim(a: Float, b: Float, peak: float) -> float:
@@ -47,10 +64,15 @@ def _blur(x: Float) -> Float:
 
 
 def spread_sigmas(ours: Float, theirs: Float) -> float:
-    """Difference of two mean pixel-wise spreads, in units of its jackknifed standard error."""
+    """Difference of two mean value-wise spreads [N, ...], in units of its jackknifed standard error.
+
+    UNMEASURABLE where one of them is not finite, or both are constant and yet differ.
+    """
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        return UNMEASURABLE
     difference = _spread(ours) - _spread(theirs)
     error = math.hypot(_jackknife_error(ours), _jackknife_error(theirs))
-    return abs(difference) / error if error > 0 else (0.0 if difference == 0 else math.inf)
+    return abs(difference) / error if error > 0 else (0.0 if difference == 0 else UNMEASURABLE)
 
 
 def _spread(pictures: Float) -> float:

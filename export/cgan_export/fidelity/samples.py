@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,26 +13,48 @@ from cgan_runtime.errors import BadInputError, UsageError
 from cgan_runtime.pictures import SUFFIXES, read_picture, resized, tensor_from_picture
 from cgan_runtime.runners.base import Array
 
-from cgan_export.fidelity.gates import MIN_SAMPLES
+from cgan_export.fidelity.case import MIN_SAMPLES
 
 __all__ = ["calibration_conditions", "sample_conditions"]
 
 MAX_PICTURES: Final = 16
 MAX_CALIBRATION: Final = 32
+MAX_CLASSES: Final = 64
 
 
-def sample_conditions(contract: Contract, examples: Array | None, folder: Path | None) -> dict[str, Array]:
-    """Every condition as [N, ...], N at least MIN_SAMPLES.
+def sample_conditions(
+    contract: Contract, examples: Mapping[str, Array] | Array | None, folder: Path | None
+) -> dict[str, Array]:
+    """Every condition as [N, ...], the same N of at least MIN_SAMPLES; nothing where there are no conditions.
 
-    Pictures come from `folder` if given, else from the checkpoint's `examples` (uint8 [M, C, H, W], resampled
-    where the contract has another size), else they are made up: smooth random fields, quantised to 8 bit.
-    Labels run through all classes; raw tensors are seeded normals.
+    Images come from `folder` if given, else from `examples`, else they are made up: smooth random fields,
+    quantised to 8 bit. Labels come from `examples`, else they run through all classes (MAX_CLASSES of them,
+    evenly spaced, where there are more). Vectors come from `examples`, else they are seeded: uniform over their
+    range, or normal without one. Where conditions have different counts, the shorter ones are used again.
+
+    Args:
+        contract: with fixed sizes.
+        examples: by condition name: images uint8 [M, C, H, W], resampled where the contract has another size;
+            labels int64 [M]; vectors float32 [M, ...]. An array alone belongs to the first image condition.
+        folder: pictures. With several image conditions either it has one folder for each, of its name, or all
+            take the same pictures, each one shifted by one more.
 
     Raises:
         BadInputError: `folder` holds no readable picture.
     """
+    if examples is not None and not isinstance(examples, Mapping):
+        image = contract.image_condition
+        examples = {} if image is None else {image.name: examples}
+    pictures = _pictures(contract, folder, MAX_PICTURES) if folder is not None else {}
     rng = np.random.default_rng(0)
-    return {c.name: _values(c, examples, folder, rng) for c in contract.conditions}
+    values = {}
+    for number, condition in enumerate(contract.conditions):
+        if condition.name in pictures:
+            values[condition.name] = pictures[condition.name]
+        else:
+            values[condition.name] = _values(condition, (examples or {}).get(condition.name), number, rng)
+    count = max(MIN_SAMPLES, *(len(value) for value in values.values()), 0)
+    return {name: value[np.arange(count) % len(value)] for name, value in values.items()}
 
 
 def calibration_conditions(contract: Contract, folder: Path | None, samples: dict[str, Array]) -> dict[str, Array]:
@@ -45,32 +68,49 @@ def calibration_conditions(contract: Contract, folder: Path | None, samples: dic
     """
     if folder is None:
         return {}
-    image = contract.image_condition
-    if image is None:
-        raise UsageError("--calibrate names pictures, but this generator takes none.")
-    fixed = image.model_copy(update={"shape": samples[image.name].shape[1:]})
-    pictures = _from_folder(folder, fixed, MAX_CALIBRATION)
-    rows = np.arange(len(pictures)) % len(samples[image.name])
-    return {name: pictures if name == image.name else value[rows] for name, value in samples.items()}
+    if contract.image_condition is None:
+        raise UsageError("--calibrate names pictures, but this generator takes none: leave it out.")
+    fixed = tuple(c.model_copy(update={"shape": samples[c.name].shape[1:]}) for c in contract.conditions)
+    pictures = _pictures(contract.model_copy(update={"conditions": fixed, "sides": None}), folder, MAX_CALIBRATION)
+    rows = np.arange(max(len(value) for value in pictures.values()))
+    values = {**samples, **pictures}
+    return {name: value[rows % len(value)] for name, value in values.items()}
 
 
-def _values(condition: Condition, examples: Array | None, folder: Path | None, rng: np.random.Generator) -> Array:
+def _values(condition: Condition, examples: Array | None, number: int, rng: np.random.Generator) -> Array:
+    """Values [M, ...] of condition `number` of the contract, without a folder of pictures."""
     shape = tuple(axis for axis in condition.shape if isinstance(axis, int))
+    if isinstance(condition.encoding, ImageEncoding):
+        if examples is not None and examples.ndim == 4 and examples.shape[1] == shape[0]:
+            return _scaled(_resampled(examples, shape[1:], condition.encoding), condition.encoding)
+        return _scaled(_smooth_fields(shape, rng), condition.encoding)
+    if examples is not None and examples.shape[1:] == shape and len(examples):
+        return examples.astype(condition.dtype)
     if isinstance(condition.encoding, LabelEncoding):
-        return np.arange(MIN_SAMPLES, dtype=np.int64) % max(len(condition.encoding.names), 1)
-    if not isinstance(condition.encoding, ImageEncoding):
-        return rng.standard_normal((MIN_SAMPLES, *shape)).astype(np.float32)
-    if folder is not None:
-        return _repeated(_from_folder(folder, condition))
-    if examples is not None and examples.ndim == 4 and examples.shape[1] == shape[0]:
-        return _repeated(_scaled(_resampled(examples, shape[1:], condition.encoding), condition.encoding))
-    return _scaled(_smooth_fields(shape, rng), condition.encoding)
+        return _labels(max(len(condition.encoding.names), 1), number)
+    if condition.range is not None:
+        return rng.uniform(*condition.range, (MIN_SAMPLES, *shape)).astype(condition.dtype)
+    return rng.standard_normal((MIN_SAMPLES, *shape)).astype(condition.dtype)
 
 
-def _from_folder(folder: Path, condition: Condition, most: int = MAX_PICTURES) -> Array:
+def _labels(count: int, shift: int) -> Array:
+    """All classes, from class `shift` on: two label conditions are then not only seen in equal pairs."""
+    classes = np.linspace(0, count - 1, min(count, MAX_CLASSES)).round().astype(np.int64)
+    return np.roll(classes, -shift)
+
+
+def _pictures(contract: Contract, folder: Path, most: int) -> dict[str, Array]:
+    """Every image condition [M, C, H, W] from a folder."""
+    images = [c for c in contract.conditions if isinstance(c.encoding, ImageEncoding)]
+    if len(images) > 1 and all((folder / c.name).is_dir() for c in images):
+        return {c.name: _from_folder(folder / c.name, c, most) for c in images}
+    return {c.name: np.roll(_from_folder(folder, c, most), -shift, axis=0) for shift, c in enumerate(images)}
+
+
+def _from_folder(folder: Path, condition: Condition, most: int) -> Array:
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not files:
-        raise BadInputError(f"{folder} holds no picture ({', '.join(SUFFIXES)}).")
+        raise BadInputError(f"{folder} holds no picture ({', '.join(SUFFIXES)}): name a folder that does.")
     return np.stack([tensor_from_picture(read_picture(p), condition) for p in files[:most]])
 
 
@@ -95,8 +135,3 @@ def _smooth_fields(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDAr
     coarse = rng.uniform(0, 255, (MIN_SAMPLES, channels, 8, 8))
     rows, columns = (np.minimum(np.arange(n) * 8 // n, 7) for n in (height, width))
     return np.rint(coarse[:, :, rows][:, :, :, columns]).astype(np.uint8)
-
-
-def _repeated(values: Array) -> Array:
-    """At least MIN_SAMPLES rows: fewer conditions are used again, with other seeds."""
-    return values[np.arange(max(len(values), MIN_SAMPLES)) % len(values)]

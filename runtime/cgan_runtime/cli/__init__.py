@@ -1,1 +1,1 @@
-"""The console commands of the runtime: cgan-serve and cgan-translate."""
+"""The console commands of the runtime: cgan-generate, cgan-translate and cgan-serve."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -32,7 +33,9 @@ def serve(
     grpc_port: Port = 8001,
     metrics_port: Port = 8002,
     max_batch: Positive = 8,
+    backend: str = "onnxruntime",
     precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    device: str | None = None,
     threads: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     drain_seconds: Positive = 10,
     triton_repo: Path | None = None,
@@ -41,8 +44,9 @@ def serve(
 ) -> int:
     """Serve until Ctrl-C or SIGTERM, then let requests in flight end and stop.
 
-    Each bundle NAME gives three models. NAME: tensors and a seed. NAME_png: PNG,
-    JPEG or WebP bytes and a seed. NAME_core: the engine itself, noise included.
+    Each bundle NAME gives up to three models. NAME: tensors and a seed. NAME_png, where
+    an image goes in or comes out: files, labels and a seed. NAME_core: the engine itself,
+    noise included.
 
     For example:
 
@@ -57,8 +61,10 @@ def serve(
         grpc_port: Port for gRPC. [default: 8001]
         metrics_port: Port for Prometheus metrics. [default: 8002]
         max_batch: Most rows that one execution holds. [default: 8]
-        precision: Which artifact of the bundles to serve. [default: fp32]
-        threads: ONNX Runtime threads. [default: ONNX Runtime chooses]
+        backend: Which artifact of the bundles to serve. [default: onnxruntime]
+        precision: Which precision of it. [default: fp32]
+        device: Where it runs, for example cpu or cuda:0. [default: the backend's own choice]
+        threads: CPU threads. [default: the backend chooses]
         drain_seconds: Longest wait for requests in flight and idle clients when stopping. [default: 10]
         triton_repo: Only write the model repository to this new folder and stop.
         setup: Only make the server's own Python environment and stop.
@@ -76,15 +82,18 @@ def serve(
     if not bundles:
         raise UsageError("a bundle is needed, as written by cgan-export; for example: cgan-serve facades")
     read = [read_bundle(path) for path in bundles]
+    models = RepositoryOptions(
+        max_batch=max_batch, threads=threads, precision=precision, backend=backend, device=device
+    )
     if triton_repo is not None:
-        _write_only(triton_repo, read, RepositoryOptions(max_batch=max_batch, threads=threads, precision=precision))
+        _write_only(triton_repo, read, models)
         return 0
     environment = find_environment() or make_environment(say=_say)
     options = ServerOptions(
         host=host,
         ports=Ports(http=http_port, grpc=grpc_port, metrics=metrics_port),
         drain_seconds=drain_seconds,
-        repository=RepositoryOptions(max_batch=max_batch, threads=threads, precision=precision, link=True),
+        repository=replace(models, link=True),
     )
     server = TritonServer(read, environment, options)
     signal.signal(signal.SIGTERM, _end)

@@ -1,5 +1,84 @@
-"""Runners: one file per backend, one interface."""
+"""Runners: one file per backend, one interface, one line in the table.
 
+A backend's module is imported when its runner is asked for, so a package that is not installed costs nothing.
+Each module has two functions: `absence` and `open_runner` (see `Backend`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final, Protocol, cast, final
+
+from cgan_runtime.contract import Contract
+from cgan_runtime.errors import CganError
 from cgan_runtime.runners.base import Array, Runner, Tensors
 
-__all__ = ["Array", "Runner", "Tensors"]
+__all__ = ["RUNNERS", "Array", "Backend", "Runner", "RunnerKind", "Tensors", "runner_kind"]
+
+
+class Backend(Protocol):
+    """What the module of a backend offers."""
+
+    def absence(self) -> str | None:
+        """Why it cannot be used here and what to install, in one sentence; None where it can."""
+
+    def open_runner(self, model: bytes, contract: Contract, *, device: str | None, threads: int) -> Runner:
+        """A runner of the artifact's bytes; see `RunnerKind.open`."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RunnerKind:
+    """One backend.
+
+    Attributes:
+        name: as people call it: "ONNX Runtime".
+        module: the module that executes, imported on first use.
+    """
+
+    name: str
+    module: str
+
+    def absence(self) -> str | None:
+        """Why it cannot be used here and what to install, in one sentence; None where it can."""
+        return self._backend().absence()
+
+    def open(self, model: bytes, contract: Contract, *, device: str | None = None, threads: int = 0) -> Runner:
+        """A runner of one artifact.
+
+        Args:
+            model: the bytes of the artifact: what is executed is exactly what was hashed.
+            contract: the signature the artifact must have.
+            device: where it runs, "cpu", "cuda" or "cuda:1"; the backend's own choice by default.
+            threads: CPU threads; 0 lets the backend choose.
+
+        Raises:
+            CganError: the backend or the device is not available here.
+            UsageError: a device that the backend does not know.
+            BundleError: the artifact cannot be loaded, or has another signature.
+        """
+        if (reason := self.absence()) is not None:
+            raise CganError(reason)
+        return self._backend().open_runner(model, contract, device=device, threads=threads)
+
+    def _backend(self) -> Backend:
+        return cast("Backend", import_module(self.module))
+
+
+# By the `backend` of an artifact.
+RUNNERS: Final[dict[str, RunnerKind]] = {
+    "onnxruntime": RunnerKind(name="ONNX Runtime", module="cgan_runtime.runners.onnxruntime"),
+}
+
+
+def runner_kind(backend: str) -> RunnerKind:
+    """The entry of a backend.
+
+    Raises:
+        CganError: this release has no runner for it; the message lists those it has.
+    """
+    if backend not in RUNNERS:
+        have = ", ".join(RUNNERS)
+        raise CganError(f"this release cannot run {backend} artifacts, only: {have}; upgrade cgan-deploy.")
+    return RUNNERS[backend]

@@ -4,19 +4,55 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
 from cgan_runtime.contract import Contract
-from cgan_runtime.errors import BundleError, CganError
+from cgan_runtime.errors import BundleError, CganError, UsageError
 from cgan_runtime.onnx_file import has_external_data
 from cgan_runtime.runners.base import Array, Runner, Tensors
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["OnnxRuntimeRunner", "import_onnxruntime"]
+Provider = str | tuple[str, dict[str, str]]
+
+__all__ = ["OnnxRuntimeRunner", "absence", "import_onnxruntime", "open_runner"]
+
+CPU: Final = "CPUExecutionProvider"
+CUDA: Final = "CUDAExecutionProvider"
+
+
+def absence() -> str | None:
+    """Why ONNX Runtime cannot be used here and what to install; None where it can."""
+    try:
+        import_onnxruntime()
+    except CganError as error:
+        return str(error)
+    return None
+
+
+def open_runner(model: bytes, contract: Contract, *, device: str | None = None, threads: int = 0) -> Runner:
+    """A runner on "cpu" (the default), "cuda" or "cuda:N".
+
+    Raises:
+        UsageError: another device.
+        CganError: ONNX Runtime here has no CUDA.
+        BundleError: as `OnnxRuntimeRunner`.
+    """
+    return OnnxRuntimeRunner(model, contract, threads=threads, providers=_providers(device or "cpu"))
+
+
+def _providers(device: str) -> tuple[Provider, ...]:
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isascii() and number.isdigit())):
+        raise UsageError(f"ONNX Runtime has no device {device!r}; give cpu, cuda or cuda:N.")
+    if kind == "cpu":
+        return (CPU,)
+    if CUDA not in import_onnxruntime().get_available_providers():
+        raise CganError("the ONNX Runtime installed here has no CUDA; run: pip install onnxruntime-gpu")
+    return ((CUDA, {"device_id": number or "0"}), CPU)
 
 
 def import_onnxruntime() -> ModuleType:
@@ -38,7 +74,7 @@ class OnnxRuntimeRunner(Runner):
         model: the bytes of a self-contained ONNX file: what is executed is exactly what was hashed.
         contract: the signature the graph must have.
         threads: intra-op threads; 0 lets ONNX Runtime choose.
-        providers: execution providers in order of preference.
+        providers: execution providers in order of preference, each a name or (name, options).
         plain: keep every session default (for comparisons); else stop the worker threads' spinning between
             calls, which would slow whatever else the machine runs.
 
@@ -52,7 +88,7 @@ class OnnxRuntimeRunner(Runner):
         contract: Contract,
         *,
         threads: int = 0,
-        providers: tuple[str, ...] = ("CPUExecutionProvider",),
+        providers: tuple[Provider, ...] = (CPU,),
         plain: bool = False,
     ) -> None:
         super().__init__(contract)

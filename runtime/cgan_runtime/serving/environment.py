@@ -7,12 +7,13 @@ Pillow and pydantic. It lies in the user's cache folder, named by what is in it,
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -76,6 +77,8 @@ def find_environment(root: Path | None = None) -> ServerEnvironment | None:
 def make_environment(root: Path | None = None, say: Callable[[str], None] = print) -> ServerEnvironment:
     """Make the environment (about 150 MB from the package index), or return it if it is there.
 
+    Where another process is making it, wait for that one.
+
     Args:
         root: where; `default_root` if None.
         say: told what is being done.
@@ -88,8 +91,31 @@ def make_environment(root: Path | None = None, say: Callable[[str], None] = prin
     if found is not None:
         return found
     _require_platform()
-    say(f"making the server environment in {root} (once, about 150 MB)")
     root.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(root, say):
+        made = find_environment(root)  # by the process that held the lock before
+        return _make(root, say) if made is None else made
+
+
+@contextlib.contextmanager
+def _lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """One process at a time makes an environment: two would fetch the same 150 MB twice."""
+    import filelock
+
+    lock = filelock.FileLock(root.with_name(f"{root.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        say(f"another process is making {root}; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _make(root: Path, say: Callable[[str], None]) -> ServerEnvironment:
+    say(f"making the server environment in {root} (once, about 150 MB)")
     unfinished = root.with_name(f"{root.name}.tmp-{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
@@ -102,9 +128,7 @@ def make_environment(root: Path | None = None, say: Callable[[str], None] = prin
         _link_backend(unfinished)
         _require_libraries(unfinished)
         (unfinished / READY_MARK).touch()
-        if (made := find_environment(root)) is not None:  # by another process, which may already serve from it
-            return made
-        shutil.rmtree(root, ignore_errors=True)
+        shutil.rmtree(root, ignore_errors=True)  # left without the mark by a crash
         unfinished.rename(root)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -2,44 +2,152 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from math import prod
+from typing import Any, Final
+
 from cgan_runtime.bundle import Bundle
+from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding
+from cgan_runtime.encodings import decoder_of
 from cgan_runtime.serving.repository import model_names
 from cgan_runtime.serving.server import TritonServer
+from cgan_runtime.serving.wire import image_outputs, png_inputs, travels_as_bytes
 
-__all__ = ["curl_line", "python_snippet", "ready_text"]
+__all__ = ["command_line", "curl_line", "python_snippet", "ready_text"]
 
-# A shell argument may have 128 KiB at most, less than many pictures, so the request goes through a pipe.
-CURL = r"""(printf '{"inputs":[{"name":"seed","datatype":"UINT64","shape":[1,1],"data":[7]},{"name":"image","datatype":"BYTES","shape":[1,1],"data":["'; base64 -w0 in.png; printf '"]}]}') \
-  | curl -s --data-binary @- @URL@/v2/models/@MODEL@/infer | grep -o 'iVBOR[^"]*' | base64 -d > out.png"""  # noqa: E501
+MAX_NUMBERS: Final = 16  # a longer vector would fill the screen
+DATATYPES: Final = {"float32": "FP32", "int64": "INT64"}
 
 PYTHON = """import numpy as np, tritonclient.http as triton
 client = triton.InferenceServerClient("@ADDRESS@")
-image = triton.InferInput("image", [1, 1], "BYTES")
-image.set_data_from_numpy(np.array([[open("in.png", "rb").read()]], dtype=object))
-seed = triton.InferInput("seed", [1, 1], "UINT64")
-seed.set_data_from_numpy(np.array([[7]], dtype=np.uint64))
-open("out.png", "wb").write(client.infer("@MODEL@", [image, seed]).as_numpy("@OUTPUT@")[0, 0])"""
+arrays = {
+    @ARRAYS@,
+}
+inputs = [triton.InferInput(name, list(array.shape), kind) for name, (kind, array) in arrays.items()]
+for tensor, (_, array) in zip(inputs, arrays.values()):
+    tensor.set_data_from_numpy(array)
+answer = client.infer("@MODEL@", inputs)
+@RESULTS@"""
 
 
-def curl_line(server: TritonServer, model: str) -> str:
-    """A shell line that turns in.png into out.png with seed 7."""
-    return CURL.replace("@URL@", server.http_url).replace("@MODEL@", model)
+def curl_line(server: TritonServer, model: str, contract: Contract) -> str | None:
+    """A shell line that calls `<name>_png` with seed 7: in.png to out.png, or a class to out.png.
+
+    None where a condition is a long tensor, which nobody types.
+    """
+    files = image_outputs(contract)
+    items: list[dict[str, Any]] = [{"name": "seed", "datatype": "UINT64", "shape": [1, 1], "data": [7]}]
+    names = _file_names(contract)
+    for name, condition in png_inputs(contract).items():
+        if (item := _json_input(name, condition, names)) is None:
+            return None
+        items.append(item)
+    if files and not names:  # an image sent as base64 is answered so; without one the request asks for it
+        items.insert(1, {"name": "base64", "datatype": "BOOL", "shape": [1, 1], "data": [True]})
+    request: dict[str, Any] = {"inputs": items}
+    if len(contract.outputs) > 1 and files:
+        request["outputs"] = [{"name": files[0].name}]
+    url = f"{server.http_url}/v2/models/{model}/infer"
+    tail = """ | grep -o 'iVBOR[^"]*' | base64 -d > out.png""" if files else ""
+    return f"{_printed(request, list(names.values()))} \\\n  | curl -s --data-binary @- {url}{tail}"
 
 
-def python_snippet(server: TritonServer, model: str, output: str) -> str:
+def python_snippet(server: TritonServer, model: str, contract: Contract) -> str:
     """The same in Python, with tritonclient."""
-    address = server.http_url.removeprefix("http://")
-    return PYTHON.replace("@ADDRESS@", address).replace("@MODEL@", model).replace("@OUTPUT@", output)
+    names = _file_names(contract)
+    arrays = ['"seed": ("UINT64", np.array([[7]], dtype=np.uint64))']
+    arrays += [_python_array(name, condition, names) for name, condition in png_inputs(contract).items()]
+    files = image_outputs(contract)
+    results = [f'open("out.png", "wb").write(answer.as_numpy("{files[0].name}")[0, 0])'] if files else []
+    results += [f'print(answer.as_numpy("{output.name}"))' for output in contract.outputs if output not in files]
+    return (
+        PYTHON.replace("@ADDRESS@", server.http_url.removeprefix("http://"))
+        .replace("@ARRAYS@", ",\n    ".join(arrays))
+        .replace("@MODEL@", model)
+        .replace("@RESULTS@", "\n".join(results))
+    )
+
+
+def command_line(server: TritonServer, name: str, contract: Contract) -> str:
+    """The same with cgan-translate or cgan-generate."""
+    words, image = [], contract.image_condition
+    for condition in contract.conditions:
+        if condition is not image:
+            option = condition.name.replace("_", "-")
+            words.append(f"--{option} {shlex.quote(_command_value(condition))}")
+    command = "cgan-generate" if image is None else "cgan-translate in.png"
+    suffixes = [decoder_of(output).suffix for output in contract.outputs]
+    files = [suffix for suffix in suffixes if suffix]
+    target = "" if not files else f" -o out{files[0]}" if len(files) == 1 else " -o out"
+    return f"{' '.join([command, *words])} --seed 7{target} \\\n      --url grpc://{server.grpc_url} --model {name}"
 
 
 def ready_text(server: TritonServer, bundles: list[Bundle]) -> str:
     """What serves where, and how to call it."""
     lines = [f"ready: {', '.join(server.models)}", f"  HTTP {server.http_url}   gRPC {server.grpc_url}"]
     for bundle in bundles:
-        model, output = f"{bundle.manifest.name}_png", bundle.manifest.contract.image_output
-        if model in model_names(bundle) and output is not None:
-            lines += ["", f"a picture with curl ({bundle.manifest.name}):", curl_line(server, model)]
-            lines += ["", "or in Python:", python_snippet(server, model, output.name)]
-            lines += ["", "or: cgan-translate in.png --seed 7 -o out.png \\"]
-            lines += [f"      --url grpc://{server.grpc_url} --model {bundle.manifest.name}"]
+        name, contract = bundle.manifest.name, bundle.manifest.contract
+        model = f"{name}_png"
+        if model in model_names(bundle):
+            if (curl := curl_line(server, model, contract)) is not None:
+                lines += ["", f"with curl ({name}):", curl, "", "or in Python:"]
+            else:
+                lines += ["", f"in Python ({name}):"]
+            lines += [python_snippet(server, model, contract)]
+        lines += ["", f"or: {command_line(server, name, contract)}"]
     return "\n".join(lines)
+
+
+def _file_names(contract: Contract) -> dict[str, str]:
+    """Name on the wire of every image condition -> the file the examples read: in.png, else NAME.png."""
+    images = [name for name, c in png_inputs(contract).items() if isinstance(c.encoding, ImageEncoding)]
+    return {name: "in.png" if index == 0 else f"{name}.png" for index, name in enumerate(images)}
+
+
+def _json_input(name: str, condition: Condition, files: dict[str, str]) -> dict[str, Any] | None:
+    if travels_as_bytes(condition):
+        value = _marker(files[name]) if name in files else _command_value(condition)
+        return {"name": name, "datatype": "BYTES", "shape": [1, 1], "data": [value]}
+    shape = [axis for axis in condition.shape if isinstance(axis, int)]
+    if len(shape) < len(condition.shape) or prod(shape) > MAX_NUMBERS:
+        return None
+    kind = DATATYPES[condition.dtype]
+    return {"name": name, "datatype": kind, "shape": [1, *(shape or [1])], "data": [0] * prod(shape)}
+
+
+def _python_array(name: str, condition: Condition, files: dict[str, str]) -> str:
+    if name in files:
+        return f'"{name}": ("BYTES", np.array([[open("{files[name]}", "rb").read()]], dtype=object))'
+    if travels_as_bytes(condition):
+        return f'"{name}": ("BYTES", np.array([[{_command_value(condition)!r}]], dtype=object))'
+    shape = tuple(axis if isinstance(axis, int) else 256 for axis in condition.shape) or (1,)
+    return f'"{name}": ("{DATATYPES[condition.dtype]}", np.zeros({(1, *shape)}, dtype=np.{condition.dtype}))'
+
+
+def _command_value(condition: Condition) -> str:
+    """An example of what the command takes: a class, or a file."""
+    if isinstance(condition.encoding, LabelEncoding):
+        return condition.encoding.names[0] if condition.encoding.names else "0"
+    return f"{condition.name}{'.png' if isinstance(condition.encoding, ImageEncoding) else '.npy'}"
+
+
+def _printed(request: dict[str, Any], files: list[str]) -> str:
+    """Shell words that print the request, the files in it as base64.
+
+    A shell argument may have 128 KiB at most, less than many images, so the request goes through a pipe.
+    """
+    rest, words = json.dumps(request, separators=(",", ":"), ensure_ascii=False), []
+    for file in files:
+        before, rest = rest.split(_marker(file), 1)
+        words += [f"printf {_quoted(before)}", f"base64 -w0 {file}"]
+    return f"({'; '.join([*words, f'printf {_quoted(rest)}'])})"
+
+
+def _marker(file: str) -> str:
+    return f"<base64 of {file}>"
+
+
+def _quoted(text: str) -> str:
+    """As the format of printf, in single quotes."""
+    return "'" + text.replace("\\", "\\\\").replace("%", "%%").replace("'", "'\\''") + "'"

@@ -1,6 +1,6 @@
 """The models that run inside Triton. Each `model.py` of the repository is one import from here.
 
-    <name>_png   picture bytes + seed  -> PNG bytes     ┐ both fill the noise and call
+    <name>_png   files, text + seed    -> PNG files     ┐ both fill the noise and call
     <name>       conditions + seed     -> outputs       ┘ <name>_core
     <name>_core  conditions + noise    -> outputs       the engine, loaded once
 
@@ -14,21 +14,21 @@ import base64
 import binascii
 import json
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import triton_python_backend_utils as pb
 
-from cgan_runtime.contract import Condition, Contract
+from cgan_runtime.contract import Condition, Contract, ImageEncoding, Output
+from cgan_runtime.encodings import decoder_of, encoder_of
 from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.generator import SeededGenerator
-from cgan_runtime.pictures import picture_text, pixels_from_tensor, png_bytes, read_picture, tensor_from_picture
-from cgan_runtime.runners.base import Array, Runner, Tensors
-from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
+from cgan_runtime.pictures import picture_text
+from cgan_runtime.runners import Array, Runner, Tensors, runner_kind
+from cgan_runtime.serving.wire import image_outputs, png_inputs
 
-__all__ = ["CoreModel", "PngModel", "SeededModel"]
+__all__ = ["CoreModel", "PngModel", "TensorModel"]
 
 DRAWN_SEED_BITS: Final = 53  # a seed the server draws is exact in any client's JSON numbers
 BASE64_STARTS: Final = (b"iVBOR", b"/9j/", b"UklGR")  # PNG, JPEG, WebP
@@ -105,8 +105,13 @@ class CoreModel(_Model):
     def initialize(self, args: dict[str, str]) -> None:
         """Load the graph."""
         super().initialize(args)
-        data = (self.folder / "model.onnx").read_bytes()
-        self.runner = OnnxRuntimeRunner(data, self.contract, threads=int(self.settings["threads"]))
+        (artifact,) = (path for path in self.folder.glob("model.*") if path.suffix != ".py")
+        self.runner = runner_kind(self.settings["backend"]).open(
+            artifact.read_bytes(),
+            self.contract,
+            device=self.settings["device"] or None,
+            threads=int(self.settings["threads"]),
+        )
 
     def _read(self, request: Any) -> _Rows:
         tensors = {tensor.name: _input(request, tensor.name) for tensor in self.contract.inputs}
@@ -117,7 +122,7 @@ class CoreModel(_Model):
         return self.runner.infer(_joined(rows))
 
 
-class SeededModel(_Model):
+class TensorModel(_Model):
     """Conditions and a seed per row; the seed is echoed."""
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -140,36 +145,59 @@ class SeededModel(_Model):
         return pb.InferenceResponse([*tensors, _seed_tensor(rows)])
 
 
-class PngModel(SeededModel):
-    """A PNG, JPEG or WebP per row, as bytes or as base64 text; a PNG of the same form comes back."""
+class PngModel(TensorModel):
+    """Files and text in, PNG files out.
+
+    An image is a PNG, JPEG or WebP as bytes or as base64 text, a label its number or name as text; other
+    conditions are tensors. Images come back as PNG: as base64 text where an image came so, or where the request
+    says so (`base64`); other outputs are tensors.
+    """
 
     def _read(self, request: Any) -> _Rows:
-        image = self._image_condition()
-        files = _input(request, "image").ravel()
-        plain = [_from_base64(bytes(data)) for data in files]
-        pictures = [read_picture(data, "image") for data, _ in plain]
-        tensors = {c.name: _input(request, c.name) for c in self.contract.conditions if c is not image}
-        values = [tensor_from_picture(picture, image, self.contract.sides) for picture in pictures]
+        tensors: dict[str, Array] = {}
+        as_text = pb.get_input_tensor_by_name(request, "base64")
+        texts = [as_text is not None and bool(as_text.as_numpy().any())]
+        for name, condition in png_inputs(self.contract).items():
+            given = _input(request, name)
+            if encoder_of(condition).as_bytes:
+                files = [bytes(data) for data in given.ravel()]
+                if isinstance(condition.encoding, ImageEncoding):
+                    files, in_base64 = _plain_files(files, name)
+                    texts.append(in_base64)
+                given = self._encoded(files, condition, name)
+            tensors[condition.name] = given
+        count = len(next(iter(tensors.values()))) if tensors else None
+        return _Rows(tensors, *_seeds_and_draws(request, count), as_text=any(texts))
+
+    def _encoded(self, files: list[bytes], condition: Condition, name: str) -> Array:
+        encoder = encoder_of(condition)
+        values = [encoder.encode(data, condition, sides=self.contract.sides, name=name) for data in files]
         if len({value.shape for value in values}) > 1:
             raise UsageError("the pictures of one request come to different sizes; send each on its own.")
-        tensors[image.name] = np.stack(values)
-        return _Rows(tensors, *_seeds_and_draws(request, len(files)), as_text=any(text for _, text in plain))
+        return np.stack(values)
 
     def _answer(self, rows: _Rows, outputs: dict[str, Array]) -> Any:
-        output = self.contract.image_output
-        assert output is not None  # noqa: S101 - the repository is written only for such contracts
-        assert output.encoding is not None  # noqa: S101 - the same
-        encode: Callable[[bytes], bytes] = base64.b64encode if rows.as_text else bytes
-        files = []
-        for value, seed, draw in zip(outputs[output.name], rows.seeds, rows.draws, strict=True):
-            text = picture_text(self.settings["name"], self.settings["bundle"], seed, draw)
-            files.append([encode(png_bytes(pixels_from_tensor(value, output.encoding), text))])
-        return pb.InferenceResponse([pb.Tensor(output.name, np.array(files, dtype=object)), _seed_tensor(rows)])
+        files = image_outputs(self.contract)
+        answers = [
+            pb.Tensor(
+                output.name,
+                self._files(rows, outputs[output.name], output)
+                if output in files
+                else np.ascontiguousarray(outputs[output.name]),
+            )
+            for output in self.contract.outputs
+        ]
+        return pb.InferenceResponse([*answers, _seed_tensor(rows)])
 
-    def _image_condition(self) -> Condition:
-        image = self.contract.image_condition
-        assert image is not None  # noqa: S101 - the repository is written only for such contracts
-        return image
+    def _files(self, rows: _Rows, values: Array, output: Output) -> Array:
+        """PNG files [N, 1], as bytes or as base64 text."""
+        files = []
+        for value, seed, draw in zip(values, rows.seeds, rows.draws, strict=True):
+            text = picture_text(self.settings["name"], self.settings["bundle"], seed, draw)
+            data = decoder_of(output).decode(value, output, text=text)
+            assert isinstance(data, bytes)  # noqa: S101 - an image output is a file
+            files.append([base64.b64encode(data) if rows.as_text else data])
+        return np.array(files, dtype=object)
 
 
 class _CoreRunner(Runner):
@@ -193,7 +221,9 @@ class _CoreRunner(Runner):
         response = request.exec()
         if response.has_error():
             raise CganError(response.error().message())
-        return {name: pb.get_output_tensor_by_name(response, name).as_numpy() for name in names}
+        answers = {name: pb.get_output_tensor_by_name(response, name).as_numpy() for name in names}
+        scalars = {output.name for output in self.contract.outputs if output.shape == ()}
+        return {name: value.reshape(len(value)) if name in scalars else value for name, value in answers.items()}
 
 
 def _on_the_wire(value: Array) -> Array:
@@ -209,15 +239,17 @@ def _input(request: Any, name: str) -> Array:
 
 
 def _seeds_and_draws(request: Any, count: int | None) -> tuple[list[int], list[int]]:
-    """Seeds as given, or drawn (one a row) when the request has none; draws as given, or 0."""
-    given = pb.get_input_tensor_by_name(request, "seed")
-    if given is not None:
-        seeds = [int(value) for value in given.as_numpy().ravel()]
-    else:
-        seeds = [secrets.randbits(DRAWN_SEED_BITS) for _ in range(count or 1)]
-    numbers = pb.get_input_tensor_by_name(request, "draw")
-    draws = [int(value) for value in numbers.as_numpy().ravel()] if numbers is not None else [0] * len(seeds)
-    return seeds, draws
+    """Seeds as given, or drawn, one a row; draws as given, or 0.
+
+    `count` is the number of rows of the conditions. Where there are none (None), any other input says it: Triton
+    lets no request without inputs through.
+    """
+    optional = {name: pb.get_input_tensor_by_name(request, name) for name in ("seed", "draw", "base64")}
+    given = {name: tensor.as_numpy().ravel().tolist() for name, tensor in optional.items() if tensor is not None}
+    if count is None:
+        count = len(next(iter(given.values()), [0]))
+    seeds = given.get("seed") or [secrets.randbits(DRAWN_SEED_BITS) for _ in range(count)]
+    return seeds, given.get("draw") or [0] * len(seeds)
 
 
 def _seed_tensor(rows: _Rows) -> Any:
@@ -238,13 +270,22 @@ def _joined(rows: list[_Rows]) -> dict[str, Array]:
     return {name: np.concatenate([item.tensors[name] for item in rows]) for name in names}
 
 
-def _from_base64(data: bytes) -> tuple[bytes, bool]:
-    """The picture's bytes, and whether they came as base64 text."""
-    if not data.startswith(BASE64_STARTS):
-        return data, False
-    try:
-        return base64.b64decode(data, validate=True), True
-    except binascii.Error as error:
-        raise UsageError(
-            "image begins like base64 text but is not: it is cut short or has foreign letters."
-        ) from error
+def _plain_files(files: list[bytes], name: str) -> tuple[list[bytes], bool]:
+    """The images' bytes, and whether any of them came as base64 text.
+
+    Raises:
+        UsageError: text that begins like the base64 of an image and is none.
+    """
+    plain, found = [], False
+    for data in files:
+        if not data.startswith(BASE64_STARTS):
+            plain.append(data)
+            continue
+        try:
+            plain.append(base64.b64decode(data, validate=True))
+        except binascii.Error as error:
+            raise UsageError(
+                f"{name} begins like base64 text but is not: it is cut short or has foreign letters."
+            ) from error
+        found = True
+    return plain, found

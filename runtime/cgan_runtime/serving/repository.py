@@ -13,28 +13,36 @@ from pathlib import Path
 from typing import Final
 
 import cgan_runtime
-from cgan_runtime.bundle import Bundle
+from cgan_runtime.bundle import DEFAULT_BACKEND, DEFAULT_PRECISION, Bundle
 from cgan_runtime.contract import Condition, NoiseInput, Output, Tensor
+from cgan_runtime.runners import runner_kind
+from cgan_runtime.serving.wire import image_outputs, png_inputs, png_model_exists, travels_as_bytes
 
-__all__ = ["RepositoryOptions", "model_names", "write_repository"]
+__all__ = ["RepositoryOptions", "model_names", "package_files", "write_repository"]
 
 TRITON_TYPES: Final = {"float32": "TYPE_FP32", "int64": "TYPE_INT64"}
+SEED: Final = '{ name: "seed" data_type: TYPE_UINT64 dims: [ 1 ] }'
+OPTIONAL: Final = (
+    '{ name: "seed" data_type: TYPE_UINT64 dims: [ 1 ] optional: true }',
+    '{ name: "draw" data_type: TYPE_UINT32 dims: [ 1 ] optional: true }',
+)
+BASE64: Final = '{ name: "base64" data_type: TYPE_BOOL dims: [ 1 ] optional: true }'
 FRONT_INSTANCES: Final = 2  # one prepares the next batch while the other waits for the engine
-# What the models import; the commands and the launcher stay behind.
+# What the models import; the commands and the launcher stay behind. A folder stands for the modules in it.
 PACKAGE_FILES: Final = (
     "__init__.py",
     "axes.py",
     "contract.py",
+    "encodings/",
     "errors.py",
     "generator.py",
     "noise.py",
     "onnx_file.py",
     "pictures.py",
-    "runners/__init__.py",
-    "runners/base.py",
-    "runners/onnxruntime.py",
+    "runners/",
     "serving/__init__.py",
     "serving/models.py",
+    "serving/wire.py",
 )
 
 
@@ -44,61 +52,77 @@ class RepositoryOptions:
 
     Attributes:
         max_batch: rows that one execution may hold.
-        threads: ONNX Runtime threads of the engine; 0 lets it choose.
-        precision: which ONNX artifact of the bundle to serve.
-        link: link the ONNX file instead of copying it (for a repository that lives beside its bundle).
+        threads: CPU threads of the engine; 0 lets the backend choose.
+        precision: precision of the artifact to serve.
+        link: link the artifact instead of copying it (for a repository that lives beside its bundle).
+        backend: backend of the artifact to serve, a name of `RUNNERS`.
+        device: where the engine runs; the backend's own choice if None.
     """
 
     max_batch: int = 8
     threads: int = 0
-    precision: str = "fp32"
+    precision: str = DEFAULT_PRECISION
     link: bool = False
+    backend: str = DEFAULT_BACKEND
+    device: str | None = None
+
+
+def package_files() -> tuple[str, ...]:
+    """The files of `PACKAGE_FILES`, relative to the package."""
+    root = Path(cgan_runtime.__file__).parent
+    found = [sorted(root.glob(f"{name}*.py")) if name.endswith("/") else [root / name] for name in PACKAGE_FILES]
+    return tuple(path.relative_to(root).as_posix() for paths in found for path in paths)
 
 
 def model_names(bundle: Bundle) -> tuple[str, ...]:
     """Models of the bundle, the engine first: the others call it."""
-    name, contract = bundle.manifest.name, bundle.manifest.contract
-    pictures = contract.image_condition is not None and contract.image_output is not None
-    return (f"{name}_core", name, *((f"{name}_png",) if pictures else ()))
+    name = bundle.manifest.name
+    return (f"{name}_core", name, *((f"{name}_png",) if png_model_exists(bundle.manifest.contract) else ()))
 
 
 def write_repository(root: Path, bundle: Bundle, options: RepositoryOptions) -> tuple[str, ...]:
-    """Add the bundle's models to the repository folder `root`; returns their names, the engine first."""
-    names = model_names(bundle)
-    for name, kind in zip(names, ("CoreModel", "SeededModel", "PngModel"), strict=False):
+    """Add the bundle's models to the repository folder `root`; returns their names, the engine first.
+
+    Raises:
+        BundleError: the bundle has no artifact of this backend and precision.
+        CganError: this release has no runner for the backend.
+    """
+    names, artifact = model_names(bundle), bundle.artifact(options.backend, options.precision)
+    runner_kind(artifact.backend)  # raises where the server could not run it either
+    for name, kind in zip(names, ("CoreModel", "TensorModel", "PngModel"), strict=False):
         version = root / name / "1"
         version.mkdir(parents=True)
         _copy_package(version / "cgan_runtime")
         code = f"from cgan_runtime.serving.models import {kind} as TritonPythonModel\n"
         (version / "model.py").write_text(code, encoding="utf-8")
         (root / name / "config.pbtxt").write_text(_config(name, kind, bundle, options), encoding="utf-8")
-    artifact = bundle.artifact(precision=options.precision)
-    _place(bundle.path / artifact.path, root / names[0] / "1" / "model.onnx", link=options.link)
+    target = root / names[0] / "1" / f"model{Path(artifact.path).suffix}"
+    _place(bundle.path / artifact.path, target, link=options.link)
     return names
 
 
 def _config(name: str, kind: str, bundle: Bundle, options: RepositoryOptions) -> str:
     contract = bundle.manifest.contract
-    seed = ['{ name: "seed" data_type: TYPE_UINT64 dims: [ 1 ] }']
-    optional = [
-        '{ name: "seed" data_type: TYPE_UINT64 dims: [ 1 ] optional: true }',
-        '{ name: "draw" data_type: TYPE_UINT32 dims: [ 1 ] optional: true }',
-    ]
     if kind == "CoreModel":
         inputs, outputs = [_tensor(t) for t in contract.inputs], [_tensor(t) for t in contract.outputs]
-    elif kind == "SeededModel":
-        inputs = [*(_tensor(c) for c in contract.conditions), *optional]
-        outputs = [*(_tensor(o) for o in contract.outputs), *seed]
+    elif kind == "TensorModel":
+        inputs = [*(_tensor(c) for c in contract.conditions), *OPTIONAL]
+        outputs = [*(_tensor(o) for o in contract.outputs), SEED]
     else:
-        image, picture = contract.image_condition, contract.image_output
-        others = [_tensor(c) for c in contract.conditions if c is not image]
-        inputs = [*others, '{ name: "image" data_type: TYPE_STRING dims: [ 1 ] }', *optional]
-        outputs = [f'{{ name: "{picture.name if picture else ""}" data_type: TYPE_STRING dims: [ 1 ] }}', *seed]
+        files = image_outputs(contract)
+        inputs = [
+            *(_bytes(name) if travels_as_bytes(c) else _tensor(c) for name, c in png_inputs(contract).items()),
+            *OPTIONAL,
+            BASE64,
+        ]
+        outputs = [*(_bytes(o.name) if o in files else _tensor(o) for o in contract.outputs), SEED]
     settings = {
         "contract": json.dumps(contract.model_dump(mode="json"), separators=(",", ":")),
         "name": bundle.manifest.name,
         "bundle": bundle.digest,
         "core": f"{bundle.manifest.name}_core",
+        "backend": options.backend,
+        "device": options.device or "",
         "threads": str(options.threads),
     }
     parameters = "\n".join(
@@ -122,6 +146,10 @@ version_policy {{ latest {{ num_versions: 1 }} }}
 """
 
 
+def _bytes(name: str) -> str:
+    return f'{{ name: "{name}" data_type: TYPE_STRING dims: [ 1 ] }}'
+
+
 def _tensor(tensor: Tensor | Condition | NoiseInput | Output) -> str:
     """A tensor as Triton declares it; a scalar per row is [1] on the wire and [] inside."""
     dims = ", ".join(str(axis) if isinstance(axis, int) else "-1" for axis in tensor.shape) or "1"
@@ -135,7 +163,7 @@ def _indented(items: list[str]) -> str:
 
 def _copy_package(target: Path) -> None:
     source = Path(cgan_runtime.__file__).parent
-    for name in PACKAGE_FILES:
+    for name in package_files():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, target / name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import secrets
 import shutil
@@ -24,6 +23,7 @@ from typing import Final, Self
 
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.errors import CganError, UsageError
+from cgan_runtime.processes import stop_with_parent
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.repository import RepositoryOptions, write_repository
 
@@ -34,7 +34,6 @@ FOLDER_PREFIX: Final = "cgan-serve-"  # the same with "-"
 SHM_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - Triton's own place for its stubs' shared memory
 POLL_SECONDS: Final = 0.1
 REPAIR_SECONDS: Final = 1.0
-_PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +173,7 @@ class TritonServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on, after draining
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, no locks
+                preexec_fn=stop_with_parent,  # noqa: PLW1509 - one system call, no locks
             )
 
     def _command_line(self, repository: Path) -> list[str]:
@@ -280,11 +279,6 @@ def _telling_line(log: str) -> str:
     lines = [line for line in log.splitlines() if line.strip()]
     telling = [line for line in lines if " E " in line or line.startswith("E") or "rror" in line]
     return (telling or lines or ["it wrote no log"])[-1][-400:].strip()
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end the server when this process dies without cleaning up (SIGKILL)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _sweep() -> None:

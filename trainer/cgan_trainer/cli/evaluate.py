@@ -16,12 +16,12 @@ def evaluate(
     weights: str = "last",
     split: Literal["test", "val"] | None = None,
     data: Path | None = None,
-    pictures: int | None = None,
+    images: Annotated[int | None, Parameter(name=["--images", "--pictures"])] = None,
     seeds: int = 8,
     out: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
-    """Measure trained generators on held-out pictures, beside a lookup table and the truth.
+    """Measure trained generators on held-out images, beside a lookup table and the truth.
 
     Writes evaluation.json and evaluation.html into each run folder.
 
@@ -30,8 +30,8 @@ def evaluate(
         weights: last, best, or a checkpoint file.
         split: test or val; test where there is one.
         data: The dataset folder, where it is no longer the one the run was trained on.
-        pictures: Judge at most so many pictures, evenly spread; all by default.
-        seeds: Pictures drawn per condition for diversity.
+        images: Judge at most so many images, evenly spread; all by default.
+        seeds: Images drawn per condition for diversity.
         out: Folder for a joint evaluation.json and evaluation.html of several runs.
         as_json: Print JSON instead of the table: an object, or a list of them for several runs.
     """
@@ -42,15 +42,15 @@ def evaluate(
     from cgan_runtime.atomic import write_atomic
     from cgan_runtime.progress import note
 
-    from cgan_trainer.evaluation.evaluate import judge_run, write_evaluation
     from cgan_trainer.evaluation.page import write_page
     from cgan_trainer.evaluation.table import print_table
+    from cgan_trainer.training.judge_run import judge_run, write_evaluation
 
     judged = []
     for run in runs:
         if len(runs) > 1:
             note(f"evaluating {run}")
-        judged.append(judge_run(run, checkpoint=weights, split=split, data=data, pictures=pictures, seeds=seeds))
+        judged.append(judge_run(run, checkpoint=weights, split=split, data=data, images=images, seeds=seeds))
         write_evaluation(run, *judged[-1])
     found = [evaluation.to_json() for evaluation, _ in judged]
     if out is not None:

@@ -4,43 +4,45 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
+from cgan_runtime.cli.shell import app as shell_app
 from cgan_runtime.cli.shell import run as run_shell
 from cgan_runtime.progress import leads
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from cgan_trainer.cli.ablate import ablate
+from cgan_trainer.cli.ablate import ablate_app
 from cgan_trainer.cli.evaluate import evaluate
+from cgan_trainer.cli.family_command import family_command
 from cgan_trainer.cli.options_file import with_options_file
-from cgan_trainer.training.config import Pix2pixConfig, RunOptions
+from cgan_trainer.configs import CONFIGS, TrainConfig
+from cgan_trainer.configs.base import RunOptions
 
-__all__ = ["app", "main"]
-
-app = App(
-    name="cgan-train",
-    help="Train a conditional GAN on your pictures. The same command with --resume goes on after any interruption.",
-    version=lambda: version("cgan-deploy"),
-)
-DEFAULTS = Pix2pixConfig()
-app.command(evaluate)
-app.command(ablate)
+__all__ = ["main", "make_app"]
 
 
-@app.command
-def pix2pix(
-    *,
-    run: Annotated[RunOptions, Parameter(name="*", group="This run")],
-    config: Annotated[Pix2pixConfig, Parameter(name="*", group="What decides the weights")] = DEFAULTS,
-) -> int:
-    """Learn to turn one kind of picture into another from pairs of both (Isola et al. 2017)."""
-    from cgan_trainer.training.start import describe, train_pix2pix
+def make_app() -> App:
+    """The command with every family that is known now."""
+    app = shell_app(
+        "cgan-train",
+        default_parameter=None,  # options can be switched off (--no-mirror), and say their defaults
+        help_format=None,
+        help="Train a conditional GAN on your images. With --resume a command goes on after any interruption.",
+    )
+    app.command(evaluate)
+    app.command(ablate_app())
+    for name, config in CONFIGS.items():
+        app.command(family_command(config, _train), name=name, help=config.title)
+    return app
+
+
+def _train(config: TrainConfig, run: RunOptions) -> int:
+    from cgan_trainer.training.start import describe, train
 
     if run.dry_run:
         print(describe(config, run))
         return 0
-    code = train_pix2pix(config, run)
+    code = train(config, run)
     best = run.out / "best.pt"
     if code == 0 and leads() and best.exists():
         print(best)
@@ -50,4 +52,4 @@ def pix2pix(
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Entry point of cgan-train."""
-    run_shell(app, argv, prepare=with_options_file)
+    run_shell(make_app(), argv, prepare=with_options_file)

@@ -1,8 +1,9 @@
-"""Decoded pictures on the disk, mapped into memory: the second start of a training decodes nothing.
+"""Decoded images on the disk, mapped into memory: the second start of a training decodes nothing.
 
-Below the cache folder (CGAN_CACHE, else the user's own) lies one folder per split, size and way of reading:
-`a.npy`, `b.npy` and `entry.json`. Its name is a hash over everything that decides the pixels: the names, sizes and
-times of the files, the modes, the decoder's version. A changed file makes another entry: none is out of date.
+Below the cache folder (CGAN_CACHE, else the user's own) lies one folder per split, size and way of reading: an
+`.npy` file for each of its arrays, and `entry.json`. Its name is a hash over everything that decides the values:
+the names, sizes and times of the files, the modes, the decoder's version. A changed file makes another entry: none
+is out of date.
 
 An entry is checked before it is used: lengths, shapes and a SHA-256, over all bytes of a small array, over evenly
 spread blocks of a large one. What fails is decoded again. Entries not used for a day make room when the cache
@@ -16,7 +17,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,7 @@ from typing import Any
 import numpy as np
 from cgan_runtime.atomic import atomic_folder, write_atomic
 
-from cgan_trainer.data.decoding import Bytes, Modes
-from cgan_trainer.data.layouts import Layout, PairFiles
+from cgan_trainer.data.decoding import Array, ArraySpec
 
 __all__ = [
     "CacheEntry",
@@ -38,7 +38,7 @@ __all__ = [
     "write_entry",
 ]
 
-VERSION = 1
+VERSION = 2
 LIMIT_BYTES = 20 << 30
 UNUSED_S = 24 * 3600.0
 HASHED_WHOLE_BYTES = 256 << 20  # a fifth of a second
@@ -50,16 +50,14 @@ class CacheEntry:
     """A decoded split.
 
     Attributes:
-        files: the names of the rows.
-        a: n c h w, 0..255.
-        b: n c h w, 0..255.
+        files: the names of the rows, by array.
+        arrays: by name.
         skipped: (name, sentence) of what was broken.
-        sha256: of names and pixels.
+        sha256: of names and values.
     """
 
-    files: tuple[str, ...]
-    a: Bytes
-    b: Bytes
+    files: Mapping[str, tuple[str, ...]]
+    arrays: Mapping[str, Array]
     skipped: tuple[tuple[str, str], ...]
     sha256: str
 
@@ -72,22 +70,22 @@ def cache_folder() -> Path:
     return (Path(chosen) if chosen else platformdirs.user_cache_path("cgan-deploy")) / "pairs"
 
 
-def key_of(layout: Layout, split: str, pairs: tuple[PairFiles, ...], size: int, modes: Modes) -> str:
-    """A name for what decoding would give; only the files' entries in their folders are looked at."""
+def key_of(head: list[Any], files: Iterable[tuple[str, Path]]) -> str:
+    """A name for what decoding would give; only the files' entries in their folders are looked at.
+
+    Args:
+        head: whatever else decides the values, plain enough for JSON.
+        files: each file that is read, and what its row is called.
+    """
     import PIL
 
-    digest = hashlib.sha256()
-    head = [VERSION, PIL.__version__, layout.kind, str(layout.root.resolve()), split, size, *modes]
-    digest.update(json.dumps(head).encode())
-    for pair in pairs:
-        for path in (pair.a, pair.b):
-            if path is not None:
-                state = path.stat()
-                # The time of the last change of the entry as well: a file copied over another may keep length and
-                # date, as archives made for reproducible builds do.
-                digest.update(
-                    json.dumps([pair.name, str(path), state.st_size, state.st_mtime_ns, state.st_ctime_ns]).encode()
-                )
+    digest = hashlib.sha256(json.dumps([VERSION, PIL.__version__, *head]).encode())
+    for name, path in files:
+        state = path.stat()
+        # The time of the last change of the entry as well: a file copied over another may keep length and date, as
+        # archives made for reproducible builds do.
+        told = [name, str(path), state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+        digest.update(json.dumps(told).encode())
     return digest.hexdigest()
 
 
@@ -99,23 +97,22 @@ def read_entry(folder: Path) -> CacheEntry | None:
         if document["sha256"] != _digest_of(body) or body["key"] != folder.name or body["version"] != VERSION:
             return None
         arrays = {}
-        for side in "ab":
-            path, told = folder / f"{side}.npy", body["arrays"][side]
+        for name, told in body["arrays"].items():
+            path = folder / f"{name}.npy"
             if path.stat().st_size != told["bytes"] or hash_file(path) != told["sha256"]:
                 return None
-            arrays[side] = np.load(path, mmap_mode="c", allow_pickle=False)
-            if arrays[side].dtype != np.uint8 or list(arrays[side].shape) != told["shape"]:
+            arrays[name] = np.load(path, mmap_mode="c", allow_pickle=False)
+            if str(arrays[name].dtype) != told["dtype"] or list(arrays[name].shape) != told["shape"]:
                 return None
         os.utime(folder / "entry.json")  # used now
         return CacheEntry(
-            files=tuple(body["files"]),
-            a=arrays["a"],
-            b=arrays["b"],
+            files={name: tuple(told["files"]) for name, told in body["arrays"].items()},
+            arrays=arrays,
             skipped=tuple((name, problem) for name, problem in body["skipped"]),
-            sha256=body["pixels_sha256"],
+            sha256=body["values_sha256"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
-        return None  # whatever is wrong with it, the pictures themselves are still there
+        return None  # whatever is wrong with it, the images themselves are still there
 
 
 def write_entry(folder: Path, fill: Callable[[Path], CacheEntry]) -> CacheEntry:
@@ -123,7 +120,7 @@ def write_entry(folder: Path, fill: Callable[[Path], CacheEntry]) -> CacheEntry:
 
     Args:
         folder: the entry, named by its key.
-        fill: is given a folder, makes `a.npy` and `b.npy` in it by `allocate`, and returns their content.
+        fill: is given a folder, makes `NAME.npy` in it for each array by `allocate`, and returns their content.
 
     Raises:
         OSError: the disk is full, or the folder may not be written.
@@ -133,16 +130,17 @@ def write_entry(folder: Path, fill: Callable[[Path], CacheEntry]) -> CacheEntry:
         body = {
             "version": VERSION,
             "key": folder.name,
-            "files": entry.files,
             "skipped": entry.skipped,
-            "pixels_sha256": entry.sha256,
+            "values_sha256": entry.sha256,
             "arrays": {
-                side: {
-                    "bytes": (partial / f"{side}.npy").stat().st_size,
+                name: {
+                    "files": entry.files[name],
+                    "bytes": (partial / f"{name}.npy").stat().st_size,
                     "shape": array.shape,
-                    "sha256": hash_file(partial / f"{side}.npy"),
+                    "dtype": str(array.dtype),
+                    "sha256": hash_file(partial / f"{name}.npy"),
                 }
-                for side, array in (("a", entry.a), ("b", entry.b))
+                for name, array in entry.arrays.items()
             },
         }
         text = json.dumps({"sha256": _digest_of(body), "body": body})
@@ -154,13 +152,13 @@ def write_entry(folder: Path, fill: Callable[[Path], CacheEntry]) -> CacheEntry:
     return written
 
 
-def allocate(path: Path, shape: tuple[int, ...]) -> Bytes:
+def allocate(path: Path, rows: int, spec: ArraySpec) -> Array:
     """A .npy file to write into as an array, its place on the disk reserved.
 
     Raises:
         OSError: the disk is full. Found here: later the process would be killed, not told.
     """
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    array: Array = np.lib.format.open_memmap(path, mode="w+", dtype=spec.dtype, shape=(rows, *spec.shape))
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as stream:
             os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
@@ -208,7 +206,7 @@ def _entries(folder: Path) -> Iterator[Path]:
 
 
 def _is_ours(entry: Path) -> bool:
-    return (entry / "entry.json").is_file() or ".partial-" in entry.name
+    return (entry / "entry.json").is_file() or ".tmp-" in entry.name
 
 
 def _bytes_of(entry: Path) -> int:

@@ -1,9 +1,10 @@
-"""Writes a dataset of ours: side-by-side PNGs and `dataset.json`, complete or not at all."""
+"""Writes a dataset of ours: its files and `dataset.json`, complete or not at all."""
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ from cgan_runtime.atomic import atomic_folder, write_atomic
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["SPLITS", "MadePair", "write_dataset"]
+__all__ = ["SPLITS", "MadeFile", "MadePair", "as_png", "write_dataset", "write_files"]
 
 SPLITS = ("train", "val", "test")
+OnFile = Callable[[int, int], None]  # told (files written, files in all)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +30,21 @@ class MadePair:
     right: Image
 
 
+@dataclass(frozen=True, kw_only=True)
+class MadeFile:
+    """One file to be written to `path` below the dataset."""
+
+    path: str
+    data: bytes
+
+
 def write_dataset(
     out: Path,
     pairs: Iterable[MadePair],
     *,
     total: int,
     described: dict[str, Any],
-    on_pair: Callable[[int, int], None] | None = None,
+    on_pair: OnFile | None = None,
 ) -> None:
     """Fill `out` with `{train,val,test}/*.png` and `dataset.json`; a dataset already there is replaced.
 
@@ -45,21 +55,49 @@ def write_dataset(
         described: name, domains, sources, split rule, licence, pairs; goes to `dataset.json`.
         on_pair: told (pairs written, pairs in all) after each pair.
     """
+    write_files(out, _side_by_side(pairs), total=total, described={"kind": "paired", **described}, on_file=on_pair)
+
+
+def write_files(
+    out: Path,
+    files: Iterable[MadeFile],
+    *,
+    total: int,
+    described: dict[str, Any],
+    on_file: OnFile | None = None,
+) -> None:
+    """Fill `out` with the files and `dataset.json`; a dataset already there is replaced.
+
+    Args:
+        out: the folder to make.
+        files: what to write, wherever below it.
+        total: how many there are.
+        described: kind, name, sources and so on; goes to `dataset.json`.
+        on_file: told (files written, files in all) after each.
+    """
     with atomic_folder(out, replace=True) as partial:
-        for split in SPLITS:
-            (partial / split).mkdir()
-        for done, pair in enumerate(pairs, start=1):
-            _write_pair(partial / pair.split / pair.file, pair.left, pair.right)
-            if on_pair is not None:
-                on_pair(done, total)
+        for done, file in enumerate(files, start=1):
+            path = partial / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.data)  # the folder is flushed to the disk before it gets its name
+            if on_file is not None:
+                on_file(done, total)
         text = json.dumps({"format": "cgan-deploy-dataset", "version": 1, **described}, indent=1) + "\n"
         write_atomic(partial / "dataset.json", text)
 
 
-def _write_pair(path: Path, left: Image, right: Image) -> None:
+def as_png(image: Image) -> bytes:
+    """The image as a PNG file, the same bytes every time."""
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", compress_level=6)
+    return stream.getvalue()
+
+
+def _side_by_side(pairs: Iterable[MadePair]) -> Iterator[MadeFile]:
     import PIL.Image
 
-    pair = PIL.Image.new("RGB", (left.width + right.width, left.height))
-    pair.paste(left, (0, 0))
-    pair.paste(right, (left.width, 0))
-    write_atomic(path, lambda stream: pair.save(stream, format="PNG", compress_level=6))
+    for pair in pairs:
+        image = PIL.Image.new("RGB", (pair.left.width + pair.right.width, pair.left.height))
+        image.paste(pair.left, (0, 0))
+        image.paste(pair.right, (pair.left.width, 0))
+        yield MadeFile(path=f"{pair.split}/{pair.file}", data=as_png(image))

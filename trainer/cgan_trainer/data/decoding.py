@@ -1,11 +1,13 @@
-"""Picture files to arrays of one size, on every core; what cannot be decoded is reported, not raised."""
+"""Image files to arrays of one size, on every core; what cannot be decoded is reported, not raised."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from cgan_runtime.errors import BadInputError
@@ -16,64 +18,101 @@ from cgan_trainer.data.pictures import CHANNELS, Mode, open_picture, resize
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Bytes", "Modes", "decode_into", "open_pair", "shape_of"]
+__all__ = ["Array", "ArraySpec", "Bytes", "Modes", "Rows", "decode_rows", "in_threads", "open_pair", "pixels_of"]
 
+Array = np.ndarray[Any, np.dtype[Any]]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Modes = tuple[Mode, Mode]
+T = TypeVar("T")
+U = TypeVar("U")
 MAX_THREADS = 8
 
 
-def shape_of(count: int, size: int, mode: Mode) -> tuple[int, int, int, int]:
-    """Count, channels, rows, columns of one side."""
-    return count, CHANNELS[mode], size, size
+@dataclass(frozen=True, kw_only=True)
+class ArraySpec:
+    """One array of a split, before it is filled: the shape of a row, and the dtype."""
+
+    shape: tuple[int, ...]
+    dtype: str = "uint8"
+
+    @classmethod
+    def of_images(cls, size: int, mode: Mode) -> ArraySpec:
+        """Channels, rows, columns of an image of size x size."""
+        return cls(shape=(CHANNELS[mode], size, size))
+
+    def nbytes(self, rows: int) -> int:
+        """What so many rows take."""
+        return int(np.prod((rows, *self.shape), dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
-def decode_into(
-    sides: tuple[Bytes, Bytes],
-    pairs: Sequence[PairFiles],
-    modes: Modes,
-    *,
-    strict: bool,
-    on_file: Callable[[int, int], None] | None,
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows that are read together: row i of every array here comes from one call of `read`.
+
+    Attributes:
+        names: of the rows.
+        arrays: by name.
+        read: given a row, its values for every array, in their order; raises BadInputError for a broken row.
+    """
+
+    names: tuple[str, ...]
+    arrays: Mapping[str, ArraySpec]
+    read: Callable[[int], Sequence[Any]]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def decode_rows(
+    rows: Rows, arrays: Mapping[str, Array], *, strict: bool, on_row: Callable[[int], None]
 ) -> dict[int, str]:
-    """Fill row i of both sides with pair i.
-
-    Threads are enough: Pillow gives up the interpreter's lock while it decodes and resizes.
+    """Fill every row of the arrays.
 
     Args:
-        sides: arrays of `shape_of`.
-        pairs: what to decode.
-        modes: how the pixels of A and B are meant.
-        strict: raise for the first broken pair instead of going on.
-        on_file: told (pairs done, pairs in all) after each pair, on the calling thread.
+        rows: what to decode.
+        arrays: by name, as `rows.arrays` says.
+        strict: raise for the first broken row instead of going on.
+        on_row: told how many rows are done after each, on the calling thread.
 
     Returns:
-        Row to sentence for every pair that is broken; such a row holds nothing of use.
+        Row to sentence for every row that is broken; such a row holds nothing of use.
     """
-    size = sides[0].shape[-1]
 
     def fill(row: int) -> str | None:
         try:
-            for side, picture, mode in zip(sides, open_pair(pairs[row], modes), modes, strict=True):
-                pixels = np.asarray(resize(picture, size, mode))
-                side[row] = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+            for name, values in zip(rows.arrays, rows.read(row), strict=True):
+                arrays[name][row] = values
         except BadInputError as error:
             return str(error)
         return None
 
     broken = {}
-    pool = ThreadPoolExecutor(max_workers=min(MAX_THREADS, os.cpu_count() or 1))
-    try:
-        for row, problem in enumerate(pool.map(fill, range(len(pairs)))):
+    with contextlib.closing(in_threads(fill, range(len(rows)))) as problems:
+        for row, problem in enumerate(problems):
             if problem is not None and strict:
                 raise BadInputError(problem)
             if problem is not None:
                 broken[row] = problem
-            if on_file is not None:
-                on_file(row + 1, len(pairs))
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C is not kept waiting for thousands of pictures
+            on_row(row + 1)
     return broken
+
+
+def in_threads(work: Callable[[T], U], items: Sequence[T]) -> Generator[U, None, None]:
+    """`map(work, items)` in order, on every core.
+
+    Threads are enough: Pillow gives up the interpreter's lock while it decodes and resizes.
+    """
+    pool = ThreadPoolExecutor(max_workers=min(MAX_THREADS, os.cpu_count() or 1))
+    try:
+        yield from pool.map(work, items)
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C is not kept waiting for thousands of images
+
+
+def pixels_of(image: Image, size: int, mode: Mode) -> Bytes:
+    """The image at size x size: uint8 [c, h, w]."""
+    pixels = np.asarray(resize(image, size, mode))
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def open_pair(files: PairFiles, modes: Modes) -> tuple[Image, Image]:

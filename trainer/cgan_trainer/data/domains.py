@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from cgan_runtime.errors import BadInputError
 from jaxtyping import UInt8
 from torch import Tensor
 
+from cgan_trainer.data.description import read_description
 from cgan_trainer.palette import Palette
 
 __all__ = ["MAX_DERIVED", "Domains", "palette_of", "read_domains"]
@@ -32,25 +32,21 @@ class Domains:
 
 
 def read_domains(root: Path) -> Domains:
-    """From the folder's `dataset.json` (for a list of pairs: the one beside it), else A and B.
+    """From the folder's `dataset.json` (for a list: the one beside it), else A and B.
 
     Palettes are under its key `palettes`: `{"A": {"names": ["sea", ...], "colors": [[0, 0, 255], ...]}}`.
+
+    Raises:
+        BadInputError: the file cannot be read, or does not say what it should.
     """
-    path = (root.parent if root.is_file() else root) / "dataset.json"
-    try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-        domains, palettes = described["domains"], described.get("palettes", {})
-        return Domains(
-            name=str(described["name"]),
-            a=str(domains["A"]),
-            b=str(domains["B"]),
-            palette_a=_palette(palettes.get("A")),
-            palette_b=_palette(palettes.get("B")),
-        )
-    except FileNotFoundError:
-        return Domains(name=root.resolve().stem if root.is_file() else root.resolve().name)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(f"{path} cannot be read ({error}): repair or remove it.") from error
+    told = read_description(root)
+    return Domains(
+        name=told.name,
+        a=told.domains.get("A", "A"),
+        b=told.domains.get("B", "B"),
+        palette_a=told.palettes.get("A"),
+        palette_b=told.palettes.get("B"),
+    )
 
 
 def palette_of(pixels: UInt8[Tensor, "n 3 h w"], side: Literal["A", "B"]) -> Palette:
@@ -74,13 +70,3 @@ def palette_of(pixels: UInt8[Tensor, "n 3 h w"], side: Literal["A", "B"]) -> Pal
         names=tuple(f"#{color:06x}" for color in ordered),
         colors=tuple((color >> 16, color >> 8 & 255, color & 255) for color in ordered),
     )
-
-
-def _palette(described: dict[str, Any] | None) -> Palette | None:
-    if described is None:
-        return None
-    colors = []
-    for color in described["colors"]:
-        red, green, blue = (int(value) for value in color)
-        colors.append((red, green, blue))
-    return Palette(names=tuple(str(name) for name in described["names"]), colors=tuple(colors))

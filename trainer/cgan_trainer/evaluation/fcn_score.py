@@ -1,6 +1,6 @@
 """The FCN-score: can a net that knows the real photographs read the intended labels off the generated ones?
 
-One confusion matrix over all pixels of all pictures (Long et al. 2015, section 5). Photographs are read by a
+One confusion matrix over all pixels of all images (Long et al. 2015, section 5). Photographs are read by a
 segmenter (`segmenter.py`); label maps, of the other direction, by the nearest colour of the palette.
 """
 
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from cgan_trainer.evaluation.base import Column, Compared, Figure, Measure
+from cgan_trainer.evaluation.base import Column, Figure, ImageSets, Measure
 
 __all__ = ["FCN_SCORE", "confusion_matrix", "scores"]
 
@@ -35,20 +35,24 @@ def scores(matrix: Int64[Tensor, "k k"]) -> tuple[float, float, float]:
     return (right.sum() / counts.sum()).item(), accuracies.nanmean().item(), ious.nanmean().item()
 
 
-def _measure(compared: Compared) -> tuple[Figure, ...] | None:
+def _measure(compared: ImageSets) -> tuple[Figure, ...] | None:
     labels = compared.labels
     if labels is None:
         return None
-    matrix = confusion_matrix(labels.true, labels.classify(compared.pictures), labels.count)
+    matrix = confusion_matrix(labels.true, labels.classify(compared.images), labels.count)
     return tuple(Figure(value=value) for value in scores(matrix))
 
 
+_SOURCE = "Isola et al. 2017, section 4.2; scores of Long et al. 2015, from one confusion matrix"
+
 FCN_SCORE = Measure(
-    columns=(
-        Column(key="fcn_pixel", title="FCN pixel", unit="per-pixel accuracy", better="higher", decimals=3),
-        Column(key="fcn_class", title="FCN class", unit="per-class accuracy", better="higher", decimals=3),
-        Column(key="fcn_iou", title="FCN IoU", unit="class IoU", better="higher", decimals=3),
+    columns=tuple(
+        Column(key=f"fcn_{key}", title=f"FCN {title}", unit=unit, better="higher", decimals=3, source=_SOURCE)
+        for key, title, unit in (
+            ("pixel", "pixel", "per-pixel accuracy"),
+            ("class", "class", "per-class accuracy"),
+            ("iou", "IoU", "class IoU"),
+        )
     ),
-    source="Isola et al. 2017, section 4.2; scores of Long et al. 2015, from one confusion matrix",
     function=_measure,
 )

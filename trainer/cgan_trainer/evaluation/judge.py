@@ -1,10 +1,15 @@
-"""What an evaluation of one kind of data is given, and what it gives back; one file per kind beside this one."""
+"""What an evaluation of one kind of data is given, and what it gives back; one file per kind beside this one.
+
+paired.py, labelled.py and unpaired.py each hold a `Judge`. None of them reads a run folder or a checkpoint, or
+knows a family.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from jaxtyping import UInt8
 from torch import Tensor
@@ -13,7 +18,9 @@ from cgan_trainer.data.kinds.base import Facts, Split
 from cgan_trainer.evaluation.base import Column, Figure
 from cgan_trainer.generator import Generator
 
-__all__ = ["Exhibit", "Gallery", "Judge", "Judged", "Row", "Subject"]
+__all__ = ["Exhibit", "Gallery", "Judge", "Judged", "Role", "Row", "Subject"]
+
+Role = Literal["generator", "baseline", "truth"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +32,8 @@ class Subject:
         facts: what the dataset says of itself.
         held_out: the split to judge on.
         train: the training split; None where it is not there.
-        most: judge at most so many images, evenly spread; None: all.
+        most: judge so many images at most, evenly spread; None: all. Of generators that are given labels: draw
+            so many images in all; None: a hundred per class.
         seed: of every draw.
         seeds: images drawn per condition for diversity.
         cache: folder for nets that an evaluation trains on real images (segmenter, classifier).
@@ -43,10 +51,17 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One thing that was judged: "generator", "lookup table", "truth"; figures by the key of their column."""
+    """One thing that was judged.
+
+    Attributes:
+        name: "generator", "lookup table", "truth".
+        figures: by the key of their column.
+        role: a generator; a baseline, which a generator must beat; or real images judged like a result.
+    """
 
     name: str
     figures: Mapping[str, Figure]
+    role: Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +87,7 @@ class Judged:
 
     Attributes:
         rows: the generator (or one row per graph) first, then baselines, then the truth.
-        columns: of the figures, in the order of the table.
+        columns: of the figures, in the order of the table; those without a figure too.
         files: names of the images judged, in order.
         each: for some figures, their value per image, by key; in the order of `files`.
         notes: what a reader must know, a sentence each.

@@ -1,4 +1,4 @@
-"""KID-EffLite0: do the pictures as a set look like the real ones, in the eyes of EfficientNet-Lite0?
+"""KID-EffLite0: do the images as a set look like the real ones, in the eyes of EfficientNet-Lite0?
 
 The kernel distance of Binkowski et al. 2018 on other features than theirs (Inception is a download), so its figures
 stand beside each other and beside the floor printed with them, never beside a published KID.
@@ -7,15 +7,16 @@ stand beside each other and beside the floor printed with them, never beside a p
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from cgan_trainer.evaluation.base import Column, Compared, Figure, Measure
+from cgan_trainer.evaluation.base import Column, Figure, ImageSets, Measure
+from cgan_trainer.nets.efficientnet_lite import INSTALL
 from cgan_trainer.seeding import derive_seed
 
-__all__ = ["KID", "MIN_PICTURES", "kernel", "kid", "unbiased_mmd2"]
+__all__ = ["KID", "MIN_IMAGES", "kernel", "kid", "kid_note", "unbiased_mmd2"]
 
-MIN_PICTURES = 4
+MIN_IMAGES = 4
 _SPLITS, _MAX_HALF = 100, 1000  # the number and size of subsets in the paper
 
 
@@ -34,34 +35,64 @@ def unbiased_mmd2(
     return within_x + within_y - 2 * k_xy.mean()
 
 
-def kid(found: Float[Tensor, "n d"], true: Float[Tensor, "n d"]) -> tuple[float, float]:
-    """Mean and standard deviation over 100 random splits of the rows into two halves.
+def kid(found: Float[Tensor, "n d"], true: Float[Tensor, "m d"]) -> tuple[float, float]:
+    """Mean and standard deviation over 100 random draws of a half of each set.
 
-    A picture and its target come from one condition and are not independent, which the estimator needs: so each
-    split compares the pictures of one half with the targets of the other. With `found` equal to `true` the same
-    splits give the floor, 0 on average.
+    Sets of equal size are split alike, and the images of one half compared with the real ones of the other: an
+    image and its target come from one condition and are not independent, which the estimator needs. With `found`
+    equal to `true` the same splits give the floor, 0 on average.
     """
-    count = len(found)
-    half = min(count // 2, _MAX_HALF)
+    half = min(len(found) // 2, len(true) // 2, _MAX_HALF)
     k_xx, k_yy, k_xy = kernel(found, found), kernel(true, true), kernel(found, true)
     values = []
     for number in range(_SPLITS):
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(derive_seed(0, "kid", number)))
-        mine, other = order[:half], order[half : 2 * half]
+        mine, other = _order(len(found), number)[:half], _order(len(true), number)[half : 2 * half]
         values.append(unbiased_mmd2(k_xx[mine][:, mine], k_yy[other][:, other], k_xy[mine][:, other]))
     drawn = torch.stack(values)
     return drawn.mean().item(), drawn.std(correction=1).item()
 
 
-def _measure(compared: Compared) -> tuple[Figure, ...] | None:
-    if compared.embed is None or len(compared.pictures) < MIN_PICTURES:
+def kid_note(count: int, *, installed: bool) -> str:
+    """What a reader must know of the figure, or why it is absent.
+
+    Args:
+        count: images judged.
+        installed: whether the weights of the feature net are.
+    """
+    if not installed:
+        return f"KID-EffLite0: not measured, for its weights are not installed: {INSTALL}."
+    if count < MIN_IMAGES:
+        return f"KID-EffLite0: not measured, for it needs {MIN_IMAGES} images or more."
+    return (
+        "KID-EffLite0: not comparable with a published KID; the row `truth` is the distance between two halves of "
+        "the real images, the floor."
+    )
+
+
+def _order(count: int, number: int) -> Int64[Tensor, " n"]:
+    """Split `number`: equal for sets of equal size, which is what keeps an image from its own target."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(derive_seed(0, "kid", number)))
+
+
+def _measure(compared: ImageSets) -> tuple[Figure, ...] | None:
+    if compared.embed is None or min(len(compared.images), len(compared.targets)) < MIN_IMAGES:
         return None
-    mean, deviation = kid(compared.embed(compared.pictures), compared.embed(compared.targets))
+    mean, deviation = kid(compared.embed(compared.images), compared.embed(compared.targets))
     return (Figure(value=mean * 1000, spread=deviation * 1000),)
 
 
+_SOURCE = "Binkowski et al. 2018 (kernel and estimator) on EfficientNet-Lite0 features: not a published KID"
+
 KID = Measure(
-    columns=(Column(key="kid_efflite0", title="KID-EffLite0", unit="x 1000", better="lower", decimals=2),),
-    source="Binkowski et al. 2018 (kernel and estimator) on EfficientNet-Lite0 features: not a published KID",
+    columns=(
+        Column(
+            key="kid_efflite0",
+            title="KID-EffLite0",
+            unit="x 1000",
+            better="lower",
+            decimals=2,
+            source=_SOURCE,
+        ),
+    ),
     function=_measure,
 )

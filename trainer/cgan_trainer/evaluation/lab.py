@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
-from cgan_trainer.evaluation.base import Column, Compared, Figure, Measure, as_rgb
+from cgan_trainer.evaluation.base import Column, Figure, ImageSets, Measure, as_rgb
 
 __all__ = ["BINS", "LAB_INTERSECTION", "lab_from_srgb"]
 
@@ -31,20 +31,22 @@ def lab_from_srgb(pixels: UInt8[Tensor, "*n 3 h w"]) -> Float64[Tensor, "*n 3 h 
     return torch.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), dim=-3)
 
 
-def _histograms(pictures: UInt8[Tensor, "n c h w"]) -> list[Float64[Tensor, " bins"]]:
-    """One per channel over all pixels of all pictures, each summing to 1."""
+def _histograms(images: UInt8[Tensor, "n c h w"]) -> list[Float64[Tensor, " bins"]]:
+    """One per channel over all pixels of all images, each summing to 1."""
     sums = [torch.zeros(bins, dtype=torch.float64) for _, _, bins in BINS.values()]
-    for picture in as_rgb(pictures):  # one by one: Lab takes 24 times the memory of bytes
-        for values, total, (low, high, bins) in zip(lab_from_srgb(picture), sums, BINS.values(), strict=True):
+    for image in as_rgb(images):  # one by one: Lab takes 24 times the memory of bytes
+        for values, total, (low, high, bins) in zip(lab_from_srgb(image), sums, BINS.values(), strict=True):
             places = ((values - low) * (bins / (high - low))).floor().long().clamp(0, bins - 1)
             total.add_(torch.bincount(places.flatten(), minlength=bins))
     return [total / total.sum() for total in sums]
 
 
-def _intersection(compared: Compared) -> tuple[Figure, ...]:
-    pairs = zip(_histograms(compared.pictures), _histograms(compared.targets), strict=True)
+def _intersection(compared: ImageSets) -> tuple[Figure, ...]:
+    pairs = zip(_histograms(compared.images), _histograms(compared.targets), strict=True)
     return tuple(Figure(value=torch.minimum(mine, true).sum().item()) for mine, true in pairs)
 
+
+_SOURCE = "Isola et al. 2017, section 4.2: sum of min(h, h') of the normalised histograms of all pixels"
 
 LAB_INTERSECTION = Measure(
     columns=tuple(
@@ -54,9 +56,9 @@ LAB_INTERSECTION = Measure(
             unit=f"shared share, {bins} bins",
             better="higher",
             decimals=3,
+            source=_SOURCE,
         )
         for channel, (_, _, bins) in BINS.items()
     ),
-    source="Isola et al. 2017, section 4.2: sum of min(h, h') of the normalised histograms of all pixels",
     function=_intersection,
 )

@@ -1,73 +1,90 @@
-"""Which side of a data set is a label map, and who reads the classes off a picture."""
+"""Which side of a dataset is a label map, and what reads the classes off an image."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from cgan_trainer.data.pairs import Pairs, read_domains
 from cgan_trainer.evaluation.base import Labels, as_rgb
 from cgan_trainer.evaluation.segmenter import shrink_classes, trained_segmenter
 from cgan_trainer.palette import Palette
 
-__all__ = ["find_labels", "read_palettes"]
+__all__ = ["Palettes", "TrainingPairs", "find_labels"]
 
 
-def read_palettes(root: Path) -> dict[str, Palette]:
-    """The palettes in `dataset.json` by side ("A", "B"); none where the file or the key is absent.
+@runtime_checkable
+class Palettes(Protocol):
+    """Facts of a dataset that say which side is a label map; None: it is not one."""
 
-    Raises:
-        BadInputError: the file cannot be read, or what it says is no palette.
+    @property
+    def source_palette(self) -> Palette | None:
+        """Of the side that is given to a generator."""
+
+    @property
+    def target_palette(self) -> Palette | None:
+        """Of the side that it makes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPairs:
+    """What a segmenter learns from.
+
+    Attributes:
+        conditions: label maps.
+        targets: the photographs that belong to them.
+        digest: of both.
     """
-    domains = read_domains(root)
-    palettes = {"A": domains.palette_a, "B": domains.palette_b}
-    return {side: palette for side, palette in palettes.items() if palette is not None}
+
+    conditions: UInt8[Tensor, "n c h w"]
+    targets: UInt8[Tensor, "n c2 h w"]
+    digest: str
 
 
 def find_labels(
-    palettes: dict[str, Palette],
     *,
-    source: str,
-    target: str,
-    conditions: UInt8[Tensor, "n 3 h w"],
-    targets: UInt8[Tensor, "n 3 h w"],
-    train: Pairs | None,
+    source: Palette | None,
+    target: Palette | None,
+    conditions: UInt8[Tensor, "n c h w"],
+    targets: UInt8[Tensor, "n c2 h w"],
+    train: TrainingPairs | None,
     cache: Path,
 ) -> tuple[Labels | None, str]:
-    """The labels of a test set, or None; and one sentence on where they come from or why they are absent.
+    """The labels of a set of pairs, or None; and one sentence on where they come from or why they are absent.
 
     Args:
-        palettes: of the sides that are label maps.
-        source: the side of the conditions, "A" or "B".
-        target: the other side.
-        conditions: of the test set, as RGB.
+        source: the palette of the conditions.
+        target: that of the targets.
+        conditions: of the pairs that are judged.
         targets: the same.
-        train: what a segmenter learns from.
+        train: what a segmenter learns from; None: there is nothing.
         cache: where segmenters are kept.
     """
-    if target in palettes:  # photo -> labels: a picture is read by the nearest colour
-        palette = palettes[target]
+    if target is not None:  # photograph -> labels: an image is read by the nearest colour
 
-        def nearest(pictures: UInt8[Tensor, "n c h w"]) -> Tensor:
-            return palette.classes(as_rgb(pictures))
+        def nearest(images: UInt8[Tensor, "n c h w"]) -> Int64[Tensor, "n h w"]:
+            return target.classes(as_rgb(images))
 
-        labels = Labels(true=palette.classes(targets), count=len(palette), classify=nearest)
-        return labels, f"FCN-score: {len(palette)} classes by the nearest palette colour, no segmenter."
-    if source not in palettes:
+        labels = Labels(true=nearest(targets), count=len(target), classify=nearest)
+        return labels, f"FCN-score: {len(target)} classes by the nearest palette colour, no segmenter."
+    if source is None:
         return None, "FCN-score: not measured, for dataset.json names no palette: neither side is a label map."
     if train is None:
-        return None, "FCN-score: not measured, for there are no training pictures to train the segmenter on."
-    palette = palettes[source]
-    drawn, photos = (train.a, train.b) if source == "A" else (train.b, train.a)
+        return None, "FCN-score: not measured, for there are no training images to train the segmenter on."
     segmenter = trained_segmenter(
-        photos, palette.classes(drawn), len(palette), f"{train.sha256}/{source}/{palette.colors}", cache
+        train.targets,
+        source.classes(as_rgb(train.conditions)),
+        len(source),
+        f"{train.digest}/{source.colors}",
+        cache,
     )
     labels = Labels(
-        true=shrink_classes(palette.classes(conditions)), count=len(palette), classify=segmenter.classify
+        true=shrink_classes(source.classes(as_rgb(conditions))), count=len(source), classify=segmenter.classify
     )
     return labels, (
-        f"FCN-score: {len(palette)} classes read by a small net trained here on {len(train)} real photographs, at "
-        f"{labels.true.shape[-1]} px; the row `truth` is its score on real ones, the ceiling."
+        f"FCN-score: {len(source)} classes read by a small net trained here on {len(train.targets)} real "
+        f"photographs, at {labels.true.shape[-1]} px; the row `truth` is its score on real ones, the ceiling."
     )

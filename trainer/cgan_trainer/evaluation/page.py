@@ -13,7 +13,6 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from cgan_trainer.evaluation import gallery as pairs
 from cgan_trainer.evaluation.base import Column
 from cgan_trainer.evaluation.judge import Exhibit, Gallery
 from cgan_trainer.evaluation.result import Evaluation, Row, as_text, columns_of
@@ -37,7 +36,7 @@ class _Part:
     notes: tuple[str, ...]
 
 
-def write_page(path: Path, judged: Sequence[tuple[Evaluation, Gallery | pairs.Gallery]]) -> None:
+def write_page(path: Path, judged: Sequence[tuple[Evaluation, Gallery]]) -> None:
     """One page for one run, or a joint table and then the images of several; complete or not at all.
 
     Args:
@@ -55,7 +54,7 @@ def write_page(path: Path, judged: Sequence[tuple[Evaluation, Gallery | pairs.Ga
         single=single is not None,
         table=table,
         reading=_how_to_read(table),
-        judged=[_part(evaluation, _neutral(gallery)) for evaluation, gallery in judged],
+        judged=[_part(evaluation, gallery) for evaluation, gallery in judged],
     )
 
 
@@ -93,22 +92,21 @@ def _uri(image: UInt8[Tensor, "c h w"]) -> str:
 def _table_of_one(evaluation: Evaluation) -> Table:
     """A measure per row; a column for everything that was judged."""
     rows = evaluation.rows
-    columns = columns_of(rows)
     return Table(
         heads=("measure", *(row.name for row in rows)),
-        rows=tuple((_heading(column), *_cells(column, rows)) for column in columns),
+        rows=tuple((_heading(column), *_cells(column, rows)) for column in columns_of([evaluation])),
     )
 
 
 def _table_of_several(evaluations: Sequence[Evaluation]) -> Table:
-    """A run per row, then the baselines and the truth; a column for every measure."""
+    """The generators of the runs, a row each, then the baselines and the truth; a column for every measure."""
     rows = joint_rows(evaluations)
-    columns = columns_of(rows)
+    columns = columns_of(evaluations)
     by_column = [_cells(column, rows) for column in columns]
     return Table(
         heads=("run", *map(_heading, columns)),
         rows=tuple((row.name, *(cells[number] for cells in by_column)) for number, row in enumerate(rows)),
-        quiet=frozenset(range(len(evaluations), len(rows))),
+        quiet=frozenset(number for number, row in enumerate(rows) if row.role != "generator"),
     )
 
 
@@ -122,54 +120,22 @@ def _cells(column: Column, rows: Sequence[Row]) -> list[Cell]:
     cells = []
     for row in rows:
         figure = row.figures.get(column.key)
-        is_best = figure is not None and figure.value == best and not _is_truth(row)
+        is_best = figure is not None and figure.value == best and row.role != "truth"
         cells.append(
-            Cell(text=as_text(column, figure), mark="best" if is_best else "quiet" if _is_truth(row) else "")
+            Cell(text=as_text(column, figure), mark="best" if is_best else "quiet" if row.role == "truth" else "")
         )
     return cells
 
 
 def _best(column: Column, rows: Sequence[Row]) -> float | None:
     """The best figure that something other than the truth reached; None where there is nothing to choose from."""
-    values = [row.figures[column.key].value for row in rows if column.key in row.figures and not _is_truth(row)]
+    values = [row.figures[column.key].value for row in rows if column.key in row.figures and row.role != "truth"]
     if len(values) < 2 or column.better == "neither":
         return None
     return min(values) if column.better == "lower" else max(values)
-
-
-def _is_truth(row: Row) -> bool:
-    return row.name.startswith("truth")
 
 
 def _how_to_read(table: Table) -> str:
     """What arrows and bold figures mean, where the table has them."""
     cells = [cell for row in table.rows for cell in row if isinstance(cell, Cell)]
     return f"{_ARROWS} {_BEST}" if any(cell.mark == "best" for cell in cells) else _ARROWS
-
-
-def _neutral(gallery: Gallery | pairs.Gallery) -> Gallery:
-    """The gallery of pairs in the form that any kind of data has."""
-    if isinstance(gallery, Gallery):
-        return gallery
-    first = gallery.exhibits[0]
-    headings = ["condition", *(f"seed {number}" for number in range(len(first.samples))), "target"]
-    headings += ["spread"] if first.spread is not None else []
-    headings += ["lookup table"] if first.baseline is not None else []
-    shown = len(gallery.exhibits)
-    which = "All" if shown == gallery.count else f"{shown} of the {gallery.count}"
-    spread = (
-        f" Spread: per pixel the standard deviation over {gallery.seeds} seeds, black 0, white {gallery.white} "
-        "grey levels or more."
-        if gallery.seeds > 1
-        else ""
-    )
-    exhibits = []
-    for exhibit in gallery.exhibits:
-        images = [exhibit.condition, *exhibit.samples, exhibit.target, exhibit.spread, exhibit.baseline]
-        caption = (f"{exhibit.rank} of {gallery.count}", f"L1 {exhibit.l1:.2f}", exhibit.file)
-        exhibits.append(Exhibit(caption=caption, images=tuple(image for image in images if image is not None)))
-    return Gallery(
-        headings=tuple(headings),
-        exhibits=tuple(exhibits),
-        legend=f"{which} judged images, from the largest L1 to the smallest; seed 0 is the one judged.{spread}",
-    )

@@ -1,4 +1,4 @@
-"""L1 and PSNR: how far pixels are from the one picture that is called right."""
+"""L1 and PSNR: how far pixels are from the one image that is called right."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _PEAK = 255.0
 
 
 def _pixel_error(compared: Compared) -> tuple[Figure, ...]:
-    pairs = list(zip(compared.pictures, compared.targets, strict=True))
-    differences = [picture.double() - target.double() for picture, target in pairs]  # one by one: memory
+    pairs = list(zip(compared.images, compared.targets, strict=True))
+    differences = [image.double() - target.double() for image, target in pairs]  # one by one: memory
     levels = [difference.abs().mean().item() for difference in differences]
     squares = torch.tensor([difference.square().mean().item() for difference in differences], dtype=torch.float64)
     l1 = math.fsum(levels) / len(levels)
@@ -33,14 +33,22 @@ def _psnr(mean_square: Tensor) -> float:
     return (20 * math.log10(_PEAK)) - 10 * math.log10(mean_square.item())
 
 
+_SOURCE = "mean |x - y|; 10 log10(255^2 / mean (x - y)^2), the mean taken over all pixels of all images"
+
 PIXEL_ERROR = Measure(
     columns=(
-        Column(key="l1", title="L1", unit="grey levels, 0..255", better="lower", decimals=2),
-        Column(key="l1_unit", title="L1, as trained", unit="of the range -1..1", better="lower", decimals=4),
-        # Of the error over all pictures: the mean of each picture's PSNR would be infinite as soon as one empty
-        # picture is met exactly.
-        Column(key="psnr", title="PSNR", unit="dB, peak 255", better="higher", decimals=2),
+        Column(key="l1", title="L1", unit="grey levels, 0..255", better="lower", decimals=2, source=_SOURCE),
+        Column(
+            key="l1_unit",
+            title="L1, as trained",
+            unit="of the range -1..1",
+            better="lower",
+            decimals=4,
+            source=_SOURCE,
+        ),
+        # Of the error over all images: the mean of each image's PSNR would be infinite as soon as one empty image
+        # is met exactly.
+        Column(key="psnr", title="PSNR", unit="dB, peak 255", better="higher", decimals=2, source=_SOURCE),
     ),
-    source="mean |x - y|; 10 log10(255^2 / mean (x - y)^2), the mean taken over all pixels of all pictures",
     function=_pixel_error,
 )

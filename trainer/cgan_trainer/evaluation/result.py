@@ -3,45 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from cgan_trainer.evaluation import COLUMNS, MEASURES
 from cgan_trainer.evaluation.base import Column, Figure
+from cgan_trainer.evaluation.judge import Row
 
 __all__ = ["Evaluation", "Row", "as_text", "columns_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One thing that was judged: "generator", "lookup table" or "truth"."""
-
-    name: str
-    figures: Mapping[str, Figure]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One generator on one test set.
+    """One checkpoint judged on one split: where both come from, and the findings of `Judged`.
 
     Attributes:
         run: name of the run folder.
-        weights: file the generator came from.
+        weights: file the generators came from.
         weights_sha256: of that file.
-        images: training images the generator has seen.
+        images: training images the generators have seen.
         dataset: its name.
         data: its folder.
         split: "test" or "val".
-        files: the pictures judged, in order.
+        files: names of the images judged, in order.
         available: how many the split has.
-        pictures_sha256: over every picture of the split and its name; equal digests may be compared.
-        direction: "AtoB" or "BtoA".
-        size: side of the pictures in pixels.
+        pictures_sha256: over every image of the split and its name; equal digests may be compared.
+        direction: "AtoB" or "BtoA" of data that has two sides and a generator for one way; None for other data.
+        size: side of the images in pixels.
         seed: of every draw.
-        seeds: pictures drawn per condition for diversity.
-        rows: the generator first.
+        seeds: images drawn per condition for diversity.
+        rows: the generators first.
+        columns: of the figures, in the order of the table.
         notes: what a reader must know, a sentence each.
+        each: for some figures, their value per image, by key; in the order of `files`.
     """
 
     run: str
@@ -54,12 +48,14 @@ class Evaluation:
     files: tuple[str, ...]
     available: int
     pictures_sha256: str
-    direction: str
+    direction: str | None
     size: int
     seed: int
     seeds: int
     rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
     notes: tuple[str, ...]
+    each: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def row(self, name: str) -> Row:
         """Raises KeyError where no row is called that."""
@@ -68,9 +64,22 @@ class Evaluation:
                 return row
         raise KeyError(name)
 
+    @property
+    def generators(self) -> tuple[Row, ...]:
+        """The rows of generators: one, or one per graph."""
+        return tuple(row for row in self.rows if row.role == "generator")
+
+    @property
+    def references(self) -> tuple[Row, ...]:
+        """The other rows: baselines and the truth."""
+        return tuple(row for row in self.rows if row.role != "generator")
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values. A figure that is infinite (the PSNR of equal pictures) is the string "inf"."""
-        each = self.rows[0].figures
+        """Plain values. A figure that is infinite (the PSNR of equal images) is the string "inf".
+
+        The names are those of version 1, which knew pairs only; `direction` is absent where data has none.
+        """
+        direction = {} if self.direction is None else {"direction": self.direction}
         return {
             "format": "cgan-deploy-evaluation",
             "version": 1,
@@ -83,7 +92,7 @@ class Evaluation:
                 "pictures": len(self.files),
                 "available": self.available,
                 "sha256": self.pictures_sha256,
-                "direction": self.direction,
+                **direction,
                 "size": self.size,
             },
             "seed": self.seed,
@@ -94,26 +103,34 @@ class Evaluation:
                     "title": column.title,
                     "unit": column.unit,
                     "better": column.better,
-                    "source": measure.source,
+                    "source": column.source,
                 }
-                for measure in MEASURES
-                for column in measure.columns
+                for column in self.columns
             ],
             "rows": [
-                {"name": row.name, "figures": {key: _figure(figure) for key, figure in row.figures.items()}}
+                {
+                    "name": row.name,
+                    "role": row.role,
+                    "figures": {key: _figure(figure) for key, figure in row.figures.items()},
+                }
                 for row in self.rows
             ],
             "pictures": [
-                {"file": file, **{key: _plain(each[key].each[index]) for key in ("l1", "psnr", "ssim")}}
+                {"file": file, **{key: _plain(values[index]) for key, values in self.each.items()}}
                 for index, file in enumerate(self.files)
             ],
             "notes": list(self.notes),
         }
 
 
-def columns_of(rows: tuple[Row, ...] | list[Row]) -> list[Column]:
-    """The columns that at least one row has a figure for, in the order of the table."""
-    return [column for key, column in COLUMNS.items() if any(key in row.figures for row in rows)]
+def columns_of(evaluations: Iterable[Evaluation]) -> list[Column]:
+    """The columns that at least one row has a figure for, in the order of the table; each key once."""
+    found: dict[str, Column] = {}
+    for evaluation in evaluations:
+        for column in evaluation.columns:
+            if any(column.key in row.figures for row in evaluation.rows):
+                found.setdefault(column.key, column)
+    return list(found.values())
 
 
 def as_text(column: Column, figure: Figure | None) -> str:
@@ -121,7 +138,7 @@ def as_text(column: Column, figure: Figure | None) -> str:
     if figure is None:
         return "–"  # noqa: RUF001 - the typographer's sign for nothing
     if math.isinf(figure.value):
-        return "∞"
+        return "∞" if figure.value > 0 else "-∞"
     text = f"{figure.value:.{column.decimals}f}"
     return text if figure.spread is None else f"{text} ± {figure.spread:.{column.decimals}f}"
 

@@ -7,20 +7,17 @@ published table. It is trained once per data set and kept in the user cache.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from cgan_runtime.atomic import write_atomic
 from cgan_runtime.progress import progress
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from cgan_trainer.evaluation.base import as_rgb
+from cgan_trainer.evaluation.cached_net import cached_net
 from cgan_trainer.seeding import derive_seed, row_at
 
 __all__ = ["MAX_SIDE", "SEGMENTER_VERSION", "Segmenter", "shrink_classes", "trained_segmenter"]
@@ -28,7 +25,7 @@ __all__ = ["MAX_SIDE", "SEGMENTER_VERSION", "Segmenter", "shrink_classes", "trai
 SEGMENTER_VERSION = 1  # a change of the net or its training makes other scores: cached nets must not outlive it
 MAX_SIDE = 128  # pixels: what a CPU trains on in a minute
 _STEPS, _BATCH, _LR = 200, 8, 4e-3
-_OUTSIDE = -1  # where a turned picture has no pixels
+_OUTSIDE = -1  # where a turned image has no pixels
 _WIDTHS = (24, 48, 96)
 
 
@@ -58,10 +55,10 @@ class Segmenter(nn.Module):
         x = _enlarged(self.up_second(torch.cat((x, second), dim=1)), first)
         return _enlarged(self.head(self.up_first(torch.cat((x, first), dim=1))), photos)
 
-    def classify(self, pictures: UInt8[Tensor, "n c h w"]) -> Int64[Tensor, "n _ _"]:
+    def classify(self, images: UInt8[Tensor, "n c h w"]) -> Int64[Tensor, "n _ _"]:
         """The likeliest class of each pixel, at no more than 128 pixels a side."""
-        with torch.no_grad():  # one by one: a picture does not depend on its neighbours
-            return torch.cat([self(_shrink_photos(picture[None])).argmax(dim=1) for picture in pictures])
+        with torch.no_grad():  # one by one: an image does not depend on its neighbours
+            return torch.cat([self(_shrink_photos(image[None])).argmax(dim=1) for image in images])
 
 
 def shrink_classes(classes: Int64[Tensor, "n h w"]) -> Int64[Tensor, "n _ _"]:
@@ -82,34 +79,26 @@ def trained_segmenter(
         digest: of photos and classes, a part of the name in the cache.
         cache: folder to keep the net in.
     """
-    recipe = [SEGMENTER_VERSION, digest, count, len(photos), *_small(photos.shape[-2:]), torch.__version__]
-    key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:24]
-    path = cache / f"segmenter-{key}.pt"
-    known = _read(path, count)
-    if known is not None:
-        return known
-    segmenter = _train(photos, classes, count)
-    cache.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, lambda stream: torch.save(segmenter.state_dict(), stream))
-    return segmenter
+    recipe = [SEGMENTER_VERSION, digest, count, len(photos), *_small(photos.shape[-2:])]
+    return cached_net(
+        "segmenter",
+        recipe,
+        cache,
+        build=lambda: _with_first_weights(count),
+        train=lambda segmenter: _train(segmenter, photos, classes, count),
+    )
 
 
-def _read(path: Path, count: int) -> Segmenter | None:
-    segmenter = Segmenter(count)
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        segmenter.load_state_dict(state)
-    # Absent, or damaged in any of torch's ways (RuntimeError, UnpicklingError, EOFError, ...): it is trained again.
-    except Exception:  # noqa: BLE001 - of bad bytes torch raises anything
-        return None
-    return segmenter.eval().requires_grad_(False)
-
-
-def _train(photos: UInt8[Tensor, "n c h w"], classes: Int64[Tensor, "n h w"], count: int) -> Segmenter:
-    small, true = _shrink_photos(photos), shrink_classes(classes)
+def _with_first_weights(count: int) -> Segmenter:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(0, "segmenter"))
-        segmenter = Segmenter(count)
+        return Segmenter(count)
+
+
+def _train(
+    segmenter: Segmenter, photos: UInt8[Tensor, "n c h w"], classes: Int64[Tensor, "n h w"], count: int
+) -> None:
+    small, true = _shrink_photos(photos), shrink_classes(classes)
     weights = _class_weights(true, count)
     optimizer = torch.optim.AdamW(segmenter.parameters(), lr=_LR, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LR, total_steps=_STEPS)
@@ -123,7 +112,6 @@ def _train(photos: UInt8[Tensor, "n c h w"], classes: Int64[Tensor, "n h w"], co
             optimizer.step()
             schedule.step()
             report(step + 1, _STEPS)
-    return segmenter.eval().requires_grad_(False)
 
 
 def _varied(
@@ -145,7 +133,7 @@ def _varied(
 
 
 def _class_weights(true: Int64[Tensor, "n h w"], count: int) -> Float[Tensor, " k"]:
-    """1 / sqrt(share of the pixels): between ignoring the rare classes and hearing nothing else."""
+    """1 / sqrt(share of the pixels): between ignoring the rare classes and learning nothing else."""
     share = torch.bincount(true.flatten(), minlength=count) / true.numel()
     weights = torch.where(share > 0, share.clamp(min=1e-4).rsqrt(), 0.0)
     return weights / weights.max()

@@ -17,13 +17,13 @@ _SIDE, _SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
-def ssim(picture: UInt8[Tensor, "c h w"], target: UInt8[Tensor, "c h w"]) -> float:
-    """Mean over channels and over every position where the whole window fits; 1 for equal pictures.
+def ssim(image: UInt8[Tensor, "c h w"], target: UInt8[Tensor, "c h w"]) -> float:
+    """Mean over channels and over every position where the whole window fits; 1 for equal images.
 
     Source: Wang, Bovik, Sheikh, Simoncelli 2004, equation 13, with the window and constants of its section III-C
     (11 x 11 Gaussian of sigma 1.5, K1 0.01, K2 0.03, range 255).
     """
-    x, y = picture.double()[:, None], target.double()[:, None]
+    x, y = image.double()[:, None], target.double()[:, None]
     mean_x, mean_y = _blurred(x), _blurred(y)
     # In float64 the differences of large squares below lose nothing that matters.
     variance_x = _blurred(x * x) - mean_x**2
@@ -43,12 +43,13 @@ def _blurred(values: Float64[Tensor, "c 1 h w"]) -> Float64[Tensor, "c 1 _ _"]:
 
 
 def _measure(compared: Compared) -> tuple[Figure, ...]:
-    each = tuple(ssim(x, y) for x, y in zip(compared.pictures, compared.targets, strict=True))
+    each = tuple(ssim(x, y) for x, y in zip(compared.images, compared.targets, strict=True))
     return (Figure(value=math.fsum(each) / len(each), each=each),)
 
 
+_SOURCE = "Wang et al. 2004: Gaussian window 11x11, sigma 1.5, K1 0.01, K2 0.03, range 255, mean over R, G and B"
+
 SSIM = Measure(
-    columns=(Column(key="ssim", title="SSIM", unit="-1..1", better="higher", decimals=3),),
-    source="Wang et al. 2004: Gaussian window 11x11, sigma 1.5, K1 0.01, K2 0.03, range 255, mean over R, G and B",
+    columns=(Column(key="ssim", title="SSIM", unit="-1..1", better="higher", decimals=3, source=_SOURCE),),
     function=_measure,
 )

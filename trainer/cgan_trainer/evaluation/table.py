@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
@@ -30,36 +31,34 @@ def sign_of(column: Column) -> str:
 
 
 def joint_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
-    """The generator of each run under the run's name, then the other rows, once where the pictures are the same."""
+    """The generators of each run under the run's name, then the other rows, once where the images are the same."""
     names = Counter(evaluation.run for evaluation in evaluations)
     rows = [
-        Row(name=_name(evaluation, number, names), figures=evaluation.row("generator").figures)
+        replace(row, name=name if len(evaluation.generators) == 1 else f"{name} {row.name}")
         for number, evaluation in enumerate(evaluations, start=1)
+        for name in [_name(evaluation, number, names)]
+        for row in evaluation.generators
     ]
     known: set[tuple[object, ...]] = set()
     for number, evaluation in enumerate(evaluations, start=1):
-        pictures = (evaluation.pictures_sha256, evaluation.files, evaluation.direction)
-        if pictures in known:
+        images = (evaluation.pictures_sha256, evaluation.files, evaluation.direction)
+        if images in known:
             continue
         suffix = f" ({_name(evaluation, number, names)})" if known else ""
-        known.add(pictures)
-        rows += [
-            Row(name=f"{row.name}{suffix}", figures=row.figures)
-            for row in evaluation.rows
-            if row.name != "generator"
-        ]
+        known.add(images)
+        rows += [replace(row, name=f"{row.name}{suffix}") for row in evaluation.references]
     return rows
 
 
 def _of_one(evaluation: Evaluation) -> Table:
-    title = f"{evaluation.run}/{evaluation.weights} on {len(evaluation.files)} pictures of {evaluation.dataset}"
+    title = f"{evaluation.run}/{evaluation.weights} on {len(evaluation.files)} images of {evaluation.dataset}"
     table = Table(title=f"{title}, {evaluation.split}", title_justify="left")
     table.add_column("measure")
     table.add_column("")
     for row in evaluation.rows:
         table.add_column(row.name, justify="right")
     table.add_column("unit")
-    for column in columns_of(evaluation.rows):
+    for column in columns_of([evaluation]):
         figures = [as_text(column, row.figures.get(column.key)) for row in evaluation.rows]
         table.add_row(column.title, sign_of(column), *figures, column.unit)
     return table
@@ -67,7 +66,7 @@ def _of_one(evaluation: Evaluation) -> Table:
 
 def _of_several(evaluations: Sequence[Evaluation]) -> Table:
     rows = joint_rows(evaluations)
-    columns = columns_of(rows)
+    columns = columns_of(evaluations)
     table = Table()
     table.add_column("run", overflow="fold")
     for column in columns:

@@ -1,66 +1,75 @@
-"""One file per family; a new one is one file and one line in the table."""
+"""The families, one file each; a new one is that file, its options in configs/, and a line in either table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import torch
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import BadInputError
+from torch import Tensor
 
-from cgan_trainer.checkpoint import Checkpoint
-from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from cgan_trainer.checkpoint import Checkpoint, Graph
+from cgan_trainer.configs import CONFIGS
+from cgan_trainer.families.base import Family
+from cgan_trainer.families.cdcgan import CDCGAN
+from cgan_trainer.families.cgan import CGAN
+from cgan_trainer.families.cyclegan import CYCLEGAN
+from cgan_trainer.families.pix2pix import PIX2PIX
 from cgan_trainer.generator import Generator
 
-__all__ = ["FAMILIES", "build_generator"]
+__all__ = ["FAMILIES", "build_graph", "register"]
 
-FAMILIES: dict[str, Callable[[Mapping[str, Any]], Generator]] = {
-    "pix2pix": Pix2pixGenerator.from_options,
-}
+FAMILIES: Final[dict[str, Family[Any, Any]]] = {family.name: family for family in (PIX2PIX, CGAN, CDCGAN, CYCLEGAN)}
 
 
-def build_generator(checkpoint: Checkpoint) -> Generator:
-    """The generator of a checkpoint with its weights, in `eval()`.
+def register(family: Family[Any, Any]) -> None:
+    """Add a family of your own: cgan-train, checkpoints and cgan-export know it in this process from now on."""
+    CONFIGS[family.name] = family.config
+    FAMILIES[family.name] = family
+
+
+def build_graph(checkpoint: Checkpoint, name: str) -> Generator:
+    """A graph of a checkpoint with its weights, in `eval()`.
 
     The weights are compared with the architecture before any memory is taken for it, so a file that promises
-    a giant network is refused and not allocated. The tensors are shared with `checkpoint.state`.
+    a giant network is refused and not allocated. The tensors are shared with the checkpoint's.
 
     Raises:
         BadInputError: the family is unknown, or options, weights and contract do not describe one network.
     """
-    try:
-        make = FAMILIES[checkpoint.family]
-    except KeyError:
+    family, graph = FAMILIES.get(checkpoint.family), checkpoint.graphs[name]
+    if family is None:
         raise BadInputError(
             f"{checkpoint.path} holds a {checkpoint.family!r} generator, but this version builds only "
             f"{', '.join(FAMILIES)}: install the version that wrote it."
-        ) from None
+        )
     try:
         with torch.device("meta"):
-            generator = make(checkpoint.options)
-    except (TypeError, ValueError) as error:
+            generator = family.rebuild(name, graph.options)
+    except (TypeError, ValueError, KeyError) as error:
         raise BadInputError(f"{checkpoint.path} has options that describe no network: {error}") from error
-    _check_state(checkpoint, generator)
-    if not _agrees(generator.contract, checkpoint.contract):
+    _check_state(checkpoint, graph, generator.state_dict())
+    if not _agrees(generator.contract, graph):
         raise BadInputError(
             f"{checkpoint.path} carries a contract that its own options contradict: train or export it again."
         )
-    generator.load_state_dict(checkpoint.state, strict=True, assign=True)
+    generator.load_state_dict(dict(graph.state), strict=True, assign=True)
     return generator.eval()
 
 
-def _agrees(contract: Contract, stored: dict[str, Any]) -> bool:
+def _agrees(contract: Contract, graph: Graph) -> bool:
     """Compared as values: an older release stored fewer keys."""
     try:
-        return Contract.from_json(stored) == contract
+        return Contract.from_json(dict(graph.contract)) == contract
     except ValueError:
         return False
 
 
-def _check_state(checkpoint: Checkpoint, generator: Generator) -> None:
-    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in generator.state_dict().items()}
-    given = {name: (tensor.shape, tensor.dtype) for name, tensor in checkpoint.state.items()}
+def _check_state(checkpoint: Checkpoint, graph: Graph, built: Mapping[str, Tensor]) -> None:
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in built.items()}
+    given = {name: (tensor.shape, tensor.dtype) for name, tensor in graph.state.items()}
     wrong = sorted(name for name in expected.keys() | given.keys() if expected.get(name) != given.get(name))
     if wrong:
         raise BadInputError(

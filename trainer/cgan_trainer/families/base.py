@@ -15,14 +15,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
-from cgan_runtime.errors import UsageError
-from pydantic import Field
 from torch import Tensor, nn
 
+from cgan_trainer.configs.base import TrainConfig
 from cgan_trainer.data.kinds.base import DataKind, Facts, Split
 from cgan_trainer.evaluation.judge import Judge
 from cgan_trainer.generator import Generator
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = [
+    "Ablation",
     "Batch",
     "Best",
     "Family",
@@ -43,79 +44,8 @@ __all__ = [
     "Recipe",
     "SampleGrid",
     "Stage",
-    "TrainConfig",
     "Variant",
 ]
-
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """What every run is asked, and what with the data decides its weights. Families add options and defaults.
-
-    A value is fixed for the whole life of a run, and kept with it. Limits stand in the annotations;
-    `training.options.check_config` holds a config to them, and then calls `check`.
-    """
-
-    size: Count = 256
-    """Side of the square images in pixels; others are resized."""
-    epochs: Annotated[int, Field(ge=0)] = 100
-    """Passes over the training images at the full learning rate."""
-    epochs_decay: Annotated[int, Field(ge=0)] = 100
-    """Further passes while the learning rate falls linearly to zero."""
-    images: Count | None = None
-    """Train on this many images in all; the learning rate falls over the same share of them."""
-    batch: Count = 1
-    """Images per step; of every process, under torchrun."""
-    accumulate: Count = 1
-    """Batches whose gradients are added up before a step: memory of one, step of many."""
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-4
-    """Learning rate, for all networks."""
-    beta1: Share = 0.5
-    """Adam's decay of the first moment; the second's is 0.999."""
-    lr_policy: Literal["linear", "step", "plateau", "cosine"] = "linear"
-    """Constant then to zero; a tenth every --step-epochs; a fifth when validation stalls; half a cosine."""
-    step_epochs: Count = 50
-    """Epochs between two steps of the step policy."""
-    ema: Share = 0.0
-    """Validate, save and export an average of the generator: its decay per step, 0.999 for example; 0 is off."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of convolutions; bf16 was measured faster on a CPU with AMX, see docs/training.md."""
-    channels_last: bool | None = None
-    """Memory layout; by default with batches above 1, and with bf16: measured at 16 and at 1."""
-    torch_compile: bool = False
-    """Compile the networks with torch.compile (needs a C++ compiler)."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Same seed, same pictures, same weights."""
-    save_images: Count = 500
-    """Validate, add a row to metrics.csv, draw samples and write last.pt every so many images."""
-
-    def check(self) -> None:
-        """Refuse values that do not fit each other.
-
-        Raises:
-            UsageError: says which, and what to give instead.
-        """
-        if self.epochs + self.epochs_decay < 1:
-            raise UsageError("--epochs 0 cannot be used: give 1 or more without --epochs-decay.")
-
-    @property
-    def step_images(self) -> int:
-        """Images per optimiser step of one process."""
-        return self.batch * self.accumulate
-
-    @property
-    def in_channels_last(self) -> bool:
-        """The memory layout that was chosen, or the one measured faster."""
-        if self.channels_last is not None:
-            return self.channels_last
-        return self.batch > 1 or self.precision == "bf16"
-
-    def total_images(self, count: int) -> int:
-        """How many images the whole run sees, given `count` training images."""
-        return self.images if self.images is not None else (self.epochs + self.epochs_decay) * count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,8 +264,18 @@ class Recipe(ABC, Generic[C, F]):
         """Plain values from which `Family.rebuild` builds the graph again, without its weights."""
 
     @abstractmethod
-    def examples(self, held_out: Split) -> dict[str, Tensor]:
-        """Up to 8 real values of each condition that is worth showing, as the split has them (uint8 images)."""
+    def examples(self, graph: str, held_out: Split) -> dict[str, Tensor]:
+        """Up to 8 real values of each condition of a graph that is worth showing, as the split has them (uint8)."""
+
+    def initial_files(self, path: Path) -> dict[str, Path]:
+        """Which file gives each graph its first weights under --init-from `path`; a graph left out keeps its own.
+
+        By default all graphs are in `path`; a family whose users have one file per network finds the others here.
+
+        Raises:
+            BadInputError: a file that belongs to it is missing.
+        """
+        return dict.fromkeys(self.graphs(self.networks), path)
 
     @abstractmethod
     def validate(self, graphs: Graphs, held_out: Split) -> dict[str, float]:
@@ -373,6 +313,10 @@ class Recipe(ABC, Generic[C, F]):
         del phase, progress
         return None
 
+    def provenance(self) -> dict[str, Any]:
+        """What a model card says of the run besides images, seed and dataset: plain values by name."""
+        return {}
+
     def extra_state(self) -> dict[str, Any]:
         """Whatever else an exact resume needs: tensors and plain values."""
         return {}
@@ -400,28 +344,46 @@ class Variant:
     changes: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, float] = field(default_factory=dict)
 
+    def of(self, config: C) -> C:
+        """The command's options with this variant's changes."""
+        return replace(config, **self.changes)
+
+    def folder(self, config: TrainConfig) -> str:
+        """Of its run: named by what differs, so that a variant of several comparisons is trained once."""
+        differing = {name: value for name, value in self.changes.items() if getattr(config, name) != value}
+        return "-".join(f"{name}-{value}" for name, value in sorted(differing.items())) or "as-given"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """A comparison: the variants in the paper's order, and what it found of rows that nobody trains ("truth")."""
+
+    variants: tuple[Variant, ...]
+    references: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Family(Generic[C, F]):
     """One conditional GAN.
 
     Attributes:
-        name: of the command and in checkpoints: "pix2pix".
-        title: one sentence for `cgan-train --help`, with the paper.
-        config: its options.
+        config: its options, its name and its title.
         data: the kind of data, for a config and a side in pixels.
         recipe: the rules that train it; draws the first weights from torch's global random state.
         rebuild: a graph without weights, from its name and its options; TypeError or ValueError where these
             describe none.
         judge: how a trained generator of it is evaluated; None: it is not.
-        ablations: comparisons of its paper, by name: the rows for a config.
+        ablations: comparisons of its paper, by name, for a config; the names are its `ablations`.
     """
 
-    name: str
-    title: str
     config: type[C]
     data: Callable[[C, int], DataKind[F]]
     recipe: Callable[[C, F], Recipe[C, F]]
     rebuild: Callable[[str, Mapping[str, Any]], Generator]
     judge: Judge | None = None
-    ablations: Mapping[str, Callable[[C], tuple[Variant, ...]]] = field(default_factory=dict)
+    ablations: Mapping[str, Callable[[C], Ablation]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the command and in checkpoints: "pix2pix"."""
+        return self.config.family

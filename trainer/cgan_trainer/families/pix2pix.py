@@ -1,153 +1,255 @@
-"""The pix2pix generators: an image in, an image out, and dropout as the only noise.
+"""pix2pix: from one kind of image to another, learned from pairs of both.
 
-Which decoder layers carry dropout differs by port and changes the distribution the net was trained with, so it
-is part of the architecture:
-
-    paper   the three innermost decoder layers: 2x2, 4x4, 8x8 (Lua, TensorFlow)
-    port    one level shallower, the 8*ngf layers after the innermost: 4x4, 8x8, 16x16 at 256 (PyTorch)
-    off     none: one picture per condition
-
-A ResNet has its dropout inside every residual block, or none.
+Source: Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks".
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import asdict
+from typing import Any
 
-from cgan_runtime.contract import ImageEncoding
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from cgan_trainer.families.translator import ImageTranslator, Picture
-from cgan_trainer.nets.norm import NormKind
+from cgan_trainer.configs.pix2pix import Pix2pixConfig
+from cgan_trainer.data.kinds import Split
+from cgan_trainer.data.kinds.paired import PairedData, PairedFacts
+from cgan_trainer.evaluation.paired import judge_paired
+from cgan_trainer.families.base import (
+    Batch,
+    Best,
+    Family,
+    Graphs,
+    Losses,
+    Networks,
+    OptimizerSpec,
+    Phase,
+    Recipe,
+    SampleGrid,
+    Stage,
+)
+from cgan_trainer.families.grids import grid_image
+from cgan_trainer.families.pix2pix_ablations import ABLATIONS
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions, build_discriminator
+from cgan_trainer.generator import Generator, as_used, device_of
+from cgan_trainer.losses import gan_loss, gradient_penalty, l1_loss
+from cgan_trainer.nets.image_pool import ImagePool
 from cgan_trainer.nets.one_hot import OneHot
-from cgan_trainer.nets.resnet import ResNet
-from cgan_trainer.nets.unet import UNet, unet_widths
-from cgan_trainer.palette import Palette
+from cgan_trainer.seeding import derive_seed, draw_masks, spread_rows, to_float
 
-__all__ = ["SIZES", "Architecture", "DropoutPlacement", "Norm", "Pix2pixGenerator", "Pix2pixOptions"]
+__all__ = ["PIX2PIX", "Pix2pixRecipe"]
 
-Architecture = Literal["unet", "encoder-decoder", "resnet-6", "resnet-9"]
-DropoutPlacement = Literal["paper", "port", "off"]
-Norm = Literal["batch", "instance", "none"]
-SIZES = (64, 128, 256, 512)
+MAX_VALIDATION = 64  # enough for a steady figure, few enough to be quick
+EXAMPLES = 8
+_GRID_ROWS, _GRID_SEEDS = 4, 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pix2pixOptions:
-    """Everything needed to build the network again.
+class Pix2pixRecipe(Recipe[Pix2pixConfig, PairedFacts]):
+    """One step of D, then one of G, on the same images; D is halved, G is never saturating."""
 
-    Attributes:
-        size: side of the square pictures, a power of two from 64 to 512.
-        in_channels: 3 (RGB) or 1 (grey).
-        out_channels: 3 or 1.
-        net: U-Net, the same without skips, or a ResNet of 6 or 9 blocks.
-        ngf: channels after the first convolution, 64 in the paper.
-        norm: of every layer that has one.
-        dropout: which layers carry dropout.
-        palette: the condition is a label map in these colours; the network sees one channel per class.
-        source: what the condition shows ("map"), for the contract.
-        target: what the picture shows ("satellite"), for the contract.
-    """
+    validation = ("val_L1",)
 
-    size: int = 256
-    in_channels: int = 3
-    out_channels: int = 3
-    net: Architecture = "unet"
-    ngf: int = 64
-    norm: Norm = "batch"
-    dropout: DropoutPlacement = "paper"
-    palette: Palette | None = None
-    source: str = "A"
-    target: str = "B"
-
-    def __post_init__(self) -> None:
-        if self.size not in SIZES:
-            raise ValueError(f"`size` (={self.size}) must be one of 64, 128, 256, 512.")
-        if self.in_channels not in (1, 3) or self.out_channels not in (1, 3):
-            raise ValueError("`in_channels` and `out_channels` must be 1 or 3.")
-        if self.palette is not None and self.in_channels != 3:
-            raise ValueError("`in_channels` must be 3 where the condition is a label map in colours.")
-        if not 1 <= self.ngf <= 512:
-            raise ValueError(f"`ngf` (={self.ngf}) must be between 1 and 512.")
-        for name, choices in (("net", Architecture), ("norm", Norm), ("dropout", DropoutPlacement)):
-            if getattr(self, name) not in get_args(choices):
-                raise ValueError(
-                    f"`{name}` (={getattr(self, name)}) must be one of {', '.join(get_args(choices))}."
-                )
+    def __init__(self, config: Pix2pixConfig, facts: PairedFacts) -> None:
+        super().__init__(config, facts)
+        self.options = Pix2pixOptions(
+            size=config.size,
+            in_channels=1 if config.condition == "grey" else 3,
+            out_channels=1 if config.picture == "grey" else 3,
+            net=config.net,
+            ngf=config.ngf,
+            norm=config.norm,
+            dropout=config.dropout,
+            palette=facts.palette,
+            source=facts.source,
+            target=facts.target,
+        )
+        self.generator = Pix2pixGenerator(self.options)
+        self.networks = {"generator": self.generator}
+        if config.uses_gan:
+            # A critic with gradient penalty has no statistics over a batch.
+            critic = config.gan_mode == "wgangp" and config.norm == "batch"
+            self.networks["discriminator"] = build_discriminator(
+                self.options,
+                patch=config.patch,
+                ndf=config.ndf,
+                conditional=config.conditional,
+                norm="instance" if critic else config.norm,
+            )
+        self.averaged = ("generator",)
+        self.pools = {"fakes": ImagePool(config.buffer, config.seed)}
+        self.one_hot = None if facts.palette is None else OneHot(facts.palette.colors)
+        self.feature_nets = {} if self.one_hot is None else {"one_hot": self.one_hot}
+        masks = self.generator.contract.noise
+        self._masks = [(m.name, tuple(int(side) for side in m.shape), m.parameters["p"]) for m in masks]
 
     @property
-    def dropout_sites(self) -> tuple[int, ...]:
-        """Decoder layers of a U-Net followed by dropout, 0 being the innermost."""
-        if self.dropout == "off":
-            return ()
-        if self.dropout == "paper":
-            return (0, 1, 2)
-        return tuple(range(1, self.depth - 4))
+    def loss_names(self) -> tuple[str, ...]:
+        """G_GAN and G_L1 times their lambdas, as in the reference log; D_real and D_fake not yet halved; D_GP."""
+        config = self.config
+        names = ["G_GAN"] if config.uses_gan else []
+        names += ["G_L1"] if config.uses_l1 else []
+        names += ["D_real", "D_fake"] if config.uses_gan else []
+        return (*names, "D_GP") if config.uses_gan and config.gan_mode == "wgangp" else tuple(names)
 
-    @property
-    def depth(self) -> int:
-        """How often a U-Net halves the picture: down to one pixel."""
-        return self.size.bit_length() - 1
+    def plan(self, total: int) -> tuple[Stage, ...]:
+        """One stage."""
+        config = self.config
+        adam = OptimizerSpec(lr=config.lr, betas=(config.beta1, 0.999))
+        if not config.uses_gan:
+            phases: tuple[Phase, ...] = (Phase(name="G", trains=("generator",), optimizer=adam, batches=1),)
+        else:
+            phases = (
+                Phase(
+                    name="D",
+                    trains=("discriminator",),
+                    optimizer=adam,
+                    through_make=False,
+                    batches=1,
+                    second_order=config.gan_mode == "wgangp",
+                ),
+                Phase(name="G", trains=("generator",), optimizer=adam),
+            )
+        return (Stage(name="train", images=total, phases=phases, best=Best(metric="val_L1")),)
+
+    def noise(self, positions: range) -> dict[str, Tensor]:
+        """A mask per dropout site; an image has the same in both phases."""
+        shapes, shares = [shape for _, shape, _ in self._masks], [p for _, _, p in self._masks]
+        masks = draw_masks(shapes, shares, self.config.seed, positions)
+        return {name: mask for (name, _, _), mask in zip(self._masks, masks, strict=True)}
+
+    def make(self, phase: Phase, batch: Batch) -> dict[str, Tensor]:
+        """The image made of the condition."""
+        del phase
+        (picture,) = self.networks["generator"](batch["condition"], *(batch[name] for name, _, _ in self._masks))
+        return {"picture": picture}
+
+    def losses(self, phase: Phase, batch: Batch, made: Mapping[str, Tensor]) -> Losses:
+        """Equation 4 of the paper, or the part of it that --objective names."""
+        condition = self._judged_condition(batch)
+        if phase.name == "G":
+            return self._generator_losses(batch, made["picture"], condition)
+        return self._discriminator_losses(batch, made["picture"], condition)
+
+    def _discriminator_losses(self, batch: Batch, picture: Tensor, condition: Tensor | None) -> Losses:
+        mode, judge = self.config.gan_mode, self.networks["discriminator"]
+        picture, beside = self._exchanged(picture, condition, batch.positions)
+        fake = gan_loss(judge(picture, beside), real=False, mode=mode)
+        real = gan_loss(judge(batch["target"], condition), real=True, mode=mode)
+        parts = {"D_real": real, "D_fake": fake}
+        total = (fake + real) / 2
+        if mode == "wgangp":
+            share = self._mixing(batch.positions)
+            slope = gradient_penalty(lambda mixed: judge(mixed, condition), batch["target"], picture, share)
+            parts["D_GP"] = self.config.lambda_gp * slope
+            total = total + parts["D_GP"]
+        return Losses(total=total, parts=parts)
+
+    def _generator_losses(self, batch: Batch, picture: Tensor, condition: Tensor | None) -> Losses:
+        config, parts = self.config, {}
+        if config.uses_gan:
+            logits = self.networks["discriminator"](picture, condition)
+            parts["G_GAN"] = config.lambda_gan * gan_loss(logits, real=True, mode=config.gan_mode)
+        if config.uses_l1:
+            parts["G_L1"] = config.lambda_l1 * l1_loss(picture, batch["target"])
+        return Losses(total=torch.stack(list(parts.values())).sum(), parts=parts)
+
+    def _judged_condition(self, batch: Batch) -> Tensor | None:
+        if not self.config.conditional:
+            return None
+        return batch["condition"] if self.one_hot is None else self.one_hot(batch["condition"])
+
+    def _exchanged(
+        self, picture: Tensor, condition: Tensor | None, positions: range
+    ) -> tuple[Tensor, Tensor | None]:
+        """Fakes for D, half of them older ones where there is a pool; each keeps its own condition."""
+        if not self.config.buffer:
+            return picture, condition
+        seen = picture if condition is None else torch.cat((picture, condition), dim=1)
+        seen = self.pools["fakes"].exchange(seen, positions)
+        channels = picture.shape[1]
+        return seen[:, :channels], None if condition is None else seen[:, channels:]
+
+    def _mixing(self, positions: range) -> Tensor:
+        """How much of the real image is in the mixture at which the penalty is taken; one per image."""
+        rows = []
+        for position in positions:
+            draws = torch.Generator().manual_seed(derive_seed(self.config.seed, "penalty", position))
+            rows.append(torch.rand((1, 1, 1), generator=draws))
+        return torch.stack(rows).to(self.device)
+
+    def graphs(self, networks: Networks) -> dict[str, Generator]:
+        """One graph: the generator."""
+        return {"main": _as_generator(networks["generator"])}
+
+    def graph_options(self, graph: str) -> dict[str, Any]:
+        """The generator's options."""
+        del graph
+        return asdict(self.options)
+
+    def examples(self, graph: str, held_out: Split) -> dict[str, Tensor]:
+        """The first held-out conditions."""
+        del graph
+        return {"condition": held_out.arrays["condition"][:EXAMPLES]}
+
+    def provenance(self) -> dict[str, Any]:
+        """Which way, and by which objective."""
+        return {"direction": self.config.direction, "objective": self.config.objective}
+
+    def validate(self, graphs: Graphs, held_out: Split) -> dict[str, float]:
+        """Mean L1 over at most 64 pairs, in units of the -1..1 range; image i always gets the same noise."""
+        conditions, targets = held_out.arrays["condition"], held_out.arrays["target"]
+        rows = spread_rows(len(conditions), MAX_VALIDATION)
+        total = 0.0
+        with as_used(graphs["main"]) as generator:
+            for row in rows:
+                torch.manual_seed(derive_seed(self.config.seed, "validation", row))
+                (picture,) = generator.live([to_float(conditions[row : row + 1]).to(device_of(generator))], 1)
+                total += l1_loss(picture.cpu(), to_float(targets[row : row + 1])).item()
+        return {"val_L1": total / len(rows)}
+
+    def grid(self, graphs: Graphs, held_out: Split) -> SampleGrid:
+        """Rows: four fixed pairs. Columns: condition, three seeds, target."""
+        conditions, targets = held_out.arrays["condition"], held_out.arrays["target"]
+        rows = []
+        with as_used(graphs["main"]) as generator:
+            for row in spread_rows(len(conditions), _GRID_ROWS):
+                condition = to_float(conditions[row])
+                cells = [condition]
+                for number in range(_GRID_SEEDS):
+                    torch.manual_seed(derive_seed(self.config.seed, "samples", number))
+                    cells.append(generator.live([condition[None].to(device_of(generator))], 1)[0][0].cpu())
+                rows.append([*cells, to_float(targets[row])])
+        seeds = (f"seed {number + 1}" for number in range(_GRID_SEEDS))
+        return SampleGrid(image=grid_image(rows), columns=("condition", *seeds, "target"))
 
 
-class Pix2pixGenerator(ImageTranslator):
-    """[b, c, size, size] in -1..1 to the same; statistics per sample in `eval()`, see nets/norm.py."""
-
-    def __init__(self, options: Pix2pixOptions) -> None:
-        palette = options.palette
-        super().__init__(
-            _network(options),
-            c_in=options.in_channels,
-            size=(options.size, options.size),
-            source=Picture(
-                meaning=options.source, encoding=_encoding(options.in_channels, labels=palette is not None)
-            ),
-            target=Picture(meaning=options.target, encoding=_encoding(options.out_channels)),
-            statistics="none" if options.norm == "none" else "per_sample",
-            name="resnet" if options.net.startswith("resnet") else "unet",
-            one_hot=None if palette is None else OneHot(palette.colors),
-        )
-        self.options = options
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Pix2pixGenerator:
-        """From the plain values of a checkpoint. Raises TypeError or ValueError where they do not fit."""
-        plain = dict(options)
-        if (palette := plain.get("palette")) is not None:
-            colors = tuple((int(red), int(green), int(blue)) for red, green, blue in palette["colors"])
-            plain["palette"] = Palette(names=tuple(map(str, palette["names"])), colors=colors)
-        return cls(Pix2pixOptions(**plain))
+def _as_generator(network: nn.Module) -> Generator:
+    assert isinstance(network, Generator)  # noqa: S101 - the recipe put one there
+    return network
 
 
-def _network(options: Pix2pixOptions) -> nn.Module:
-    c_in = options.in_channels if options.palette is None else len(options.palette)
-    norm: NormKind = options.norm
-    bias = norm != "batch"  # batch norm has a bias of its own
-    if options.net.startswith("resnet"):
-        return ResNet(
-            c_in=c_in,
-            c_out=options.out_channels,
-            ngf=options.ngf,
-            blocks=int(options.net.removeprefix("resnet-")),
-            norm=norm,
-            bias=bias,
-            dropout=options.dropout != "off",
-        )
-    return UNet(
-        widths=unet_widths(options.depth, options.ngf),
-        c_in=c_in,
-        c_out=options.out_channels,
-        dropout_sites=options.dropout_sites,
-        norm=norm,
-        bias=bias,
-        skips=options.net == "unet",
+def _data(config: Pix2pixConfig, size: int) -> PairedData:
+    return PairedData(
+        size=size,
+        condition=config.condition,
+        picture=config.picture,
+        direction=config.direction,
+        jitter=config.jitter,
+        mirror=config.mirror,
     )
 
 
-def _encoding(channels: int, *, labels: bool = False) -> ImageEncoding:
-    if channels == 1:
-        return ImageEncoding(color="L", mean=(0.5,), std=(0.5,))
-    # A colour between two classes would be a third one: label maps are never resampled smoothly.
-    return ImageEncoding(filter="nearest" if labels else "bicubic")
+def _rebuild(graph: str, options: Mapping[str, Any]) -> Generator:
+    del graph
+    return Pix2pixGenerator.from_options(options)
+
+
+PIX2PIX = Family(
+    config=Pix2pixConfig,
+    data=_data,
+    recipe=Pix2pixRecipe,
+    rebuild=_rebuild,
+    judge=judge_paired,
+    ablations=ABLATIONS,
+)

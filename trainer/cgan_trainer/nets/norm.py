@@ -1,4 +1,9 @@
-"""Normalisation whose test-time form is the one the generators are judged by: statistics of each sample."""
+"""Normalisation: over the whole batch in training, on however many ranks it lies; in use by one of two rules.
+
+SampleNorm                  statistics of each sample (pix2pix at test time)
+BatchNorm1d, BatchNorm2d    running averages of training (DCGAN, SRGAN, StackGAN)
+InstanceNorm                statistics of each sample, in training too
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["InstanceNorm", "NormKind", "SampleNorm", "norm_layer", "normalised_per_sample"]
+__all__ = [
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "InstanceNorm",
+    "NormKind",
+    "SampleNorm",
+    "norm_layer",
+    "normalised_per_sample",
+]
 
 # batch     weight, bias and running averages;
 # affine    weight and bias alone: instance norm with affine=True, or batch norm that keeps no averages;
@@ -34,27 +47,56 @@ class SampleNorm(nn.BatchNorm2d):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Zero mean and unit variance per channel, then weight and bias."""
-        if self.training and dist.is_initialized() and dist.get_world_size() > 1:
-            return self._over_all_ranks(x)
+        if self.training and _several_ranks():
+            return _over_all_ranks(self, x)
         if self.training:
             normalised: Tensor = super().forward(x)
             return normalised
         return normalised_per_sample(x, self.weight, self.bias, self.eps)
 
-    def _over_all_ranks(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Batch norm whose batch lies in equal parts on all ranks; torch's SyncBatchNorm needs a GPU."""
-        count = x.shape[0] * x.shape[2] * x.shape[3] * dist.get_world_size()
-        mean = _Total.apply(x.sum(dim=(0, 2, 3))) / count  # type: ignore[no-untyped-call]  # torch's, unannotated
-        centred = x - mean[:, None, None]
-        variance = _Total.apply(centred.square().sum(dim=(0, 2, 3))) / count  # type: ignore[no-untyped-call]  # same
-        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
-            with torch.no_grad():
-                self.num_batches_tracked += 1
-                self.running_mean.lerp_(mean, self.momentum or 0.0)
-                self.running_var.lerp_(variance * count / max(count - 1, 1), self.momentum or 0.0)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        result: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
-        return result
+
+class BatchNorm1d(nn.BatchNorm1d):
+    """torch's BatchNorm1d; trained by several processes, the batch is that of all of them."""
+
+    def forward(self, x: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
+        """Batch statistics in `train()`, running averages in `eval()`; then weight and bias."""
+        if self.training and _several_ranks():
+            return _over_all_ranks(self, x)
+        normalised: Tensor = super().forward(x)
+        return normalised
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """torch's BatchNorm2d; trained by several processes, the batch is that of all of them."""
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Batch statistics in `train()`, running averages in `eval()`; then weight and bias."""
+        if self.training and _several_ranks():
+            return _over_all_ranks(self, x)
+        normalised: Tensor = super().forward(x)
+        return normalised
+
+
+def _several_ranks() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _over_all_ranks(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Batch norm of [b, c, ...] whose batch lies in equal parts on all ranks; torch's SyncBatchNorm needs a GPU."""
+    others = (0, *range(2, x.ndim))
+    per_channel = (-1, *[1] * (x.ndim - 2))
+    count = x.numel() // x.shape[1] * dist.get_world_size()
+    mean = _Total.apply(x.sum(dim=others)) / count  # type: ignore[no-untyped-call]  # torch's, unannotated
+    centred = x - mean.view(per_channel)
+    variance = _Total.apply(centred.square().sum(dim=others)) / count  # type: ignore[no-untyped-call]  # same
+    if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None:
+        with torch.no_grad():
+            norm.num_batches_tracked += 1
+            norm.running_mean.lerp_(mean, norm.momentum or 0.0)
+            norm.running_var.lerp_(variance * count / max(count - 1, 1), norm.momentum or 0.0)
+    scale = norm.weight * (variance + norm.eps).rsqrt()
+    result: Tensor = centred * scale.view(per_channel) + norm.bias.view(per_channel)
+    return result
 
 
 class _Total(torch.autograd.Function):

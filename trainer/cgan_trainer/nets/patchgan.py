@@ -7,18 +7,13 @@ Source: Isola et al. 2017, sections 3.2.2 and 6.1.2.
 
 from __future__ import annotations
 
-from typing import Final
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from cgan_trainer.nets.norm import NormKind, norm_layer
 
-__all__ = ["HALVINGS", "Discriminator", "least_size", "patchgan", "pixelgan"]
-
-# Receptive field in pixels -> convolutions that halve the picture; two more follow at stride 1.
-HALVINGS: Final = {16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
+__all__ = ["Discriminator", "patchgan", "pixelgan"]
 
 
 class Discriminator(nn.Module):
@@ -71,16 +66,6 @@ def pixelgan(*, c_in: int = 6, ndf: int = 64, norm: NormKind = "batch") -> Discr
             nn.Conv2d(2 * ndf, 1, 1, bias=norm != "batch"),
         )
     )
-
-
-def least_size(patch: int) -> int:
-    """The smallest side of a picture, in pixels, that gives at least one logit: a power of two."""
-    side = 1
-    while (
-        patch > 1 and side // 2 ** HALVINGS[patch] < 3
-    ):  # two convolutions of 4 with padding 1 each take one pixel
-        side *= 2
-    return side
 
 
 def _unit(conv: nn.Conv2d, norm: NormKind) -> list[nn.Module]:

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cgan_trainer.nets.norm import BatchNorm2d
+
 __all__ = ["SuperResolution"]
 
 
@@ -20,9 +22,9 @@ class Residual(nn.Module):
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
-        self.conv1, self.norm1 = nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width, eps=eps)
+        self.conv1, self.norm1 = nn.Conv2d(width, width, 3, padding=1), BatchNorm2d(width, eps=eps)
         self.act = nn.PReLU()
-        self.conv2, self.norm2 = nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width, eps=eps)
+        self.conv2, self.norm2 = nn.Conv2d(width, width, 3, padding=1), BatchNorm2d(width, eps=eps)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Same shape out."""
@@ -36,7 +38,7 @@ class Doubling(nn.Module):
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(width, 4 * width, 3, padding=1), nn.BatchNorm2d(4 * width, eps=eps)
+        self.conv, self.norm = nn.Conv2d(width, 4 * width, 3, padding=1), BatchNorm2d(4 * width, eps=eps)
         self.act = nn.PReLU()
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
@@ -61,7 +63,7 @@ class SuperResolution(nn.Module):
         super().__init__()
         self.head, self.head_act = nn.Conv2d(c_in, width, 9, padding=4), nn.PReLU()
         self.blocks = nn.ModuleList(Residual(width, eps) for _ in range(blocks))
-        self.mid, self.mid_norm = nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width, eps=eps)
+        self.mid, self.mid_norm = nn.Conv2d(width, width, 3, padding=1), BatchNorm2d(width, eps=eps)
         self.up = nn.ModuleList(Doubling(width, up_eps) for _ in range(2))
         self.tail = nn.Conv2d(width, c_out, 9, padding=4)
 

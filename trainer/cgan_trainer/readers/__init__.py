@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,14 +11,14 @@ from typing import Any, Final
 from cgan_runtime.errors import BadInputError
 from torch import Tensor
 
-from cgan_trainer.families import build_generator
+from cgan_trainer.families import build_graph
 from cgan_trainer.generator import Generator
 from cgan_trainer.readers.affinelayer import Affinelayer
 from cgan_trainer.readers.base import Choices, Notes, Reader, build
 from cgan_trainer.readers.file_formats import MAX_FILE_BYTES, content_of
 from cgan_trainer.readers.junyanz_resnet import JunyanzResnet
 from cgan_trainer.readers.junyanz_unet import JunyanzUnet
-from cgan_trainer.readers.own import HEAD_BYTES, is_own, read_own
+from cgan_trainer.readers.own import HEAD_BYTES, choose_graph, is_own, read_own
 from cgan_trainer.readers.pytorch_gan_cgan import PytorchGanCgan
 from cgan_trainer.readers.pytorch_gan_cyclegan import PytorchGanCyclegan
 from cgan_trainer.readers.pytorch_gan_pix2pix import PytorchGanPix2pix
@@ -48,11 +49,14 @@ class Loaded:
         title: the layout in words.
         generator: with the file's weights.
         options: plain values that describe the network.
-        examples: conditions our own checkpoints carry, uint8 [N, C, H, W].
+        examples: values of conditions that our own checkpoints carry, by condition: images uint8 [N, C, H, W],
+            labels int64 [N].
         provenance: what the file says of its training; where it is silent, nothing.
         inferred: what keys and shapes say, and which wrappers were taken off.
         assumed: what no file says and nobody chose.
         file_sha256: hex digest of the file.
+        graph: which of the file's graphs this is.
+        graphs: all that it holds, the default first.
     """
 
     path: Path
@@ -60,11 +64,13 @@ class Loaded:
     title: str
     generator: Generator
     options: dict[str, Any]
-    examples: Tensor | None
+    examples: Mapping[str, Tensor]
     provenance: dict[str, Any]
     inferred: tuple[str, ...]
     assumed: tuple[str, ...]
     file_sha256: str
+    graph: str = "main"
+    graphs: tuple[str, ...] = ("main",)
 
 
 def read_generator(path: Path, choices: Choices | None = None) -> Loaded:
@@ -104,7 +110,7 @@ def _read(path: Path, choices: Choices) -> Loaded:
         title=reader.title,
         generator=generator,
         options=options,
-        examples=None,
+        examples={},
         provenance={},
         inferred=(f"{kind} file", *steps, *notes.inferred),
         assumed=tuple(notes.assumed),
@@ -114,17 +120,20 @@ def _read(path: Path, choices: Choices) -> Loaded:
 
 def _own(path: Path, choices: Choices) -> Loaded:
     checkpoint = read_own(path, choices)
+    name = choose_graph(checkpoint, choices.graph)
     return Loaded(
         path=path,
         family=checkpoint.family,
         title="a cgan-deploy checkpoint",
-        generator=build_generator(checkpoint),
-        options=checkpoint.options,
-        examples=checkpoint.examples,
+        generator=build_graph(checkpoint, name),
+        options=dict(checkpoint.graphs[name].options),
+        examples=checkpoint.examples.get(name, {}),
         provenance=checkpoint.provenance,
         inferred=("everything: the file says it",),
         assumed=(),
         file_sha256=checkpoint.file_sha256,
+        graph=name,
+        graphs=tuple(checkpoint.graphs),
     )
 
 

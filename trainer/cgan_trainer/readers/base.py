@@ -43,6 +43,7 @@ class Choices:
         rounding: how a value becomes an 8-bit pixel.
         filter: how a condition of another size is resampled.
         statistics: what batch norm goes by; the exporter applies it, the reader only need not assume it.
+        graph: which graph of a checkpoint of ours; None: its first.
     """
 
     direction: Literal["AtoB", "BtoA"] | None = None
@@ -55,6 +56,7 @@ class Choices:
     rounding: Rounding | None = None
     filter: Filter | None = None
     statistics: Literal["per_sample", "running", "none"] | None = None
+    graph: str | None = None
 
     def given(self) -> tuple[str, ...]:
         """Names of what the user said about a file from other code; statistics may be chosen for any."""

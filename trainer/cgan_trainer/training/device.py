@@ -11,7 +11,7 @@ from cgan_runtime.errors import UsageError
 from cgan_runtime.progress import note
 
 from cgan_trainer.checkpoint import Checkpoint
-from cgan_trainer.training.config import RunOptions
+from cgan_trainer.configs.base import RunOptions
 
 __all__ = ["choose_device", "keep_freed_memory", "set_threads"]
 

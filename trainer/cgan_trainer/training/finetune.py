@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from cgan_runtime.errors import BadInputError, UsageError
 from cgan_runtime.progress import note
-from torch import Tensor
+from torch import Tensor, nn
 
-from cgan_trainer.families.pix2pix import Pix2pixGenerator
+from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
 from cgan_trainer.families.translator import ImageTranslator
-from cgan_trainer.readers import read_generator
-from cgan_trainer.training.pix2pix import Pix2pixTrainer
+from cgan_trainer.generator import Generator
+from cgan_trainer.readers import Choices, Loaded, read_generator
+from cgan_trainer.training.trainer import Trainer
 
 __all__ = ["load_initial_weights"]
 
+Shapes = Mapping[str, tuple[int, ...]]
 
-def load_initial_weights(path: Path, trainer: Pix2pixTrainer) -> dict[str, str]:
-    """Give the trainer's generator the weights of a file; its discriminator too where the file has a fitting one.
+
+def load_initial_weights(path: Path, trainer: Trainer) -> dict[str, str]:
+    """Give the generators of a fresh trainer the weights of a file; its other networks too where they fit.
 
     Args:
         path: a checkpoint of ours, or of any source that cgan-export reads.
@@ -31,29 +35,43 @@ def load_initial_weights(path: Path, trainer: Pix2pixTrainer) -> dict[str, str]:
         BadInputError: the file is damaged or of no known kind.
         UsageError: its network is another one than this run's, and what to ask for instead.
     """
-    loaded = read_generator(path)
-    brought = loaded.generator
-    if not isinstance(brought, ImageTranslator):
+    recipe = trainer.recipe
+    graphs = recipe.graphs(recipe.networks)
+    files = recipe.initial_files(path)
+    first = read_generator(next(iter(files.values())))
+    given: dict[str, Generator] = {}
+    for name, file in files.items():
+        if file == first.path and name not in first.graphs and given:
+            continue  # a file with one generator: the others keep their first weights
+        wanted = name if file == first.path and name in first.graphs else None
+        _load(file, read_generator(file, Choices(graph=wanted)), graphs[name])
+        given[name] = graphs[name]
+    words = ["generator" if len(given) == 1 else "generators", *_other_networks(first.path, trainer, given)]
+    for name, average in trainer.averages.items():
+        average.net.load_state_dict(trainer.recipe.networks[name].state_dict())
+    note(f"Going on from the {' and '.join(words)} of {path} ({first.title}).")
+    return {"file": path.name, "sha256": first.file_sha256}
+
+
+def _load(path: Path, brought: Loaded, mine: Generator) -> None:
+    theirs = brought.generator
+    if isinstance(mine, ImageTranslator) != isinstance(theirs, ImageTranslator):
         raise BadInputError(
-            f"{path} is {loaded.title}, which turns no picture into a picture: name a pix2pix, CycleGAN or ResNet "
-            "checkpoint as --init-from."
+            f"{path} is {brought.title} with another kind of generator than this run's: name a checkpoint of the "
+            "same family as --init-from."
         )
-    _check_fits(path, brought, trainer.generator)
-    state = brought.network.state_dict()
-    trainer.generator.network.load_state_dict(state)
-    if trainer.average is not None:
-        trainer.average.net.load_state_dict(trainer.generator.state_dict())
-    words = "generator"
-    if trainer.discriminator is not None and (given := _discriminator(path, trainer)) is not None:
-        trainer.discriminator.load_state_dict(given)
-        words = "generator and discriminator"
-    note(f"Going on from the {words} of {path} ({loaded.title}).")
-    return {"file": path.name, "sha256": loaded.file_sha256}
+    _check_fits(path, theirs, mine)
+    _network(mine).load_state_dict(_network(theirs).state_dict())
 
 
-def _check_fits(path: Path, brought: ImageTranslator, ours: Pix2pixGenerator) -> None:
-    theirs = {name: tuple(value.shape) for name, value in brought.network.state_dict().items()}
-    wanted = {name: tuple(value.shape) for name, value in ours.network.state_dict().items()}
+def _network(generator: Generator) -> nn.Module:
+    """What carries the weights: files of other projects call the module around it otherwise."""
+    return generator.network if isinstance(generator, ImageTranslator) else generator
+
+
+def _check_fits(path: Path, brought: Generator, ours: Generator) -> None:
+    theirs = {name: tuple(value.shape) for name, value in _network(brought).state_dict().items()}
+    wanted = {name: tuple(value.shape) for name, value in _network(ours).state_dict().items()}
     wrong = sorted(name for name in theirs.keys() | wanted.keys() if theirs.get(name) != wanted.get(name))
     if wrong:
         name = wrong[0]
@@ -61,7 +79,7 @@ def _check_fits(path: Path, brought: ImageTranslator, ours: Pix2pixGenerator) ->
             f"--init-from {path} does not fit this run in {len(wrong)} of {len(wanted)} tensors, first {name}: "
             f"{_shape(theirs.get(name))} in the file, {_shape(wanted.get(name))} here; {_advice(theirs, wanted)}."
         )
-    sites = [[mask.site.partition(".")[2] for mask in net.contract.noise] for net in (brought, ours)]
+    sites = [[noise.site.partition(".")[2] for noise in net.contract.noise] for net in (brought, ours)]
     if sites[0] != sites[1]:
         raise UsageError(
             f"--init-from {path} has dropout in {len(sites[0])} places ({', '.join(sites[0]) or 'none'}), "
@@ -69,7 +87,7 @@ def _check_fits(path: Path, brought: ImageTranslator, ours: Pix2pixGenerator) ->
         )
 
 
-def _advice(theirs: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> str:
+def _advice(theirs: Shapes, wanted: Shapes) -> str:
     if ("head.conv.weight" in theirs) != ("head.conv.weight" in wanted):  # only a ResNet has one
         return "choose --net, --size and --norm as it was trained with"
     first = "head.conv.weight" if "head.conv.weight" in theirs else "down.0.conv.weight"
@@ -91,17 +109,26 @@ def _shape(shape: tuple[int, ...] | None) -> str:
     return "absent" if shape is None else str(list(shape))
 
 
-def _discriminator(path: Path, trainer: Pix2pixTrainer) -> dict[str, Tensor] | None:
-    """Of a last.pt of ours whose discriminator is built like this run's."""
-    from cgan_trainer.checkpoint import read_checkpoint
+def _other_networks(path: Path, trainer: Trainer, parts: Mapping[str, Generator]) -> list[str]:
+    """Names of the other networks that a last.pt of ours has in the same form; they get its weights."""
+    given = _training_networks(path)
+    taken = []
+    covered = {id(module) for part in parts.values() for module in part.modules()}
+    for name, network in trainer.recipe.networks.items():
+        state = given.get(name)
+        if id(network) in covered or state is None:
+            continue
+        mine = network.state_dict()
+        if state.keys() == mine.keys() and all(state[key].shape == mine[key].shape for key in mine):
+            network.load_state_dict(dict(state))
+            taken.append(name)
+    return taken
 
+
+def _training_networks(path: Path) -> Mapping[str, Mapping[str, Tensor]]:
     try:
-        training = read_checkpoint(path).training
+        checkpoint: Checkpoint = read_checkpoint(path)
     except BadInputError:  # a file from other code: it has a generator only
-        return None
-    given = (training or {}).get("discriminator")
-    if given is None or trainer.discriminator is None:
-        return None
-    wanted = trainer.discriminator.state_dict()
-    fits = given.keys() == wanted.keys() and all(given[name].shape == wanted[name].shape for name in wanted)
-    return given if fits else None
+        return {}
+    networks: Mapping[str, Mapping[str, Tensor]] = (checkpoint.training or {}).get("networks", {})
+    return networks

@@ -1,51 +1,52 @@
-"""The loop: take the next images, step, and now and then validate and save.
+"""The loop: take the next images, step, and now and then validate and save. It names no family.
 
-Progress is the number of images seen. A run is decided by its config and pictures alone: where it was
-interrupted, and how often, leaves no trace in the weights.
+Progress is the number of images seen. A run is decided by its config and images alone: where it was interrupted,
+and how often, leaves no trace in the weights.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from cgan_runtime.progress import Report, note, progress
+from cgan_runtime.progress import Report, progress
 
-from cgan_trainer.checkpoint import Checkpoint, write_checkpoint
-from cgan_trainer.data.pairs import Domains, Pairs
-from cgan_trainer.palette import Palette
-from cgan_trainer.training.batches import Feed, directed
-from cgan_trainer.training.config import Pix2pixConfig
-from cgan_trainer.training.pix2pix import Pix2pixTrainer
+from cgan_trainer.data.kinds import Split
+from cgan_trainer.families.base import Best, Family, Phase, Progress, Recipe, Stage
+from cgan_trainer.training.batches import Batches
+from cgan_trainer.training.plateau import Plateau
 from cgan_trainer.training.ranks import ALONE, Ranks
 from cgan_trainer.training.run_folder import RunFolder
-from cgan_trainer.training.schedule import Plateau, learning_rate
+from cgan_trainer.training.run_state import RunState, write_state
 from cgan_trainer.training.signals import stop_requested
-from cgan_trainer.training.validation import sample_grid, validation_l1
+from cgan_trainer.training.trainer import Trainer, Turn
 from cgan_trainer.watching.tensorboard import Board
 
-__all__ = ["Counters", "Ended", "TrainingRun"]
+__all__ = ["Data", "Ended", "TrainingRun"]
 
 Ended = Literal["complete", "out of time", "interrupted"]
-_EXAMPLES = 8
 _PLACES = ("images", "epoch", "seconds")  # of a row: where it stands, not what was measured
 
 
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What a run learns from and is validated on."""
+
+    train: Split
+    held_out: Split
+
+
 @dataclass(kw_only=True)
-class Counters:
-    """What grows while training; all of it is in last.pt."""
+class _Sums:
+    """What was measured since the last row of metrics.csv."""
 
     images: int = 0
-    seconds: float = 0.0
-    best_val_l1: float | None = None
-    val_l1: float | None = None
-    summed_images: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    summed_steps: int = 0
+    steps: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
     data_seconds: float = 0.0
     step_seconds: float = 0.0
 
@@ -54,177 +55,214 @@ class TrainingRun:
     """One run, fresh or taken up again.
 
     Args:
-        config: decides the weights, with the pictures.
-        domains: what A and B show.
-        train: the pairs to learn from.
-        held_out: the pairs to validate with.
-        held_out_split: what their folder is called.
+        family: what is trained.
+        recipe: its rules, fresh.
+        data: the images.
         folder: where everything goes; of rank 0.
-        palette: of the condition, where it is a label map.
-        origin: where the first weights come from, if not from the seed: provenance.
         device: where to train.
         ranks: the processes that train together.
-        last: the state to go on from.
+        state: what to go on from.
+        origin: where the first weights come from, if not from the seed: provenance.
     """
 
     def __init__(
         self,
-        config: Pix2pixConfig,
-        domains: Domains,
+        family: Family[Any, Any],
+        recipe: Recipe[Any, Any],
+        data: Data,
         *,
-        train: Pairs,
-        held_out: Pairs,
-        held_out_split: str,
         folder: RunFolder,
-        palette: Palette | None = None,
-        origin: dict[str, str] | None = None,
         device: str = "cpu",
         ranks: Ranks = ALONE,
-        last: Checkpoint | None = None,
+        state: Mapping[str, Any] | None = None,
+        origin: Mapping[str, str] | None = None,
     ) -> None:
-        self.config = config
-        self.folder = folder
-        self.ranks = ranks
+        self.family, self.recipe, self.data, self.folder, self.ranks = family, recipe, data, folder, ranks
+        self.config = recipe.config
         self.origin = origin
-        self.dataset = {
-            "name": domains.name,
-            "train_sha256": train.sha256,
-            "held_out": held_out_split,
-            "held_out_sha256": held_out.sha256,
-        }
-        self.held_out = directed(held_out, config)
-        self.count = len(train)
-        self.total = config.total_images(len(train))
+        self.total = self.config.total_images(len(data.train))
         self.total -= self.total % ranks.count  # every rank has as many images in every step
-        self.trainer = Pix2pixTrainer(config, domains, palette=palette, device=device, ranks=ranks)
-        self.feed = Feed(config, train, self.trainer.generator, device)
-        self.counters = Counters()
-        self.plateau = Plateau()
-        if last is not None and last.training is not None:
-            self.trainer.load_state_dict(last.state, last.training)
-            self.counters = Counters(**last.training["counters"])
-            self.plateau = Plateau(**last.training["plateau"])
-            self.origin = last.provenance.get("origin")
+        self.stages = recipe.plan(self.total)
+        self.state = RunState.of(state) if state is not None else RunState(stage=self.stages[0].name)
+        self.plateau: Plateau = self.state.plateau
+        self.sums = _Sums(**self.state.sums)
+        self.trainer = Trainer(recipe, self.stages[0], device=device, ranks=ranks)
+        self.stage = self._enter(next(stage for stage in self.stages if stage.name == self.state.stage))
+        if state is not None:
+            self.trainer.load_state_dict(state)
+
+    @property
+    def images(self) -> int:
+        """Images seen so far."""
+        return self.state.images
 
     def run(self, *, max_minutes: float | None = None) -> Ended:
         """Train until the end, the time limit or a signal; whichever it is, last.pt is complete afterwards."""
-        counters = self.counters
-        began_s, seconds_before = time.monotonic(), counters.seconds
+        state = self.state
+        began_s, seconds_before = time.monotonic(), state.seconds
         limit_s = float("inf") if max_minutes is None else max_minutes * 60
         with (
-            progress("training", unit="images", start=counters.images) as report,
+            progress("training", unit="images", start=state.images) as report,
             self._board() as board,
             stop_requested() as stopped,
         ):
-            while counters.images < self.total:
-                saves = counters.images // self.config.save_images
+            while state.images < self.total:
+                saves = state.images // self.config.save_images
                 losses = self.step()
                 passed_s = time.monotonic() - began_s
-                counters.seconds = seconds_before + passed_s
+                state.seconds = seconds_before + passed_s
                 if self.ranks.leads:
                     self._report(report, losses)
                 stop, out_of_time = self.ranks.any_of(stopped(), passed_s >= limit_s)
-                if (
-                    counters.images // self.config.save_images > saves
-                    or counters.images == self.total
-                    or (out_of_time and not stop)
-                ):
+                due = state.images // self.config.save_images > saves or state.images == self.total
+                if due or (out_of_time and not stop):
                     self._validate(board)
                     self._save()
                     self._show()
                 if stop:
                     self._save()
                     return "interrupted"
-                if out_of_time and counters.images < self.total:
+                if out_of_time and state.images < self.total:
                     return "out of time"
         return "complete"
 
-    def _board(self) -> contextlib.AbstractContextManager[Board | None]:
-        leads = self.ranks.leads
-        return Board(self.folder.path, images=self.counters.images) if leads else contextlib.nullcontext()
-
     def step(self) -> dict[str, float]:
         """The next images, all ranks together; returns the losses."""
-        counters, config, ranks = self.counters, self.config, self.ranks
+        state = self.state
         began_s = time.perf_counter()
-        end = min(counters.images + config.step_images * ranks.count, self.total)
-        mine, mine_end = ranks.share(counters.images, end)
-        batches = [
-            self.feed.batch(begin, min(begin + config.batch, mine_end))
-            for begin in range(mine, mine_end, config.batch)
-        ]
+        if state.images >= self._stage_end() and state.images < self.total:
+            self.stage = self._enter(self.stages[self.stages.index(self.stage) + 1])
+        turns, end = self._turns(state.images)
         fed_s = time.perf_counter()
-        lr = learning_rate(config, counters.images, self.total, self.plateau)
-        losses = self.trainer.step(batches, lr)
+        losses = self.trainer.step(turns, self._progress(state.images))
         for name, value in losses.items():
-            counters.sums[name] = counters.sums.get(name, 0.0) + value * (end - counters.images)
-        counters.summed_images += end - counters.images
-        counters.summed_steps += 1
-        counters.data_seconds += fed_s - began_s
-        counters.step_seconds += time.perf_counter() - fed_s
-        counters.images = end
+            self.sums.losses[name] = self.sums.losses.get(name, 0.0) + value * (end - state.images)
+        self.sums.images += end - state.images
+        self.sums.steps += 1
+        self.sums.data_seconds += fed_s - began_s
+        self.sums.step_seconds += time.perf_counter() - fed_s
+        state.images = end
         return losses
 
+    def _turns(self, begin: int) -> tuple[list[Turn], int]:
+        """Batches for every phase of one step, from image `begin` on; and the number of the image after them."""
+        turns: list[Turn] = []
+        for phase in self.stage.phases:
+            taken = [turns[-1].batches] if phase.batches == 0 and turns else []
+            for _ in range(phase.batches):
+                if (end := min(begin + self._step_images, self._stage_end())) == begin:
+                    break  # the stage ends within the step: the phases that follow use what there was
+                taken.append(self._batches(begin, end))
+                begin = end
+            turns += [Turn(phase=phase, batches=batches) for batches in taken]
+        return turns, begin
+
+    def _batches(self, begin: int, end: int) -> Any:
+        """This rank's part of every batch, so that batches are those of one process with larger ones."""
+        every = (self.stage.batch or self.config.batch) * self.ranks.count
+        return tuple(
+            self.feed.batch(*self.ranks.share(at, min(at + every, end))) for at in range(begin, end, every)
+        )
+
+    @property
+    def _step_images(self) -> int:
+        batch = self.stage.batch or self.config.batch
+        images: int = batch * self.config.accumulate * self.ranks.count
+        return images
+
+    def _stage_end(self) -> int:
+        """The number of the image after the current stage."""
+        last: int = self.stages.index(self.stage)
+        end: int = sum(stage.images for stage in self.stages[: last + 1])
+        return end
+
+    def _enter(self, stage: Stage) -> Stage:
+        """Begin a stage: its optimisers, and its images at its size."""
+        self.state.stage = stage.name
+        self.trainer.begin(stage)
+        kind = self.family.data(self.config, stage.size or self.config.size)
+        source = kind.source(self.data.train, seed=self.config.seed, device=self.trainer.device)
+        self.feed = Batches(source, self.recipe)
+        return stage
+
+    def _progress(self, images: int) -> Progress:
+        return Progress(
+            images=images,
+            total=self.total,
+            epochs=self.config.epochs + self.config.epochs_decay,
+            steps=self.trainer.steps,
+            reductions=self.plateau.reductions,
+        )
+
+    def _board(self) -> contextlib.AbstractContextManager[Board | None]:
+        leads = self.ranks.leads
+        return Board(self.folder.path, images=self.images) if leads else contextlib.nullcontext()
+
     def _report(self, report: Report, losses: dict[str, float]) -> None:
-        counters = self.counters
-        timings = f"data {counters.data_seconds / counters.summed_steps * 1000:.0f} ms"
-        timings += f", step {counters.step_seconds / counters.summed_steps * 1000:.0f} ms"
-        report(counters.images, self.total, {**losses, "": timings})
+        sums = self.sums
+        timings = f"data {sums.data_seconds / sums.steps * 1000:.0f} ms"
+        timings += f", step {sums.step_seconds / sums.steps * 1000:.0f} ms"
+        report(self.images, self.total, {**losses, "": timings})
 
     def _validate(self, board: Board | None) -> None:
-        """Judge, log and draw; a better generator than ever becomes best.pt."""
-        counters, generator = self.counters, self.trainer.saved_generator
-        value = validation_l1(generator, *self.held_out, self.config.seed) if self.ranks.leads else 0.0
-        counters.val_l1 = self.ranks.from_leader(value)
-        lr = learning_rate(self.config, max(counters.images - 1, 0), self.total, self.plateau)
-        self.plateau.see(counters.val_l1)
-        if counters.best_val_l1 is None or counters.val_l1 < counters.best_val_l1:
-            counters.best_val_l1 = counters.val_l1
-            self._write("best.pt", training=None)
+        """Judge, log and draw; graphs better than ever become best.pt."""
+        graphs = self.recipe.graphs(self.trainer.saved_networks)
+        names = self.recipe.validation
+        found = self.recipe.validate(graphs, self.data.held_out) if self.ranks.leads else dict.fromkeys(names, 0.0)
+        found = {name: self.ranks.from_leader(found[name]) for name in names}
+        rate = self._shown_rate()
+        self.state.validation = found
+        best = self.stage.best
+        if best is not None:
+            self.plateau.see(found[best.metric], best.better)
+        if best is None or self._improves(best, found[best.metric]):
+            self.state.best = None if best is None else found[best.metric]
+            self._write("best.pt", with_training=False)
         if board is not None:
-            row, grid = self._row(lr), sample_grid(generator, *self.held_out, self.config.seed)
+            row, grid = self._row(rate), self.recipe.grid(graphs, self.data.held_out)
             self.folder.add_row(row)
-            self.folder.add_sample(counters.images, grid)
+            self.folder.add_sample(self.images, grid.image)
             figures = {name: float(str(value)) for name, value in row.items() if name not in _PLACES}
-            board.scalars(counters.images, figures)
-            board.picture(counters.images, "samples/grid", grid)
+            board.scalars(self.images, figures)
+            board.picture(self.images, "samples/grid", grid.image)
             board.flush()  # before last.pt, so that a resumed run leaves no hole in the curves
-        counters.sums, counters.summed_images = {}, 0
-        counters.summed_steps, counters.data_seconds, counters.step_seconds = 0, 0.0, 0.0
+        self.sums = _Sums()
 
-    def _row(self, lr: float) -> dict[str, object]:
+    def _improves(self, best: Best, value: float) -> bool:
+        if self.state.best is None:
+            return True
+        return value < self.state.best if best.better == "lower" else value > self.state.best
+
+    def _shown_rate(self) -> float:
+        """The learning rate of the last step, of the phase that comes last."""
+        phase: Phase = self.stage.phases[-1]
+        return self.recipe.learning_rate(phase, self._progress(max(self.images - 1, 0)))
+
+    def _row(self, rate: float) -> dict[str, object]:
         """What metrics.csv says about the images since the last row."""
-        counters = self.counters
-        busy_s = counters.data_seconds + counters.step_seconds
-        row: dict[str, object] = {
-            "images": counters.images,
-            "epoch": f"{counters.images / self.count:.3f}",
-            "lr": f"{lr:.3g}",
-            "val_L1": f"{counters.val_l1:.6f}",
-            "images_per_second": f"{counters.summed_images / busy_s:.2f}",
-            "data_ms": f"{counters.data_seconds / counters.summed_steps * 1000:.1f}",
-            "step_ms": f"{counters.step_seconds / counters.summed_steps * 1000:.1f}",
-            "seconds": f"{counters.seconds:.1f}",
+        sums = self.sums
+        busy_s = sums.data_seconds + sums.step_seconds
+        return {
+            "images": self.images,
+            "epoch": f"{self.images / len(self.data.train):.3f}",
+            "lr": f"{rate:.3g}",
+            **{name: f"{sums.losses[name] / sums.images:.6f}" for name in self.recipe.loss_names},
+            **{name: f"{value:.6f}" for name, value in self.state.validation.items()},
+            "images_per_s": f"{sums.images / busy_s:.2f}",
+            "data_ms": f"{sums.data_seconds / sums.steps * 1000:.1f}",
+            "step_ms": f"{sums.step_seconds / sums.steps * 1000:.1f}",
+            "seconds": f"{self.state.seconds:.1f}",
         }
-        return row | {name: f"{total / counters.summed_images:.6f}" for name, total in counters.sums.items()}
 
     def _save(self) -> None:
-        training = {
-            "config": asdict(self.config),
-            "dataset": self.dataset,
-            "total": self.total,
-            "ranks": self.ranks.count,
-            "threads": torch.get_num_threads(),
-            "counters": asdict(self.counters),
-            "plateau": asdict(self.plateau),
-            **self.trainer.state_dict(),
-        }
-        self._write("last.pt", training=training)
+        self._write("last.pt", with_training=True)
 
     def _show(self) -> None:
         """Rewrite index.html; that it cannot be written ends no training."""
         if not self.ranks.leads:
             return
+        from cgan_runtime.progress import note
+
         from cgan_trainer.watching.page import write_page
 
         try:
@@ -232,27 +270,39 @@ class TrainingRun:
         except OSError as error:
             note(f"{self.folder.path / 'index.html'} was not written ({error.strerror}); training goes on.")
 
-    def _write(self, name: str, *, training: dict[str, Any] | None) -> None:
+    def _write(self, name: str, *, with_training: bool) -> None:
         if not self.ranks.leads:
             return
-        trainer = self.trainer
-        write_checkpoint(
+        training = None
+        if with_training:
+            self.state.sums = vars(self.sums)
+            training = {
+                **self.state.to_dict(self.config),
+                "total": self.total,
+                "ranks": self.ranks.count,
+                "threads": torch.get_num_threads(),
+                "dataset": self._dataset(),
+                **self.trainer.state_dict(),
+            }
+        write_state(
             self.folder.path / name,
-            family="pix2pix",
-            options=asdict(trainer.options),
-            contract=trainer.generator.contract.to_json(),
-            state=trainer.saved_generator.state_dict(),
-            examples=self.held_out[0][:_EXAMPLES],
+            recipe=self.recipe,
+            networks=self.trainer.saved_networks,
+            held_out=self.data.held_out,
             provenance={
-                "images": self.counters.images,
+                "images": self.images,
                 "seed": self.config.seed,
-                "val_l1": self.counters.val_l1,
-                "direction": self.config.direction,
-                "objective": self.config.objective,
-                "dataset": self.dataset,
+                **self.state.validation,
+                "dataset": self._dataset(),
                 "origin": self.origin,
-                "torch": torch.__version__.split("+")[0],
-                "cgan_deploy": version("cgan-deploy"),
             },
             training=training,
         )
+
+    def _dataset(self) -> dict[str, str]:
+        return {
+            "name": self.recipe.facts.name,
+            "train_sha256": self.data.train.sha256,
+            "held_out": self.data.held_out.name,
+            "held_out_sha256": self.data.held_out.sha256,
+        }

@@ -64,6 +64,14 @@ class Ranks:
         dist.all_reduce(values)
         return values / self.count
 
+    def gather(self, values: Tensor) -> Tensor:
+        """The tensors of all ranks, equal in shape, joined along the first axis in the order of ranks."""
+        if self.count == 1:
+            return values
+        parts = [torch.empty_like(values) for _ in range(self.count)]
+        dist.all_gather(parts, values.contiguous())
+        return torch.cat(parts)
+
     def any_of(self, *flags: bool) -> tuple[bool, ...]:
         """Each flag, true where it is true on any rank: all must stop at the same step."""
         if self.count == 1:

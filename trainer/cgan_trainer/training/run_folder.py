@@ -1,8 +1,8 @@
 """What a run leaves behind, and how a later command finds it again.
 
-config.json   resolved options       samples/      grids: condition | three seeds | target
+config.json   resolved options       samples/      a grid per save
 metrics.csv   a row per save         last.pt       everything, to go on from or to export
-                                     best.pt       the generator with the lowest validation L1
+                                     best.pt       the graphs with the best validation figure
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,16 @@ from cgan_runtime.progress import note
 from PIL.Image import Image
 
 from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
-from cgan_trainer.training.config import Pix2pixConfig, RunOptions
+from cgan_trainer.configs.base import RunOptions, TrainConfig
+from cgan_trainer.families.base import Recipe
 
-__all__ = ["COLUMNS", "RunFolder"]
+__all__ = ["RunFolder", "metric_columns"]
 
-# Losses that the objective does not have stay empty.
-COLUMNS = (
-    "images", "epoch", "lr", "G_GAN", "G_L1", "D_real", "D_fake", "D_GP", "val_L1",
-    "images_per_second", "data_ms", "step_ms", "seconds",
-)  # fmt: skip
+
+def metric_columns(recipe: Recipe[Any, Any]) -> tuple[str, ...]:
+    """The header of metrics.csv: where the run stands, losses, validation, speed."""
+    timings = ("images_per_s", "data_ms", "step_ms", "seconds")
+    return ("images", "epoch", "lr", *recipe.loss_names, *recipe.validation, *timings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,26 +76,30 @@ class RunFolder:
             raise BadInputError(f"{self.last} holds a generator only, nothing to go on from: choose another --out.")
         return last
 
-    def begin(self, config: Pix2pixConfig, run: RunOptions, *, threads: int, images: int, total: int) -> None:
-        """Make the folder, write config.json, and forget metrics rows after `images`."""
+    def begin(
+        self, config: TrainConfig, run: RunOptions, facts: Mapping[str, Any], columns: tuple[str, ...]
+    ) -> None:
+        """Make the folder, write config.json, and forget metrics rows after the images that `facts` names.
+
+        Args:
+            config: what decides the weights.
+            run: the rest.
+            facts: what else config.json says: "images", "threads", "total_images", "grid".
+            columns: the header of metrics.csv.
+        """
         (self.path / "samples").mkdir(parents=True, exist_ok=True)
         for file in (self.last, self.best, self.metrics, self.path / "config.json"):
             sweep_leftovers(file)
-        resolved = {
-            "family": "pix2pix",
-            **asdict(config),
-            "data": str(run.data),
-            "threads": threads,
-            "total_images": total,
-        }
-        text = json.dumps(resolved, indent=2) + "\n"
-        write_atomic(self.path / "config.json", text)
-        self._write_rows([row for row in self._rows() if int(row["images"]) <= images])
+        defaults = {f.name: f.default for f in fields(config)}
+        said = {name: value for name, value in facts.items() if name != "images"}
+        resolved = {"family": config.family, **asdict(config), "data": str(run.data), **said, "defaults": defaults}
+        write_atomic(self.path / "config.json", json.dumps(resolved, indent=2) + "\n")
+        self._write_rows([row for row in self._rows() if int(row["images"]) <= facts["images"]], columns)
 
     def add_row(self, row: Mapping[str, object]) -> None:
         """Append to metrics.csv; one short write, so a reader never sees half a row."""
         with self.metrics.open("a", newline="", encoding="utf-8") as stream:
-            stream.write(_csv([row], header=False))
+            stream.write(_csv([row], tuple(row), header=False))
 
     def add_sample(self, images: int, grid: Image) -> None:
         """Write samples/images_00001000.png."""
@@ -109,13 +114,15 @@ class RunFolder:
         # A row cut short by a power failure has no number of images worth keeping.
         return [row for row in rows if (row.get("images") or "").isdecimal() and row.get("seconds")]
 
-    def _write_rows(self, rows: list[dict[str, Any]]) -> None:
-        write_atomic(self.metrics, lambda stream: stream.write(_csv(rows, header=True).encode()))
+    def _write_rows(self, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+        older = {"images_per_second": "images_per_s"}
+        named = [{older.get(name, name): value for name, value in row.items()} for row in rows]
+        write_atomic(self.metrics, _csv(named, columns, header=True))
 
 
-def _csv(rows: list[Any], *, header: bool) -> str:
+def _csv(rows: list[Any], columns: tuple[str, ...], *, header: bool) -> str:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     if header:
         writer.writeheader()
     writer.writerows(rows)

@@ -1,92 +1,100 @@
-"""From the options of a command to a finished run: the checks, the words, the exit code."""
+"""From the options of a command to a finished run: the checks, the words, the exit code. It names no family."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 import torch
 from cgan_runtime.errors import BadInputError, CganError, UsageError
 from cgan_runtime.progress import note, progress
 
 from cgan_trainer.checkpoint import Checkpoint
-from cgan_trainer.data.pairs import (
-    Domains,
-    Modes,
-    Pairs,
-    count_pairs,
-    find_validation,
-    load_pairs,
-    palette_of,
-    read_domains,
-)
-from cgan_trainer.families.pix2pix import Pix2pixGenerator
-from cgan_trainer.palette import Palette
-from cgan_trainer.training.checks import check_config
-from cgan_trainer.training.config import Pix2pixConfig, RunOptions, command_line
+from cgan_trainer.configs.base import RunOptions, TrainConfig, check_config, command_line
+from cgan_trainer.data.kinds import DataKind, Facts, Split
+from cgan_trainer.families import FAMILIES
+from cgan_trainer.families.base import Family, Recipe
+from cgan_trainer.seeding import derive_seed
 from cgan_trainer.training.device import choose_device, keep_freed_memory, set_threads
 from cgan_trainer.training.finetune import load_initial_weights
-from cgan_trainer.training.loop import TrainingRun
-from cgan_trainer.training.pix2pix import build_discriminator, generator_options
+from cgan_trainer.training.loop import Data, TrainingRun
 from cgan_trainer.training.ranks import Ranks, joined
-from cgan_trainer.training.run_folder import RunFolder
+from cgan_trainer.training.run_folder import RunFolder, metric_columns
 
-__all__ = ["describe", "train_pix2pix"]
+__all__ = ["describe", "make_recipe", "train"]
 
 
-def train_pix2pix(config: Pix2pixConfig, run: RunOptions) -> int:
+def train(config: TrainConfig, run: RunOptions) -> int:
     """Train, and return the exit code: 0 done or out of time, 130 interrupted."""
     check_config(config, run)
     device = choose_device(run)
     keep_freed_memory()
     with joined(device) as ranks:
-        _check_ranks(config, ranks)
-        return _train(config, run, device, ranks)
+        return _train(FAMILIES[config.family], config, run, device, ranks)
 
 
-def _train(config: Pix2pixConfig, run: RunOptions, device: str, ranks: Ranks) -> int:
+def make_recipe(family: Family[Any, Any], config: TrainConfig, facts: Facts) -> Recipe[Any, Any]:
+    """The recipe of a run, its first weights drawn from the seed."""
+    torch.manual_seed(derive_seed(config.seed, "weights"))
+    return family.recipe(config, facts)
+
+
+def _train(family: Family[Any, Any], config: TrainConfig, run: RunOptions, device: str, ranks: Ranks) -> int:
     folder = RunFolder(path=run.out)
     last = folder.find_last(resume=run.resume)
     threads = set_threads(run, last)
     if last is not None:
-        _check_same_config(config, last, run, ranks)
+        _check_same_run(config, last, run, ranks)
         if _is_complete(last):
             note(f"{run.out} is complete ({last.provenance['images']} images): nothing is left to do.")
             return 0
-    pictures = _load(config, run, ranks)
+    kind = family.data(config, config.size)
+    data = _load(kind, run, ranks)
     if last is not None:
-        _check_same_pictures(pictures, last, run)
+        _check_same_images(data, last, run)
+    recipe = make_recipe(family, config, kind.facts(run.data, data.train))
+    _check_rows(recipe, ranks)
+    state = None if last is None else last.training
+    origin = None if last is None else last.provenance.get("origin")
     training = TrainingRun(
-        config,
-        pictures.domains,
-        train=pictures.train,
-        held_out=pictures.held_out,
-        held_out_split=pictures.held_out_split,
-        palette=pictures.palette,
-        folder=folder,
-        device=device,
-        ranks=ranks,
-        last=last,
+        family, recipe, data, folder=folder, device=device, ranks=ranks, state=state, origin=origin
     )
     if last is None and run.init_from is not None:
         training.origin = load_initial_weights(run.init_from, training.trainer)
     if ranks.leads:
-        folder.begin(config, run, threads=threads, images=training.counters.images, total=training.total)
+        folder.begin(config, run, _facts_of(training, threads), metric_columns(recipe))
     ended = training.run(max_minutes=run.max_minutes)
-    images, total = training.counters.images, training.total
+    return _end(ended, training, config, run)
+
+
+def _end(ended: str, training: TrainingRun, config: TrainConfig, run: RunOptions) -> int:
+    images, total = training.images, training.total
+    again = f"to go on:\n  {command_line(config, run, resume=True)}"
     if ended == "interrupted":
-        note(f"Stopped at {images} of {total} images; to go on:\n  {command_line(config, run, resume=True)}")
+        note(f"Stopped at {images} of {total} images; {again}")
         return 130
     if ended == "out of time":
-        note(f"Time is up at {images} of {total} images; to go on:\n  {command_line(config, run, resume=True)}")
-    elif run.evaluate and ranks.leads:
+        note(f"Time is up at {images} of {total} images; {again}")
+    elif run.evaluate and training.ranks.leads:
         _judge(run)
     return 0
 
 
+def _facts_of(training: TrainingRun, threads: int) -> dict[str, Any]:
+    grid = training.recipe.grid(training.recipe.graphs(training.trainer.saved_networks), training.data.held_out)
+    return {
+        "images": training.images,
+        "threads": threads,
+        "total_images": training.total,
+        "grid": {"columns": grid.columns, "rows": grid.rows},
+    }
+
+
 def _judge(run: RunOptions) -> None:
     """Evaluate the finished run; that this cannot be done takes nothing from the run."""
-    from cgan_trainer.evaluation.evaluate import evaluate_run
+    from cgan_trainer.training.judge_run import evaluate_run
     from cgan_trainer.watching.page import write_page
 
     try:
@@ -96,93 +104,68 @@ def _judge(run: RunOptions) -> None:
         note(f"The run is complete, but was not evaluated: {error}")
 
 
-def describe(config: Pix2pixConfig, run: RunOptions) -> str:
+def describe(config: TrainConfig, run: RunOptions) -> str:
     """What a run would do, as JSON: resolved options, parameters, images. Reads names only, writes nothing."""
     check_config(config, run)
-    split = find_validation(run.data)
-    pairs = {name: count_pairs(run.data, name) for name in ("train", split)}
-    options = generator_options(config, Domains(name=run.data.name))
+    family = FAMILIES[config.family]
+    kind = family.data(config, config.size)
+    counts = {name: kind.count(run.data, name) for name in ("train", kind.held_out(run.data))}
     with torch.device("meta"):
-        networks: dict[str, torch.nn.Module] = {"generator": Pix2pixGenerator(options)}
-        if config.uses_gan:
-            networks["discriminator"] = build_discriminator(config, options)
+        networks = family.recipe(config, kind.facts(run.data)).networks
     last = run.out / "last.pt"
     return json.dumps(
         {
-            "family": "pix2pix",
+            "family": family.name,
             "config": asdict(config),
             "data": str(run.data),
             "out": str(run.out),
             "device": choose_device(run),
             "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()},
-            "pairs": pairs,
-            "images": config.total_images(pairs["train"]),
+            kind.unit: counts,
+            "images": config.total_images(counts["train"]),
             "would": f"go on from {last}" if run.resume and last.exists() else f"write a new run to {run.out}",
         },
         indent=2,
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Pictures:
-    domains: Domains
-    train: Pairs
-    held_out: Pairs
-    held_out_split: str
-    palette: Palette | None
-
-
-def _load(config: Pix2pixConfig, run: RunOptions, ranks: Ranks) -> _Pictures:
-    domains = read_domains(run.data)
-    split = find_validation(run.data)
-    if split != "val":
-        note(f"{run.data} has no val/ pictures: validating with {split}/.")
+def _load(kind: DataKind[Any], run: RunOptions, ranks: Ranks) -> Data:
+    held_out = kind.held_out(run.data)
+    if held_out != "val":
+        note(f"{run.data} has no val/ images: validating with {held_out}/.")
     with ranks.leader_first():  # the others find what it decoded in the cache
-        train, held_out = (_load_split(config, run, name) for name in ("train", split))
-    palette = _palette(config, domains, train) if config.condition == "labels" else None
-    return _Pictures(domains=domains, train=train, held_out=held_out, held_out_split=split, palette=palette)
+        train, other = (_load_split(kind, run, name) for name in ("train", held_out))
+    return Data(train=train, held_out=other)
 
 
-def _load_split(config: Pix2pixConfig, run: RunOptions, split: str) -> Pairs:
-    modes: Modes = (config.condition, config.picture)
-    with progress(f"reading {split}", unit="pairs") as report:
-        return load_pairs(
-            run.data,
-            split,
-            config.size,
-            on_file=report,
-            modes=modes if config.direction == "AtoB" else (modes[1], modes[0]),
-            strict=run.strict,
-        )
-
-
-def _palette(config: Pix2pixConfig, domains: Domains, train: Pairs) -> Palette:
-    """As the dataset says, else the colours that occur."""
-    if config.direction == "AtoB":
-        return domains.palette_a or palette_of(train.a, "A")
-    return domains.palette_b or palette_of(train.b, "B")
+def _load_split(kind: DataKind[Any], run: RunOptions, split: str) -> Split:
+    with progress(f"reading {split}", unit=kind.unit) as report:
+        return kind.load(run.data, split, strict=run.strict, on_file=report)
 
 
 def _is_complete(last: Checkpoint) -> bool:
     return last.training is not None and last.training["counters"]["images"] >= last.training["total"]
 
 
-def _check_ranks(config: Pix2pixConfig, ranks: Ranks) -> None:
-    if ranks.count > 1 and config.buffer:
+def _check_rows(recipe: Recipe[Any, Any], ranks: Ranks) -> None:
+    accumulate = recipe.config.accumulate
+    if recipe.rows_interact and (ranks.count > 1 or accumulate > 1):
         raise UsageError(
-            f"--buffer {config.buffer} cannot be used with {ranks.count} processes: each would remember other "
-            "pictures; leave it out, or train with one process."
+            f"{recipe.config.family} looks at its whole batch at once, so it cannot be trained in parts: give one "
+            f"process and no --accumulate (here {ranks.count} and {accumulate})."
         )
 
 
-def _check_same_config(config: Pix2pixConfig, last: Checkpoint, run: RunOptions, ranks: Ranks) -> None:
-    training = last.training or {}
-    before = training.get("config", {})
-    if "plateau" not in training:
+def _check_same_run(config: TrainConfig, last: Checkpoint, run: RunOptions, ranks: Ranks) -> None:
+    training: Mapping[str, Any] = last.training or {}
+    if last.family != config.family:
+        raise UsageError(f"{run.out} holds a {last.family} run: go on with it by cgan-train {last.family}.")
+    if "networks" not in training:
         raise UsageError(
             f"{run.out} was begun by an older version, which drew its noise otherwise: start another run, for "
             f"example from its weights with --init-from {run.out / 'last.pt'}."
         )
+    before = training["config"]
     for name, value in asdict(config).items():
         if before.get(name) != value:
             flag = name.replace("_", "-")
@@ -197,11 +180,10 @@ def _check_same_config(config: Pix2pixConfig, last: Checkpoint, run: RunOptions,
         )
 
 
-def _check_same_pictures(pictures: _Pictures, last: Checkpoint, run: RunOptions) -> None:
+def _check_same_images(data: Data, last: Checkpoint, run: RunOptions) -> None:
     before = last.provenance["dataset"]
-    now = (pictures.train.sha256, pictures.held_out.sha256)
-    if (before["train_sha256"], before["held_out_sha256"]) != now:
+    if (before["train_sha256"], before["held_out_sha256"]) != (data.train.sha256, data.held_out.sha256):
         raise BadInputError(
-            f"the pictures in {run.data} are not those {run.out} was begun with: give the same --data, or choose "
+            f"the images in {run.data} are not those {run.out} was begun with: give the same --data, or choose "
             "another --out."
         )

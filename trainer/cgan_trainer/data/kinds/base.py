@@ -124,6 +124,11 @@ class DataKind(ABC, Generic[F]):
             BadInputError: the dataset cannot be used; or a picture, if strict.
         """
 
+    def for_judging(self, root: Path) -> DataKind[F]:
+        """The same data as an evaluation compares with it; by default as it is trained on."""
+        del root
+        return self
+
     @abstractmethod
     def source(self, split: Split, *, seed: int, device: torch.device) -> Source:
         """The images that a run of this seed takes from the split."""

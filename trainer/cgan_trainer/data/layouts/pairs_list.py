@@ -7,9 +7,6 @@ whose SHA-256, read as a number, is divisible by ten. So a pair stays where it i
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +15,9 @@ from typing import Any, ClassVar
 from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.data.layouts.base import SPLITS, Layout, Listing, Orphan, PairFiles
+from cgan_trainer.data.layouts.list_files import read_list, split_by_name
 
-__all__ = ["SUFFIXES", "PairsList"]
-
-SUFFIXES = (".csv", ".jsonl")
-HELD_OUT_ONE_IN = 10
+__all__ = ["PairsList"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +66,7 @@ class PairsList(Layout):
     @cached_property
     def _rows(self) -> tuple[_Row, ...]:
         try:
-            text = self.root.read_text(encoding="utf-8-sig")
-            read = _read_csv if self.root.suffix.lower() == ".csv" else _read_jsonl
-            rows = tuple(_row(self.root, line, values) for line, values in read(self.root, text))
+            rows = tuple(_row(self.root, line, values) for line, values in read_list(self.root, ("a", "b")))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise BadInputError(f"{self.root} cannot be read as a list of pairs ({error}): repair it.") from error
         if not rows:
@@ -81,46 +74,13 @@ class PairsList(Layout):
         return rows
 
 
-def _read_csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True, strict=True)
-    header = reader.fieldnames or []
-    if not {"a", "b"} <= set(header):
-        raise BadInputError(
-            f"{path} begins with {','.join(header)!r}: its first line must name the columns, a,b,split."
-        )
-    for values in reader:
-        yield reader.line_num, {key: value for key, value in values.items() if key in {"a", "b", "split"}}
-
-
-def _read_jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, words in enumerate(text.splitlines(), start=1):
-        if not words.strip():
-            continue
-        try:
-            values = json.loads(words)
-        except ValueError as error:
-            raise BadInputError(
-                f"{path}, line {line} is no JSON ({error}): one object a line is needed."
-            ) from error
-        if not isinstance(values, dict):
-            raise BadInputError(
-                f'{path}, line {line} is no object: write {{"a": "...", "b": "...", "split": "train"}}.'
-            )
-        yield line, values
-
-
 def _row(path: Path, line: int, values: dict[str, Any]) -> _Row:
     a, b = values.get("a"), values.get("b")
     if not isinstance(a, str) or not isinstance(b, str) or not a or not b:
         raise BadInputError(f"{path}, line {line} lacks a or b: every pair names two picture files.")
-    split = values["split"] if "split" in values else _split_of(a)
+    split = values["split"] if "split" in values else split_by_name(a)
     if split not in SPLITS:
         raise BadInputError(
             f"{path}, line {line} has split {split!r}: it is train, val or test, or leave the whole column out."
         )
     return _Row(line=line, a=a, b=b, split=split)
-
-
-def _split_of(name: str) -> str:
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest())
-    return "train" if number % HELD_OUT_ONE_IN else "val"

@@ -52,17 +52,21 @@ class TwoTrees(Layout):
         """Whether both folders are there."""
         return all(self.folder(side, split).is_dir() for side in "AB")
 
+    def has_shared_names(self) -> bool:
+        """Whether some picture has a partner: without any, these are two domains, not pairs."""
+        split = next(split for split in SPLITS if self.has(split))
+        found = _by_name(self._folders(split))
+        return bool(found["A"].keys() & found["B"].keys())
+
     def listing(self, split: str) -> Listing:
         """Pairs by equal names; a picture without its partner is an orphan."""
-        folders = {side: self.folder(side, split) for side in "AB"}
+        folders = self._folders(split)
         for folder in folders.values():
             if not folder.is_dir():
                 raise BadInputError(
                     f"{self.root} has {self.seen} but no {folder}: put the pictures of {split} there."
                 )
-        found = {side: _by_stem(folder, "") for side, folder in folders.items()}
-        if not found["A"].keys() & found["B"].keys():
-            found = {side: _by_stem(folder, f"_{side}") for side, folder in folders.items()}
+        found = _by_name(folders)
         shared = sorted(found["A"].keys() & found["B"].keys())
         if not shared:
             raise BadInputError(_why_none(found, folders))
@@ -87,6 +91,17 @@ class TwoTrees(Layout):
             orphans=tuple(orphans),
         )
 
+    def _folders(self, split: str) -> dict[str, Path]:
+        return {side: self.folder(side, split) for side in "AB"}
+
+
+def _by_name(folders: dict[str, Path]) -> dict[str, dict[str, Path]]:
+    """The pictures of both sides by the name they share with their partner."""
+    found = {side: _by_stem(folder, "") for side, folder in folders.items()}
+    if not found["A"].keys() & found["B"].keys():
+        found = {side: _by_stem(folder, f"_{side}") for side, folder in folders.items()}
+    return found
+
 
 def _by_stem(folder: Path, ending: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
@@ -106,5 +121,5 @@ def _why_none(found: dict[str, dict[str, Path]], folders: dict[str, Path]) -> st
     a, b = (next(iter(found[side].values())).name for side in "AB")
     return (
         f"{folders['A']} and {folders['B']} have no name in common ({a}, {b}): pix2pix needs pairs, two pictures "
-        "of the same thing under the same name; unpaired pictures are for CycleGAN, which is not trained here."
+        "of the same thing under the same name; cgan-train cyclegan takes unpaired ones."
     )

@@ -1,0 +1,221 @@
+"""cgan-export: a checkpoint becomes a verified bundle; bundles are verified again and compared."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Literal, NoReturn
+
+from cgan_runtime.bundle import read_bundle
+from cgan_runtime.cli.shell import app, run
+from cgan_runtime.errors import CganError, CheckFailedError, UsageError
+from cyclopts import Parameter
+
+from cgan_export.cli.output import Progress, plain_figures, print_figures, print_result
+from cgan_export.source_flags import SourceFlags
+
+__all__ = ["main"]
+
+command = app("cgan-export")
+
+
+@command.default
+def export(
+    path: Path,
+    other: Path | None = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    name: str | None = None,
+    statistics: Literal["per_sample", "running"] | None = None,
+    graph: str | None = None,
+    conditions: Path | None = None,
+    flags: SourceFlags | None = None,
+    force: bool = False,
+    precision: str = "fp32",
+    io_type: Literal["fp32", "fp16"] = "fp32",
+    calibrate: Path | None = None,
+    size: str | None = None,
+    dynamic_size: bool = False,
+    verify: Annotated[bool, Parameter(show=False)] = False,
+    compare: Annotated[bool, Parameter(show=False)] = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Turn a checkpoint into a bundle proven to be the same model; verify or compare bundles.
+
+    For example:
+
+        cgan-export runs/satellite/best.pt
+        cgan-export facades.pt -o facades --statistics running
+        cgan-export facades.pt --precision fp32,fp16,int8 --calibrate pictures/
+        cgan-export latest_net_G.pth -o facades --source labels --target photo
+        cgan-export horse2zebra.pt --graph BtoA
+        cgan-export verify facades
+        cgan-export compare facades-old facades
+
+    Args:
+        path: A checkpoint of cgan-train, pytorch-CycleGAN-and-pix2pix, PyTorch-GAN or pix2pix-tensorflow.
+        other: With --compare, the newer bundle.
+        out: Folder to write the bundle to. [default: the model's name, here]
+        name: Name of the model, as clients will see it. [default: from the file or its folder, and the graph]
+        statistics: What batch-norm layers use: the picture's own statistics, or the averages of training.
+            [default: as the checkpoint says; pix2pix: per_sample]
+        graph: Name of one graph of a checkpoint that holds several. [default: the first]
+        conditions: Folder of pictures to check on, instead of the examples in the checkpoint; with several image
+            conditions, one folder for each in it.
+        flags: What a file from other code does not say.
+        force: Replace an existing bundle.
+        precision: Artifacts to make, separated by commas: fp32 (always made), fp16, int8. [default: fp32]
+        io_type: Inputs and outputs of the FP16 file; fp16 saves transfers. [default: fp32, as the contract]
+        calibrate: Folder of pictures that INT8 ranges are measured on. [default: the pictures of the check]
+        size: Size of the pictures, as 256 or WIDTHxHEIGHT. [default: the checkpoint's]
+        dynamic_size: Leave the size free: any multiple of what the net needs.
+        verify: The same as `cgan-export verify`.
+        compare: The same as `cgan-export compare`.
+        as_json: Print the result as one JSON object.
+    """
+    if compare or other is not None:
+        _compare(path, other, compare=compare, as_json=as_json)
+        return
+    if verify:
+        _verify(path, as_json=as_json)
+        return
+    name = name or _name_of(path, graph)
+    target = out or Path(name)
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists already; choose another name with -o or add --force to replace it.")
+    _require_torch()
+    from cgan_trainer.readers import Choices
+
+    from cgan_export.artifacts.artifacts import ArtifactOptions, parse_precisions
+    from cgan_export.bundle.writer import provenance, write_bundle, write_failed_report
+    from cgan_export.export import export_checkpoint, require_passed
+    from cgan_export.graph.sizes import parse_size
+    from cgan_export.sources import other_graphs, say_assumptions
+
+    options = ArtifactOptions(precisions=parse_precisions(precision), io=io_type, calibrate=calibrate)
+    wanted = parse_size(size, dynamic=dynamic_size)
+    if "int8" in options.precisions and calibrate is None:
+        print("cgan-export: INT8 is calibrated on the pictures of the check; use --calibrate.", file=sys.stderr)
+    started = perf_counter()
+    with Progress() as progress:
+        checkpoint, exported = export_checkpoint(
+            path,
+            name=name,
+            statistics=statistics,
+            pictures=conditions,
+            choices=replace(flags.choices() if flags else Choices(), graph=graph),
+            options=options,
+            size=wanted,
+            progress=progress.say,
+        )
+        say_assumptions(checkpoint, progress.note)
+        if exported.passed:
+            progress.say("writing the bundle")
+            origin = provenance(
+                path,
+                checkpoint.file_sha256,
+                options=checkpoint.options,
+                training=checkpoint.provenance,
+                assumed=checkpoint.assumed,
+                graph=checkpoint.graph,
+            )
+            manifest, digest = write_bundle(
+                target, exported, name=name, family=checkpoint.family, origin=origin, replace=force
+            )
+        else:
+            progress.say("looking for the first bad layer")
+            report = write_failed_report(target, exported, name=name)
+    for artifact in exported.artifacts if not as_json else ():
+        print_figures(artifact.figures, f"{name}: {artifact.path} ({artifact.precision}) against PyTorch")
+    if not exported.passed:
+        failed = exported.artifacts[-1]
+        require_passed(failed.figures, f"{path} as {failed.precision}", see=report)
+    print_result(
+        target, manifest, digest, seconds=perf_counter() - started, others=other_graphs(checkpoint), as_json=as_json
+    )
+
+
+@command.command(name="verify")
+def verify_command(bundle: Path, /, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """Run the gates of an existing bundle on this machine, without torch and without the checkpoint.
+
+    Args:
+        bundle: A bundle written by cgan-export.
+        as_json: Print the result as one JSON object.
+    """
+    _verify(bundle, as_json=as_json)
+
+
+@command.command(name="compare")
+def compare_command(old: Path, new: Path, /, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """Report what differs between two bundles, and how far their outputs are apart.
+
+    Args:
+        old: The bundle that the other is held to.
+        new: The newer bundle.
+        as_json: Print the result as one JSON object.
+    """
+    _compare(old, new, compare=True, as_json=as_json)
+
+
+def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> None:
+    if new is None or not compare:
+        raise UsageError(
+            "one path is a checkpoint to export, two are bundles to compare: cgan-export compare OLD NEW "
+            "(or --compare OLD NEW)."
+        )
+    from cgan_export.bundle.compare import compare_bundles, print_comparison
+
+    with Progress() as progress:
+        comparison = compare_bundles(read_bundle(old), read_bundle(new), progress.say)
+    if as_json:
+        print(json.dumps(comparison.plain()))
+    else:
+        print_comparison(comparison)
+    comparison.require_kept(old, new)
+
+
+def _verify(path: Path, *, as_json: bool) -> None:
+    from cgan_export.bundle.verify import verify_bundle
+
+    bundle = read_bundle(path)
+    with Progress() as progress:
+        artifacts = verify_bundle(bundle, progress.say)
+    if as_json:
+        plain = {artifact: plain_figures(figures) for artifact, figures in artifacts.items()}
+        print(json.dumps({"bundle": bundle.digest, "figures": plain["model.onnx"], "artifacts": plain}))
+    else:
+        for artifact, figures in artifacts.items():
+            print_figures(figures, f"{bundle.manifest.name}: {artifact} on this machine")
+    failed = [
+        f"{key} of {artifact}"
+        for artifact, figures in artifacts.items()
+        for key, figure in figures.items()
+        if not figure.passed
+    ]
+    if failed:
+        raise CheckFailedError(f"{path} does not hold here: {', '.join(failed)} beyond the limit.")
+
+
+def _name_of(path: Path, graph: str | None = None) -> str:
+    """Name for clients: facades for facades.pt, satellite for runs/satellite/best.pt, horse2zebra-BtoA."""
+    stem = path.stem if path.stem not in ("best", "last", "latest") else path.resolve().parent.name
+    stem = stem if graph is None else f"{stem}-{graph}"
+    return "".join(letter if letter.isalnum() or letter in "_-" else "_" for letter in stem)[:64] or "model"
+
+
+def _require_torch() -> None:
+    try:
+        import onnxscript  # noqa: F401 - torch.onnx imports it later, deep inside
+        import torch  # noqa: F401 - the first of the heavy imports
+    except ImportError as error:
+        raise CganError(f'{error.name} is not installed; run: pip install "cgan-deploy[export]"') from error
+
+
+def main() -> NoReturn:
+    """Console entry point."""
+    run(command)

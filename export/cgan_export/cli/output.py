@@ -1,0 +1,89 @@
+"""What cgan-export prints: results on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from cgan_runtime.manifest import Figure, Manifest
+
+__all__ = ["Progress", "plain_figures", "print_figures", "print_result"]
+
+
+def print_result(
+    target: Path, manifest: Manifest, digest: str, *, seconds: float, others: tuple[str, ...], as_json: bool
+) -> None:
+    """What was written, and the commands that come next; `others` are the checkpoint's other graphs."""
+    if as_json:
+        artifacts = {artifact.path: plain_figures(dict(artifact.fidelity)) for artifact in manifest.artifacts}
+        document: dict[str, object] = {"path": str(target), "name": manifest.name, "bundle": digest}
+        document |= {"graph": manifest.provenance.graph, "other_graphs": others}
+        print(json.dumps({**document, "figures": artifacts["model.onnx"], "artifacts": artifacts}))
+        return
+    from cgan_export.bundle.next_commands import next_commands
+
+    print(f"\nwrote {target}/ in {seconds:.0f} s, bundle {digest[:16]}")
+    for file in manifest.artifacts:
+        print(f"  {file.path:<24}{file.bytes / 1e6:8.1f} MB  {file.backend} {file.precision}")
+    golden = sum(file.bytes for file in manifest.files)
+    print(f"  {'golden, card, report':<24}{golden / 1e6:8.1f} MB")
+    print("\nnext:")
+    for line in next_commands(manifest.contract, str(target)):
+        print(f"  {line}")
+    if others:
+        word = "it" if len(others) == 1 else "each"
+        print(f"\nalso in this checkpoint: {', '.join(others)}; export {word} with --graph {others[0]}")
+
+
+def print_figures(figures: dict[str, Figure], title: str) -> None:
+    """Figures as a table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from cgan_export.fidelity.labels import label_of
+
+    table = Table("check", title=title, title_justify="left")
+    table.add_column("measured", justify="right")
+    table.add_column("limit", justify="right")
+    table.add_column("")
+    for key, figure in figures.items():
+        unit = f" {figure.unit}" if figure.unit else ""
+        verdict = "[green]ok[/]" if figure.passed else "[red]FAILED[/]"
+        table.add_row(
+            label_of(key, figure), f"{figure.value:.4g}{unit}", f"{figure.rule} {figure.limit:.4g}", verdict
+        )
+    Console().print(table)
+
+
+def plain_figures(figures: dict[str, Figure]) -> dict[str, object]:
+    """Figures for JSON."""
+    return {key: {**figure.model_dump(), "passed": figure.passed} for key, figure in figures.items()}
+
+
+class Progress:
+    """One line on stderr that says what is being done; nothing when stderr is not a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True)
+        self._status = self._console.status("starting")
+
+    def say(self, text: str) -> None:
+        """What is being done now."""
+        if self._console.is_terminal:
+            self._status.update(text)
+        else:
+            print(f"cgan-export: {text}", file=sys.stderr)
+
+    def note(self, text: str) -> None:
+        """A line that stays, on a terminal too."""
+        self._console.print(f"cgan-export: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Progress:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()

@@ -1,0 +1,82 @@
+"""Images: a PNG, JPEG or WebP file in, a PNG out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from cgan_runtime.contract import Condition, ImageEncoding, Output, SizeRule
+from cgan_runtime.encodings.base import Array, Decoder, Encoder, Given, JsonObject
+from cgan_runtime.errors import UsageError
+from cgan_runtime.pictures import (
+    Pixels,
+    pixels_from_tensor,
+    png_bytes,
+    read_picture,
+    resized,
+    tensor_from_picture,
+)
+
+__all__ = ["ImageDecoder", "ImageEncoder", "png_of_size"]
+
+
+class ImageEncoder(Encoder):
+    """Takes a path, the bytes of a file, or a Pillow image."""
+
+    as_bytes: ClassVar[bool] = True
+
+    def encode(
+        self, given: Given, condition: Condition, *, sides: SizeRule | None = None, name: str | None = None
+    ) -> Array:
+        """float32 [C, H, W], ``(pixel / 255 - mean) / std``, resampled by the rule of its encoding.
+
+        Raises:
+            PictureError: not a PNG, JPEG or WebP image, damaged, or outside the size caps.
+            UsageError: neither a path, nor bytes, nor an image.
+        """
+        from PIL import Image
+
+        if isinstance(given, str | Path):
+            image = read_picture(Path(given))
+        elif isinstance(given, bytes):
+            image = read_picture(given, name or condition.name)
+        elif isinstance(given, Image.Image):
+            image = given
+        else:
+            raise UsageError(f"{name or condition.name} needs {self.choices(condition)}.")
+        return tensor_from_picture(image, condition, sides)
+
+    def choices(self, condition: Condition) -> str:  # noqa: ARG002 - every image condition takes the same
+        """What may be given."""
+        return "a PNG, JPEG or WebP image"
+
+
+class ImageDecoder(Decoder):
+    """Gives a PNG."""
+
+    suffix: ClassVar[str] = ".png"
+    is_image: ClassVar[bool] = True
+
+    def decode(
+        self,
+        array: Array,
+        output: Output,
+        *,
+        text: Mapping[str, str] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> bytes | JsonObject:
+        """The PNG of a tensor [C, H, W]; another size is made with the filter of the encoding."""
+        encoding = output.encoding
+        assert isinstance(encoding, ImageEncoding)  # noqa: S101 - chosen by the encoding's kind
+        return png_of_size(pixels_from_tensor(array, encoding), text, size, encoding.filter)
+
+
+def png_of_size(
+    pixels: Pixels, text: Mapping[str, str] | None, size: tuple[int, int] | None, filter_name: str
+) -> bytes:
+    """A PNG of pixels [H, W] or [H, W, 3], scaled to `size` = (width, height) if one is given."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    return png_bytes(image if size is None else resized(image, size, filter_name), text)

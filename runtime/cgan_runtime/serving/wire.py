@@ -1,0 +1,36 @@
+"""What `<name>_png` takes and gives: files and text where people have them, tensors for the rest."""
+
+from __future__ import annotations
+
+from cgan_runtime.contract import Condition, Contract, ImageEncoding, Output
+from cgan_runtime.encodings import decoder_of, encoder_of
+
+__all__ = ["image_outputs", "png_inputs", "png_model_exists", "travels_as_bytes"]
+
+
+def png_inputs(contract: Contract) -> dict[str, Condition]:
+    """Name on the wire -> condition, in the order of the contract.
+
+    The image is called `image` where there is exactly one, whatever its family calls it; else each condition
+    has its own name.
+    """
+    images = [c for c in contract.conditions if isinstance(c.encoding, ImageEncoding)]
+    taken = {c.name for c in contract.conditions if c not in images} | {o.name for o in contract.outputs}
+    alone = len(images) == 1 and "image" not in taken
+    return {"image" if alone and c is images[0] else c.name: c for c in contract.conditions}
+
+
+def image_outputs(contract: Contract) -> tuple[Output, ...]:
+    """The outputs that `<name>_png` answers as PNG files."""
+    return tuple(output for output in contract.outputs if decoder_of(output).is_image)
+
+
+def png_model_exists(contract: Contract) -> bool:
+    """Whether there is a `<name>_png`: an image goes in, or one comes out."""
+    takes_image = any(isinstance(c.encoding, ImageEncoding) for c in contract.conditions)
+    return takes_image or bool(image_outputs(contract))
+
+
+def travels_as_bytes(condition: Condition) -> bool:
+    """Whether `<name>_png` takes this condition as a file or text and encodes it."""
+    return encoder_of(condition).as_bytes

@@ -1,0 +1,148 @@
+"""cgan-export as people type it: sub-commands, graphs of a checkpoint, and the commands it names at the end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cgan_export
+import pytest
+from cgan_export import sources
+from cgan_export.bundle.next_commands import next_commands, run_command
+from cgan_export.cli.export import command
+from cgan_runtime.bundle import Bundle, read_bundle
+from cgan_runtime.cli.shell import run
+from cgan_runtime.contract import Condition, Contract, LabelEncoding
+from cgan_trainer.readers import Choices, Loaded, read_generator
+
+from tests.export.toys import EveryKind, Unconditional
+from tests.helpers import assert_one_sentence, pix2pix_generator
+from tests.helpers import run_command as run_program
+from tests.toys import LabelGenerator
+
+
+def outcome(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of cgan-export in this process."""
+    with pytest.raises(SystemExit) as ended:
+        run(command, [str(word) for word in words])
+    done = capsys.readouterr()
+    return int(ended.value.code or 0), done.out, done.err
+
+
+@pytest.mark.parametrize("words", [("verify",), ("--verify",)])
+def test_verify_is_a_command_and_an_option(
+    words: tuple[str, ...], bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = outcome(capsys, *words, bundle.path, "--json")
+    assert code == 0, err
+    assert json.loads(out)["bundle"] == bundle.digest
+    assert json.loads(out)["figures"]["golden_levels"]["label"] == "golden pictures, 8-bit levels"
+
+
+@pytest.mark.parametrize("words", [("compare",), ("--compare",)])
+def test_compare_is_a_command_and_an_option(
+    words: tuple[str, ...], bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = outcome(capsys, *words, bundle.path, bundle.path, "--json")
+    assert code == 0, err
+    assert [drift["kept"] for drift in json.loads(out)["artifacts"]] == [True]
+
+
+def test_two_paths_without_compare_are_one_sentence(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = outcome(capsys, bundle.path, bundle.path)
+    assert code == 2
+    assert "cgan-export compare OLD NEW" in err
+    code, _, err = outcome(capsys, "compare", bundle.path)
+    assert code == 2
+    assert len(err.splitlines()) == 1
+    code, _, err = outcome(capsys, "verify", bundle.path / "nothing")
+    assert code == 3
+    assert len([line for line in err.splitlines() if "error: " in line]) == 1
+
+
+@pytest.fixture
+def two_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every checkpoint holds AtoB and BtoA, as one of CycleGAN does."""
+
+    def read(path: Path, choices: Choices | None = None) -> Loaded:
+        wanted = choices.graph if choices and choices.graph in ("AtoB", "BtoA") else "AtoB"
+        return replace(read_generator(path), graph=wanted, graphs=("AtoB", "BtoA"))
+
+    monkeypatch.setattr(sources, "read_generator", read)
+
+
+@pytest.mark.usefixtures("two_graphs")
+def test_the_first_graph_is_taken_and_the_others_are_named(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = outcome(capsys, checkpoint)
+    assert code == 0, err
+    assert "also in this checkpoint: BtoA; export it with --graph BtoA" in out
+    assert read_bundle(tmp_path / "facades").manifest.provenance.graph == "AtoB"
+    code, out, err = outcome(capsys, checkpoint, "--graph", "BtoA", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["path"], told["graph"], told["other_graphs"]) == ("facades-BtoA", "BtoA", ["AtoB"])
+    manifest = read_bundle(tmp_path / "facades-BtoA").manifest
+    assert (manifest.name, manifest.provenance.graph) == ("facades-BtoA", "BtoA")
+
+
+@pytest.mark.usefixtures("two_graphs")
+def test_a_graph_that_is_not_in_the_checkpoint_is_one_sentence_with_the_names(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = outcome(capsys, checkpoint, "--graph", "btoa", "-o", tmp_path / "out")
+    assert code == 2
+    assert "holds AtoB, BtoA; did you mean --graph BtoA?" in err.splitlines()[-1]
+    code, _, err = outcome(capsys, checkpoint, "--graph", "style", "-o", tmp_path / "out")
+    assert code == 2
+    assert "--graph style is not in facades.pt, which holds AtoB, BtoA" in err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_with_one_graph_names_no_other(checkpoint: Path, tmp_path: Path) -> None:
+    done = run_program("cgan-export", checkpoint, "--graph", "BtoA", "-o", tmp_path / "out")
+    assert_one_sentence(done, 2, "--graph BtoA is not in", "which holds main")
+
+
+def with_label(*names: str) -> Contract:
+    label = Condition(name="label", shape=(), dtype="int64", encoding=LabelEncoding(names=names))
+    return LabelGenerator().contract.model_copy(update={"conditions": (label,)})
+
+
+@pytest.mark.parametrize(
+    ("contract", "line"),
+    [
+        (pix2pix_generator(ngf=4).contract, "cgan-translate PICTURE --bundle out --seed 7"),
+        (with_label("cat", "dog"), "cgan-generate --bundle out --label cat --samples 16"),
+        (with_label("ankle boot"), "cgan-generate --bundle out --label 'ankle boot' --samples 16"),
+        (with_label(), "cgan-generate --bundle out --label 0 --samples 16"),
+        (Unconditional().contract, "cgan-generate --bundle out --samples 16"),
+        (
+            EveryKind().contract,
+            "cgan-generate --bundle out --set content=PICTURE --set style=PICTURE --set label='class 0' "
+            "--set code=FILE.npy --samples 16",
+        ),
+    ],
+)
+def test_the_next_command_fits_the_contract(contract: Contract, line: str) -> None:
+    assert run_command(contract, "out") == line
+    first, *others = next_commands(contract, "my out")
+    assert first == line.replace("--bundle out", "--bundle 'my out'")
+    assert [words.split()[0] for words in others] == ["cgan-serve", "cgan-bench", "cgan-export"]
+
+
+def test_every_public_name_is_there_and_nothing_heavy_is_loaded_for_the_package() -> None:
+    for name in cgan_export.__all__:
+        assert getattr(cgan_export, name) is not None
+        assert name in dir(cgan_export)
+    assert set(cgan_export._MODULES) | {"__version__"} == set(cgan_export.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = cgan_export.nothing
+    code = "import sys, cgan_export; print(sorted({'torch', 'onnx', 'onnxruntime', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,178 @@
+"""Two domains without pairs: images of one kind, images of another, and no word on what belongs together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from cgan_runtime.errors import BadInputError
+from cgan_runtime.progress import note
+from torch import Tensor
+
+from cgan_trainer.data.arrays import Decoding, load_arrays, name_problems
+from cgan_trainer.data.cache import key_of
+from cgan_trainer.data.decoding import ArraySpec, Bytes, Rows, pixels_of
+from cgan_trainer.data.domains import read_domains
+from cgan_trainer.data.kinds.base import DataKind, Facts, OnFile, Source, Split
+from cgan_trainer.data.layouts import TwoDomains, find_unpaired
+from cgan_trainer.data.pictures import Mode, open_picture
+from cgan_trainer.palette import Palette
+from cgan_trainer.seeding import augment, derive_seed, row_at, to_float
+
+__all__ = ["UnpairedData", "UnpairedFacts"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnpairedFacts(Facts):
+    """What a dataset of two domains says of itself.
+
+    Attributes:
+        a: what the images of domain A show ("map"), else "A".
+        b: what those of domain B show, else "B".
+        palette_a: the classes of A where dataset.json names them.
+        palette_b: the classes of B, likewise.
+    """
+
+    a: str = "A"
+    b: str = "B"
+    palette_a: Palette | None = None
+    palette_b: Palette | None = None
+
+
+@dataclass(frozen=True)
+class UnpairedData(DataKind[UnpairedFacts]):
+    """trainA/ and trainB/, or two trees. Arrays of a split: "a" and "b", whose lengths may differ.
+
+    An epoch has as many images as the longer domain.
+
+    Attributes:
+        size: side of the square images in pixels.
+        mode_a: how the pixels of A are meant.
+        mode_b: how the pixels of B are meant.
+        jitter: enlarge by 286/256 and cut a random square (Zhu et al. 2017, as pix2pix), for each side on its own.
+        mirror: mirror with probability 1/2, for each side on its own.
+        cache: where decoded pixels are kept; None means the user's cache folder.
+    """
+
+    kind: ClassVar[str] = "unpaired"
+    unit: ClassVar[str] = "images"
+
+    size: int
+    _: KW_ONLY
+    mode_a: Mode = "rgb"
+    mode_b: Mode = "rgb"
+    jitter: bool = True
+    mirror: bool = True
+    cache: Path | None = None
+
+    def facts(self, root: Path, train: Split | None = None) -> UnpairedFacts:
+        """See the base; `train` tells nothing more."""
+        del train
+        find_unpaired(root)
+        told = read_domains(root)
+        return UnpairedFacts(name=told.name, a=told.a, b=told.b, palette_a=told.palette_a, palette_b=told.palette_b)
+
+    def held_out(self, root: Path) -> str:
+        """See the base."""
+        layout = find_unpaired(root)
+        for split in ("val", "test"):
+            if layout.has(split):
+                try:
+                    layout.listing(split)
+                except BadInputError as error:  # an empty folder: the other split may have images
+                    note(f"No validation with {split}: {error}")
+                    continue
+                return split
+        places = " and ".join(str(layout.folder(side, "test")) for side in "AB")
+        raise BadInputError(f"{root} has no held-out images of both domains: put some into {places}.")
+
+    def has(self, root: Path, split: str) -> bool:
+        """See the base."""
+        return find_unpaired(root).has(split)
+
+    def count(self, root: Path, split: str) -> int:
+        """See the base."""
+        return max(len(paths) for paths in find_unpaired(root).listing(split).values())
+
+    def load(self, root: Path, split: str, *, strict: bool = False, on_file: OnFile | None = None) -> Split:
+        """See the base."""
+        layout = find_unpaired(root)
+        listing = layout.listing(split)
+        groups = tuple(
+            self._rows(layout, split, side, listing[side], mode)
+            for side, mode in (("A", self.mode_a), ("B", self.mode_b))
+        )
+        head = ["unpaired", layout.pattern, str(root.resolve()), split, self.size, self.mode_a, self.mode_b]
+        entry = load_arrays(
+            Decoding(
+                where=str(root),
+                unit=self.unit,
+                size=self.size,
+                key=key_of(head, ((str(path), path) for paths in listing.values() for path in paths)),
+                groups=groups,
+                head=lambda files: ["unpaired", files["a"], files["b"], self.size, self.mode_a, self.mode_b],
+                strict=strict,
+                on_file=on_file,
+            ),
+            self.cache,
+        )
+        total = sum(map(len, groups))
+        name_problems(root, split, self.unit, [problem for _, problem in entry.skipped], total)
+        return Split(
+            name=split,
+            arrays={name: torch.from_numpy(array) for name, array in entry.arrays.items()},
+            files=entry.files,
+            count=max(map(len, entry.arrays.values())),
+            sha256=entry.sha256,
+            skipped=tuple(name for name, _ in entry.skipped),
+        )
+
+    def _rows(self, layout: TwoDomains, split: str, side: str, paths: list[Path], mode: Mode) -> Rows:
+        def read(row: int) -> tuple[Bytes]:
+            return (pixels_of(open_picture(paths[row], mode), self.size, mode),)
+
+        folder = layout.folder(side, split)
+        return Rows(
+            names=tuple(path.relative_to(folder).as_posix() for path in paths),
+            arrays={side.lower(): ArraySpec.of_images(self.size, mode)},
+            read=read,
+        )
+
+    def source(self, split: Split, *, seed: int, device: torch.device) -> Source:
+        """Rows of "a" and "b", float32 in -1..1: A in a fresh order each time round, B drawn for each position."""
+        return _UnpairedSource(self, split.arrays, seed=seed, device=device)
+
+
+class _UnpairedSource(Source):
+    def __init__(
+        self, data: UnpairedData, arrays: Mapping[str, Tensor], *, seed: int, device: torch.device
+    ) -> None:
+        self.data, self.seed, self.device = data, seed, device
+        self.a, self.b = arrays["a"], arrays["b"]
+
+    def __len__(self) -> int:
+        return max(len(self.a), len(self.b))
+
+    def row(self, position: int) -> dict[str, Tensor]:
+        row_a = row_at(derive_seed(self.seed, "order a"), position, len(self.a))
+        # By index, the same two images would meet in every epoch where both domains have the same length.
+        draws = torch.Generator().manual_seed(derive_seed(self.seed, "order b", position))
+        row_b = int(torch.randint(len(self.b), (1,), generator=draws))
+        return {
+            "a": self._image("a", self.a[row_a], self.data.mode_a, position),
+            "b": self._image("b", self.b[row_b], self.data.mode_b, position),
+        }
+
+    def _image(self, side: Literal["a", "b"], pixels: Tensor, mode: Mode, position: int) -> Tensor:
+        (image,) = augment(
+            [to_float(pixels.to(self.device))],
+            [mode != "labels"],
+            derive_seed(self.seed, f"augment {side}"),
+            position,
+            jitter=self.data.jitter,
+            mirror=self.data.mirror,
+        )
+        return image

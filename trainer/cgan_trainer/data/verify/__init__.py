@@ -1,0 +1,41 @@
+"""What `cgan-data verify` says of a dataset before hours are spent on it; one file per kind of data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cgan_trainer.data.layouts.recognise import look_at
+from cgan_trainer.data.verify.base import TRAINED_AT, Check, Verdict
+from cgan_trainer.data.verify.labelled import verify_labelled
+from cgan_trainer.data.verify.paired import verify_paired
+from cgan_trainer.data.verify.unpaired import verify_unpaired
+
+__all__ = ["Check", "Verdict", "verify"]
+
+OnFile = Callable[[int, int], None]
+VERIFY: dict[str, Callable[[Path, int, OnFile | None], Verdict]] = {
+    "paired": verify_paired,
+    "labelled": verify_labelled,
+    "unpaired": verify_unpaired,
+}
+
+
+def verify(
+    root: Path, size: int | None = None, on_file: OnFile | None = None, *, kind: str | None = None
+) -> Verdict:
+    """Look at every image of a dataset.
+
+    Args:
+        root: the dataset folder, or a list.
+        size: side in pixels that training would use; None: what the kind is trained at when nothing is said.
+        on_file: told (pairs or images done, in all) after each.
+        kind: "paired", "labelled" or "unpaired"; None: what the names in the folder tell.
+
+    Raises:
+        BadInputError: no training could start with it.
+    """
+    if kind is None:
+        seen = look_at(root)
+        kind = "paired" if seen is None else seen.kind
+    return VERIFY[kind](root, TRAINED_AT[kind] if size is None else size, on_file)

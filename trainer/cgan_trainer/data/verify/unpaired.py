@@ -1,0 +1,174 @@
+"""Two domains before training: can they be read, are both there in every split, is an image in two places?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cgan_runtime.errors import BadInputError
+
+from cgan_trainer.data.domains import read_domains
+from cgan_trainer.data.layouts import SPLITS, find_unpaired
+from cgan_trainer.data.pictures import open_rgb
+from cgan_trainer.data.verify.base import (
+    Check,
+    Verdict,
+    check_of,
+    content_check,
+    next_command,
+    size_hints,
+    told,
+)
+from cgan_trainer.data.verify.scan import ImageFacts, facts_of, scan, stored_as
+
+__all__ = ["verify_unpaired"]
+
+UNEVEN = 10  # times as many images in one domain as in the other are worth a hint
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Member:
+    """One image that can be read; `name` is its path below the dataset."""
+
+    name: str
+    split: str
+    side: str
+    image: ImageFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """All of a dataset; `broken` has sentences on what cannot be read."""
+
+    images: tuple[_Member, ...]
+    broken: tuple[str, ...]
+    refused: dict[str, str]
+
+    def of(self, split: str, side: str) -> tuple[_Member, ...]:
+        """The images of one domain of one split."""
+        return tuple(one for one in self.images if (one.split, one.side) == (split, side))
+
+
+def verify_unpaired(root: Path, size: int, on_file: Callable[[int, int], None] | None = None) -> Verdict:
+    """Look at every image of both domains.
+
+    Args:
+        root: the dataset folder.
+        size: side in pixels that training would use.
+        on_file: told (images done, images in all) after each image.
+
+    Raises:
+        BadInputError: no training could start with it.
+    """
+    layout = find_unpaired(root)
+    layout.listing("train")  # raises, with the sentence a training would give
+    read_domains(root)
+    found = _look(root, on_file)
+    for side in "AB":
+        if not found.of("train", side):
+            raise BadInputError(
+                f"none of the images in {layout.folder(side, 'train')} can be read; the first: {found.broken[0]}"
+            )
+    empty = [one.name for one in found.images if one.image.empty]
+    return Verdict(
+        data=str(root),
+        kind="unpaired",
+        unit="images",
+        layout=f"two domains ({layout.seen})",
+        splits={
+            f"{split}{side}": len(found.of(split, side))
+            for split in SPLITS
+            for side in "AB"
+            if found.of(split, side)
+        },
+        sides={side: told(one.image for one in found.images if one.side == side) for side in "AB"},
+        checks=(
+            _held_out(found),
+            check_of(
+                "readable", list(found.broken), "every image can be read", "cannot be used and would be left out"
+            ),
+            _no_leak(found),
+            _two_domains(found),
+            content_check(empty, len(found.images), "are of nearly one colour"),
+        ),
+        hints=tuple(_hints(found, size)),
+        size=size,
+        decoded_bytes=len(found.images) * 3 * size * size,
+        command=next_command("unpaired", root, size),
+    )
+
+
+def _look(root: Path, on_file: Callable[[int, int], None] | None) -> _Found:
+    layout = find_unpaired(root)
+    work: list[tuple[Path, str, str, Path]] = []
+    refused = {}
+    for split in SPLITS:
+        if not layout.has(split):
+            continue
+        try:
+            listing = layout.listing(split)
+        except BadInputError as error:
+            refused[split] = str(error)
+            continue
+        work += [(root, split, side, path) for side, paths in listing.items() for path in paths]
+    looked = scan(_look_at, work, on_file)
+    return _Found(
+        images=tuple(one for one in looked if isinstance(one, _Member)),
+        broken=tuple(one for one in looked if isinstance(one, str)),
+        refused=refused,
+    )
+
+
+def _look_at(item: tuple[Path, str, str, Path]) -> _Member | str:
+    root, split, side, path = item
+    try:
+        facts = facts_of(open_rgb(path), stored_as(path), colors=False)
+    except (BadInputError, OSError) as error:
+        return str(error)
+    return _Member(name=path.relative_to(root).as_posix(), split=split, side=side, image=facts)
+
+
+def _held_out(found: _Found) -> Check:
+    usable = [split for split in ("val", "test") if found.of(split, "A") and found.of(split, "B")]
+    if usable:
+        return Check(name="held-out images", ok=True, sentence=f"validation will use {usable[0]}")
+    why = next((why for split, why in found.refused.items() if split != "train"), "there is no val and no test")
+    sentence = (
+        f"{why}; training needs some images of both domains it never learns from: move a tenth of each to test."
+    )
+    return Check(name="held-out images", ok=False, sentence=sentence)
+
+
+def _no_leak(found: _Found) -> Check:
+    seen = {one.image.sha256: one.name for one in found.images if one.split == "train" and not one.image.empty}
+    leaks = [
+        f"{one.name} is the same as {seen[one.image.sha256]}"
+        for one in found.images
+        if one.split != "train" and one.image.sha256 in seen
+    ]
+    return check_of(
+        "no leak",
+        leaks,
+        "no held-out image is in train as well",
+        "are held out but in train too: figures would flatter",
+    )
+
+
+def _two_domains(found: _Found) -> Check:
+    in_a = {one.image.sha256: one.name for one in found.images if one.side == "A" and not one.image.empty}
+    both = [
+        f"{one.name} is the same as {in_a[one.image.sha256]}"
+        for one in found.images
+        if one.side == "B" and one.image.sha256 in in_a
+    ]
+    return check_of("two domains", both, "no image is in both domains", "images of B are in A as well")
+
+
+def _hints(found: _Found, size: int) -> list[str]:
+    hints = [f"{side} is grey." for side in "AB" if all(one.image.grey for one in found.images if one.side == side)]
+    counts = {side: len(found.of("train", side)) for side in "AB"}
+    if max(counts.values()) > UNEVEN * min(counts.values()):
+        hints.append(f"train has {counts['A']} images of A and {counts['B']} of B: an epoch is the longer of them.")
+    return hints + size_hints(Counter(one.image.size for one in found.images), size, "images", least=64)
