@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from cgan_trainer.families.cgan import CGAN
 from cgan_trainer.training.start import make_recipe, train
 from cgan_trainer.training.trainer import Trainer, Turn
 from PIL import Image
+from torch import nn
 
 from tests.trainer.classes import FACTS, NAMES, batch_of
 
@@ -104,3 +106,22 @@ def test_batches_that_are_added_up_train_as_one_of_all() -> None:
         weights.append(torch.cat([p.detach().flatten() for n in recipe.networks.values() for p in n.parameters()]))
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=1e-6)
     assert (weights[0] - weights[2]).abs().max() > 1e-4
+
+
+def test_the_port_goes_on_from_a_file_of_its_source(animals: Path, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    widths, state = (103, 128, 256, 512, 1024, 64), {"label_emb.weight": torch.randn(3, 3)}
+    for at, (ins, outs) in zip((0, 2, 5, 8, 11), pairwise(widths), strict=True):
+        layer = nn.Linear(ins, outs)
+        state |= {f"model.{at}.weight": layer.weight.data, f"model.{at}.bias": layer.bias.data}
+    for at, width in zip((3, 6, 9), widths[2:5], strict=True):
+        norm = nn.BatchNorm1d(width, 0.8)
+        norm.running_mean = torch.randn(width)
+        state |= {f"model.{at}.{name}": value for name, value in norm.state_dict().items()}
+    torch.save(state, tmp_path / "generator.pth")
+    run = options(animals, tmp_path / "run", init_from=tmp_path / "generator.pth")
+    # A single image, at a rate that moves nothing: what is saved is what was brought.
+    assert train(replace(PORT, images=2, batch=2, lr=1e-12, ema=0.0), run) == 0
+    saved = read_checkpoint(tmp_path / "run" / "last.pt").graphs["main"].state
+    for name, source in (("embedding", "label_emb"), ("hidden.2", "model.5"), ("last", "model.11")):
+        torch.testing.assert_close(saved[f"{name}.weight"], state[f"{source}.weight"], rtol=0, atol=1e-6)

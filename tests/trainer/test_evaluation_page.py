@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cgan_trainer.evaluation.base import Column, Figure
-from cgan_trainer.evaluation.judge import Exhibit, Gallery, Role, Row
+from cgan_trainer.evaluation import PAIRED_MEASURES
+from cgan_trainer.evaluation.base import Figure, columns
+from cgan_trainer.evaluation.judge import Exhibit, Gallery, Role
 from cgan_trainer.evaluation.page import write_page
-from cgan_trainer.evaluation.result import Evaluation
+from cgan_trainer.evaluation.result import Evaluation, Row
 from PIL import Image
 
 from tests.pages import HOSTILE, check_page
@@ -24,19 +25,14 @@ FIGURES = {
     "truth": {"l1": Figure(value=0.0), "psnr": Figure(value=float("inf")), "ssim": Figure(value=1.0)},
 }
 
+
 ROLES: dict[str, Role] = {"generator": "generator", "lookup table": "baseline", "truth": "truth"}
-COLUMNS = (
-    Column(key="l1", title="L1", unit="grey levels", better="lower", decimals=2, source="by hand"),
-    Column(key="psnr", title="PSNR", unit="dB", better="higher", decimals=2, source="by hand"),
-    Column(key="ssim", title="SSIM", unit="", better="higher", decimals=3, source="by hand"),
-    Column(key="kid", title="KID", unit="", better="lower", decimals=3, source="not measured"),
-)
 
 
 def evaluation(run: str = "satellite", **figures: Figure) -> Evaluation:
     """A run with a baseline and the truth."""
     rows = [Row(name=name, figures=values, role=ROLES[name]) for name, values in FIGURES.items()]
-    rows[0] = replace(rows[0], figures={**rows[0].figures, **figures})
+    rows[0] = replace(rows[0], figures={**FIGURES["generator"], **figures})
     return Evaluation(
         run=run,
         weights="last.pt",
@@ -53,7 +49,7 @@ def evaluation(run: str = "satellite", **figures: Figure) -> Evaluation:
         seed=0,
         seeds=2,
         rows=tuple(rows),
-        columns=COLUMNS,
+        columns=columns(PAIRED_MEASURES),
         notes=(f"A note on {run}.",),
     )
 
@@ -91,9 +87,8 @@ def test_the_best_figure_is_bold_and_the_truth_is_no_competitor(tmp_path: Path) 
     assert "L1\N{NO-BREAK SPACE}↓" in page
     assert "PSNR\N{NO-BREAK SPACE}↑" in page
     assert "Bold: the best figure" in page
-    assert "KID" not in page, "it was not measured"
     alone = [row for row in evaluation().rows if row.name != "lookup table"]
-    write_page(path, [(replace(evaluation(), rows=tuple(alone)), gallery())])
+    write_page(path, [(Evaluation(**{**vars(evaluation()), "rows": tuple(alone)}), gallery())])
     page = path.read_text(encoding="utf-8")
     assert 'class="best"' not in page
     assert "Bold" not in page, "nothing is bold, so nothing is to be explained"
@@ -104,6 +99,17 @@ def test_a_truth_that_is_no_better_is_not_bold_either(tmp_path: Path) -> None:
     write_page(path, [(evaluation(l1=Figure(value=0.0)), gallery())])  # the truth's own figure
     page = path.read_text(encoding="utf-8")
     assert re.findall(r'<span class="best">([^<]*)</span>', page) == ["0.00", "19.00"]
+
+
+def test_two_directions_do_not_compete(tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.html"
+    rows = tuple(
+        Row(name=f"{name} {way}", figures={"l1": Figure(value=value)}, role=role, group=way)
+        for way, values in (("AtoB", (12.0, 30.0)), ("BtoA", (50.0, 40.0)))
+        for name, role, value in (("made", "generator", values[0]), ("unchanged", "baseline", values[1]))
+    )
+    write_page(path, [(replace(evaluation(), rows=rows), gallery())])
+    assert re.findall(r'<span class="best">([^<]*)</span>', path.read_text(encoding="utf-8")) == ["12.00", "40.00"]
 
 
 def test_several_runs_share_a_table_and_have_a_section_each(tmp_path: Path) -> None:

@@ -264,10 +264,13 @@ def test_what_is_no_run_is_one_sentence(run: Path, pairs: Path, tmp_path: Path) 
         "{",
         "[]",
         '{"data": 1, "direction": "AtoB", "seed": 0}',
-        '{"data": "x", "direction": "up", "seed": 0}',
+        '{"data": "x", "seed": 0.5, "family": "pix2pix"}',
+        '{"data": "x", "seed": 0, "family": "pix2pix", "direction": "up"}',
     ):
         (copy / "config.json").write_text(text)
         assert "config.json" in refused(copy)
+    (copy / "config.json").write_text('{"data": "x", "seed": 0, "family": "other"}')
+    assert "run of 'other'" in refused(copy)
     assert not (copy / "evaluation.json").exists()
     done = run_command("cgan-train", "evaluate", str(tmp_path / "absent"))
     assert done.returncode == 3

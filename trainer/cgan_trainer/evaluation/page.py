@@ -92,14 +92,15 @@ def _uri(image: UInt8[Tensor, "c h w"]) -> str:
 def _table_of_one(evaluation: Evaluation) -> Table:
     """A measure per row; a column for everything that was judged."""
     rows = evaluation.rows
+    columns = columns_of([evaluation])
     return Table(
         heads=("measure", *(row.name for row in rows)),
-        rows=tuple((_heading(column), *_cells(column, rows)) for column in columns_of([evaluation])),
+        rows=tuple((_heading(column), *_cells(column, rows)) for column in columns),
     )
 
 
 def _table_of_several(evaluations: Sequence[Evaluation]) -> Table:
-    """The generators of the runs, a row each, then the baselines and the truth; a column for every measure."""
+    """A run per row, then the baselines and the truth; a column for every measure."""
     rows = joint_rows(evaluations)
     columns = columns_of(evaluations)
     by_column = [_cells(column, rows) for column in columns]
@@ -115,24 +116,30 @@ def _heading(column: Column) -> Cell:
 
 
 def _cells(column: Column, rows: Sequence[Row]) -> list[Cell]:
-    """The figures of one measure, the best of them marked."""
-    best = _best(column, rows)
+    """The figures of one measure, the best of each group marked."""
+    best = {
+        group: _best(column, [row for row in rows if row.group == group]) for group in {row.group for row in rows}
+    }
     cells = []
     for row in rows:
         figure = row.figures.get(column.key)
-        is_best = figure is not None and figure.value == best and row.role != "truth"
+        is_best = figure is not None and figure.value == best[row.group] and not _is_truth(row)
         cells.append(
-            Cell(text=as_text(column, figure), mark="best" if is_best else "quiet" if row.role == "truth" else "")
+            Cell(text=as_text(column, figure), mark="best" if is_best else "quiet" if _is_truth(row) else "")
         )
     return cells
 
 
 def _best(column: Column, rows: Sequence[Row]) -> float | None:
     """The best figure that something other than the truth reached; None where there is nothing to choose from."""
-    values = [row.figures[column.key].value for row in rows if column.key in row.figures and row.role != "truth"]
+    values = [row.figures[column.key].value for row in rows if column.key in row.figures and not _is_truth(row)]
     if len(values) < 2 or column.better == "neither":
         return None
     return min(values) if column.better == "lower" else max(values)
+
+
+def _is_truth(row: Row) -> bool:
+    return row.role == "truth"
 
 
 def _how_to_read(table: Table) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cgan_trainer.configs.cdcgan import CdcganConfig
 from cgan_trainer.data.kinds.labelled import LabelledData, LabelledFacts
+from cgan_trainer.evaluation.labelled import judge_labelled
 from cgan_trainer.families.base import (
     Batch,
     Best,
@@ -159,4 +160,5 @@ CDCGAN = Family(
     data=_data,
     recipe=CdcganRecipe,
     rebuild=lambda _graph, options: CdcganGenerator.from_options(options),
+    judge=judge_labelled,
 )

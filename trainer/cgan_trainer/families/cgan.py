@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from cgan_trainer.configs.cgan import CganConfig
 from cgan_trainer.data.kinds.labelled import LabelledData, LabelledFacts
+from cgan_trainer.evaluation.labelled import judge_labelled
 from cgan_trainer.families.base import (
     Batch,
     Best,
@@ -226,4 +227,5 @@ CGAN = Family(
     data=_data,
     recipe=_recipe,
     rebuild=lambda _graph, options: build_cgan(options),
+    judge=judge_labelled,
 )
