@@ -103,11 +103,12 @@ def test_a_truth_that_is_no_better_is_not_bold_either(tmp_path: Path) -> None:
 
 def test_two_directions_do_not_compete(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.html"
-    rows = []
-    for way, made, unchanged in (("AtoB", 12.0, 30.0), ("BtoA", 50.0, 40.0)):
-        rows.append(Row(name=way, figures={"l1": Figure(value=made)}, role="generator", group=way))
-        rows.append(Row(name=f"same {way}", figures={"l1": Figure(value=unchanged)}, role="baseline", group=way))
-    write_page(path, [(replace(evaluation(), rows=tuple(rows)), gallery())])
+    rows = tuple(
+        Row(name=f"{name} {way}", figures={"l1": Figure(value=value)}, role=ROLES[name], group=way)
+        for way, values in (("AtoB", (12.0, 30.0)), ("BtoA", (50.0, 40.0)))
+        for name, value in zip(("generator", "lookup table"), values, strict=True)
+    )
+    write_page(path, [(replace(evaluation(), rows=rows), gallery())])
     assert re.findall(r'<span class="best">([^<]*)</span>', path.read_text(encoding="utf-8")) == ["12.00", "40.00"]
 
 
