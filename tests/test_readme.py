@@ -19,7 +19,8 @@ README = (REPOSITORY / "README.md").read_text()
 # The same commands on a smaller net and for seconds instead of minutes.
 SMALLER = {
     "--ngf 32 --ndf 16 --images 2000": "--ngf 8 --ndf 8 --size 64 --images 40 --no-evaluate",
-    "--pictures 24": "--pictures 4",
+    "--images 24": "--images 4",
+    "--width 32 --images 1280": "--width 8 --images 256",
     "cgan-bench satellite --batch 1": "cgan-bench satellite --batch 1 --rounds 3",
     "--concurrency 4": "--concurrency 4 --rounds 3",
 }

@@ -123,7 +123,7 @@ def _bench_row(row: dict[str, Any]) -> tuple[str | Cell, ...]:
     return (
         Cell(text=row["title"], note=", ".join(flags)),
         *(f"{row[key]:.1f}" for key in ("p50_ms", "p90_ms", "p99_ms")),
-        f"{row.get('images_per_s', row.get('pictures_per_s')):.1f}",
+        f"{row['images_per_s']:.1f}",
         f"{ratio['median']:.2f} ({ratio['q1']:.2f}-{ratio['q3']:.2f})" if ratio else "1",
         f"{psnr:.1f}" if psnr is not None else "reference",
         f"{row['peak_memory_mb']:.0f}" if row["peak_memory_mb"] else "-",

@@ -60,6 +60,7 @@ def diagnostics(error: float, *, tensor: str | None = None) -> Diagnostics:
         good = Layerwise(tensor="fine", operator="Conv", psnr_db=90, max_abs=0.001)
         divergence = Divergence(layers=(good, replace(good, tensor=tensor, psnr_db=20)), floor_db=60)
     return Diagnostics(
+        output=CONTRACT.outputs[0],
         sample=3,
         psnr_db=41.0,
         condition=theirs,
@@ -132,11 +133,30 @@ def test_a_sample_that_is_not_finite_is_told() -> None:
 )
 def test_outputs_that_are_no_images_have_a_report_too(output: Output, images: int, said: str) -> None:
     theirs = np.zeros(cast("tuple[int, ...]", output.shape), dtype=np.float32)
-    found = replace(diagnostics(0), condition=None, theirs=theirs, ours=theirs + np.float32(0.25))
+    found = replace(diagnostics(0), output=output, condition=None, theirs=theirs, ours=theirs + np.float32(0.25))
     contract = CONTRACT.model_copy(update={"outputs": (output,)})
     elements = check_page(report_html("x", contract, [artifact("fp16", 90)], [found]))
     assert len(elements.all("img")) == images
     assert said in elements.text
+
+
+def test_every_output_is_held_to_its_own_limit() -> None:
+    """The map may be 1e-3 of half its range off, which is 0.002: an error of 0.002 is on its limit."""
+    second = Output(name="map", shape=(1, 64, 64), range=(0, 4), encoding=HeatmapEncoding())
+    contract = CONTRACT.model_copy(update={"outputs": (*CONTRACT.outputs, second)})
+    built = artifact("fp32", 150)
+    built.figures["map.parity_relative"] = Figure(value=1e-3, limit=1e-3, rule="<=", label="map: difference")
+    theirs = np.ones((1, 64, 64), dtype=np.float32)
+    other = replace(diagnostics(0), output=second, condition=None, theirs=theirs, ours=theirs + np.float32(0.0021))
+    page = report_html("x", contract, [built], [replace(diagnostics(1e-6), others=(other,))])
+    text = check_page(page).text
+    assert "Worst of the samples of picture" in text
+    assert "Worst of the samples of map" in text
+    assert "map: difference" in text
+    first, last = re.findall(r'src="data:image/png;base64,([^"]*)" alt="difference: black 0, white (\S+)', page)
+    assert (first[1], last[1]) == ("0.0001", "0.002")
+    assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(last[0])))) == 255).all()
+    assert np.asarray(Image.open(io.BytesIO(base64.b64decode(first[0])))).max() < 60
 
 
 def test_the_spread_is_shown_on_one_scale() -> None:

@@ -95,7 +95,7 @@ class SketchGenerator(Generator):
 
     @property
     def contract(self) -> Contract:
-        image = {"shape": (1, SIZE, SIZE), "range": (-1.0, 1.0), "encoding": GREY}
+        image: dict[str, Any] = {"shape": (1, SIZE, SIZE), "range": (-1.0, 1.0), "encoding": GREY}
         return Contract(
             conditions=(
                 Condition(name="sketch", **image),

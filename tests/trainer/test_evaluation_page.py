@@ -104,9 +104,9 @@ def test_a_truth_that_is_no_better_is_not_bold_either(tmp_path: Path) -> None:
 def test_two_directions_do_not_compete(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.html"
     rows = tuple(
-        Row(name=f"{name} {way}", figures={"l1": Figure(value=value)}, role=role, group=way)
+        Row(name=f"{name} {way}", figures={"l1": Figure(value=value)}, role=ROLES[name], group=way)
         for way, values in (("AtoB", (12.0, 30.0)), ("BtoA", (50.0, 40.0)))
-        for name, role, value in (("made", "generator", values[0]), ("unchanged", "baseline", values[1]))
+        for name, value in zip(("generator", "lookup table"), values, strict=True)
     )
     write_page(path, [(replace(evaluation(), rows=rows), gallery())])
     assert re.findall(r'<span class="best">([^<]*)</span>', path.read_text(encoding="utf-8")) == ["12.00", "40.00"]

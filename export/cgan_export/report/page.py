@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from cgan_runtime.contract import Contract, HeatmapEncoding, ImageEncoding, Output
+from cgan_runtime.contract import Contract, ImageEncoding, Output
 from cgan_runtime.manifest import Figure
 from cgan_runtime.pages import Cell, Exhibit, Picture, Table, data_uri, readable, render
-from cgan_runtime.runners.base import Array
 from PIL import Image
 
 from cgan_export.artifacts.artifacts import BuiltArtifact
-from cgan_export.fidelity.heatmap import Pixels, coloured, picture_pixels
-from cgan_export.fidelity.labels import MEANINGS
+from cgan_export.fidelity.heatmap import Pixels, coloured, has_pixels, output_pixels, picture_pixels
+from cgan_export.fidelity.labels import label_of
 from cgan_export.report.diagnostics import Diagnostics, SpreadMaps
 from cgan_export.report.layer_compare import Divergence
 
@@ -90,7 +89,7 @@ def _reasons(artifact: BuiltArtifact) -> Iterator[str]:
     """Why an artifact failed, a sentence for each gate."""
     for key, figure in artifact.figures.items():
         if not figure.passed:
-            yield f"{artifact.path}: {_label(key, figure)} is {_value(figure)}, needed is {_limit(figure)}."
+            yield f"{artifact.path}: {label_of(key, figure)} is {_value(figure)}, needed is {_limit(figure)}."
 
 
 def _summary(pairs: Sequence[tuple[BuiltArtifact, Diagnostics]]) -> Table:
@@ -114,14 +113,12 @@ def _part(contract: Contract, artifact: BuiltArtifact, found: Diagnostics) -> _A
     if artifact.precision == "int8":
         share = f"{artifact.kept_share:.1%} of the multiply-adds"
         kept = f"Layers kept in FP32 ({share}): {', '.join(artifact.kept) or 'none'}."
-    # A generator may have several outputs; then each has its own diagnostics.
-    every = (found, *getattr(found, "others", ()))
     return _ArtifactPart(
         title=f"{artifact.path} ({artifact.precision})",
         passed=artifact.passed,
         figures=figures_table(artifact.figures),
         kept=kept,
-        outputs=tuple(_output_part(contract, artifact, one) for one in every),
+        outputs=tuple(_output_part(contract, artifact, one) for one in (found, *found.others)),
         divergence="" if found.divergence is None else _divergence(found.divergence),
         layers=None if found.divergence is None else _layers(found.divergence),
     )
@@ -133,15 +130,11 @@ def figures_table(figures: dict[str, Figure]) -> Table:
     return Table(
         heads=("check", "measured", "limit", ""),
         rows=tuple(
-            (_label(key, figure), _value(figure), _limit(figure), _verdict(figure.passed))
+            (label_of(key, figure), _value(figure), _limit(figure), _verdict(figure.passed))
             for key, figure in ordered
         ),
         strong=frozenset(range(sum(not figure.passed for figure in figures.values()))),
     )
-
-
-def _label(key: str, figure: Figure) -> str:
-    return getattr(figure, "label", "") or MEANINGS.get(key, key)
 
 
 def _value(figure: Figure) -> str:
@@ -157,9 +150,11 @@ def _verdict(passed: bool) -> Cell:
 
 
 def _output_part(contract: Contract, artifact: BuiltArtifact, found: Diagnostics) -> _OutputPart:
-    output = getattr(found, "output", contract.outputs[0])
+    output = found.output
     of = f" of {output.name}" if len(contract.outputs) > 1 else ""
-    worst = _worst(artifact, output, found)
+    # The figures of the first output have plain keys, those of another begin with its name.
+    prefix = "" if output.name == contract.outputs[0].name else f"{output.name}."
+    worst = _worst(artifact, output, found, prefix)
     largest = float(np.abs(found.ours.astype(np.float64) - found.theirs).max())
     maps = found.spread
     return _OutputPart(
@@ -172,16 +167,15 @@ def _output_part(contract: Contract, artifact: BuiltArtifact, found: Diagnostics
     )
 
 
-def _worst(artifact: BuiltArtifact, output: Output, found: Diagnostics) -> Exhibit | None:
+def _worst(artifact: BuiltArtifact, output: Output, found: Diagnostics, prefix: str) -> Exhibit | None:
     """What was given, what PyTorch and the artifact make of it, and where they differ; None if it is no image."""
-    theirs, ours = (_pixels(tensor, output) for tensor in (found.theirs, found.ours))
-    if theirs is None or ours is None:
+    if not has_pixels(output) or found.ours.ndim != 3:
         return None
     error = np.abs(found.ours.astype(np.float64) - found.theirs).max(axis=0)
-    top = _allowed(artifact.figures, output)
+    top = _allowed(artifact.figures, output, prefix)
     pictures = [
-        _picture(theirs, "PyTorch"),
-        _picture(ours, "this artifact"),
+        _picture(output_pixels(found.theirs, output), "PyTorch"),
+        _picture(output_pixels(found.ours, output), "this artifact"),
         _picture(
             coloured(error, top),
             f"difference: black 0, white {top:.2g} or more, which is the limit; the largest is {error.max():.2g}",
@@ -192,30 +186,18 @@ def _worst(artifact: BuiltArtifact, output: Output, found: Diagnostics) -> Exhib
     return Exhibit(pictures=tuple(pictures))
 
 
-def _pixels(tensor: Array, output: Output) -> Pixels | None:
-    """A tensor [C, H, W] of an output as pixels; None where it cannot be looked at."""
-    if tensor.ndim != 3:
-        return None
-    if isinstance(output.encoding, ImageEncoding):
-        return picture_pixels(tensor, output.encoding)
-    if isinstance(output.encoding, HeatmapEncoding) and output.range is not None:
-        low, high = output.range
-        return coloured(np.clip((tensor[0].astype(np.float64) - low) / (high - low), 0, 1), 1.0)
-    return None
-
-
-def _allowed(figures: dict[str, Figure], output: Output) -> float:
+def _allowed(figures: dict[str, Figure], output: Output, prefix: str) -> float:
     """The difference that is drawn white: what the gates allow a value, or the RMS error that the PSNR allows.
 
     A map stretched to its own maximum would glow for a perfect export as for a broken one.
     """
     span = output.range[1] - output.range[0] if output.range else 1.0
-    for key in ("parity_max_abs", f"{output.name}.parity_max_abs"):
-        if key in figures:
-            return figures[key].limit
-    for key in ("parity_psnr", f"{output.name}.parity_psnr"):
-        if key in figures:
-            return float(span * 10 ** (-figures[key].limit / 20))
+    if (largest := figures.get(f"{prefix}parity_max_abs")) is not None:
+        return largest.limit
+    if (share := figures.get(f"{prefix}parity_relative")) is not None:
+        return share.limit * span / 2  # of half of the range, see limits.py
+    if (psnr := figures.get(f"{prefix}parity_psnr")) is not None:
+        return float(span * 10 ** (-psnr.limit / 20))
     return span / 255
 
 

@@ -13,6 +13,7 @@ which it builds on: the halved objective of D, log D maximised for G, and the ra
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal
 
@@ -66,9 +67,9 @@ class _CganRecipe(ClassRecipe[CganConfig]):
         self.averaged = ("generator",)
 
     @staticmethod
+    @abstractmethod
     def build_discriminator(values: int, classes: int) -> nn.Module:
         """The variant's, for images of so many numbers."""
-        raise NotImplementedError
 
     @property
     def values(self) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from cgan_trainer.families.grids import grid_image
 from cgan_trainer.generator import Generator, as_used, device_of
 from cgan_trainer.seeding import draw_noise, spread_rows
 
-__all__ = ["ClassRecipe", "class_contract", "image_encoding", "random_labels"]
+__all__ = ["ClassRecipe", "class_contract", "class_names", "image_encoding", "random_labels"]
 
 _MOST_PER_CLASS, _MOST_IMAGES = 50, 1000  # of a validation: enough for a steady figure, few enough to be quick
 _GRID_CLASSES, _GRID_SEEDS = 10, 8
