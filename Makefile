@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint types tests format gpu-check clean
+.PHONY: help setup demo quick test lint types tests coverage format gpu-check clean
 
 help:
 	@echo "make demo       train, export, serve, translate and benchmark on real pictures: demo/index.html"
+	@echo "make quick      lint, types and the tests that need no server and are not slow"
 	@echo "make test       lint, types and all tests"
+	@echo "make coverage   all tests, and the share of lines that they ran"
 	@echo "make gpu-check  everything that needs a GPU, as one table"
 	@echo "make format     let ruff format the code"
 	@echo "make clean      remove the environment, caches and the demo"
@@ -25,6 +27,9 @@ $(VENV)/ready: pyproject.toml
 demo: setup
 	@$(BIN)/python examples/satellite/demo.py
 
+quick: lint types
+	$(BIN)/pytest -n 2 -m "not server and not slow"
+
 test: lint types tests
 
 lint: setup
@@ -40,6 +45,12 @@ tests: setup
 	@$(BIN)/cgan-serve --setup
 	$(BIN)/pytest -n 2 --dist loadfile
 
+# Apart from `tests`, because on Python 3.11 tracing makes Python code about half as slow again.
+coverage: setup
+	@$(BIN)/cgan-serve --setup
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
+	@echo "coverage: $$($(BIN)/coverage report --format=total) % of the lines, subprocesses not counted"
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -49,4 +60,4 @@ gpu-check:
 	@PYTHONPATH=trainer:export:runtime:bench $(PYTHON) -m cgan_bench.gpu_check
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache demo
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage demo

@@ -33,6 +33,9 @@ keys and shapes alone. What a file cannot say has the source's own default; cgan
 | `--variant affine-norm` | norms with weights beside biased convolutions are instance norm |
 | `--rounding`, `--filter` | how values become pixels, how pictures are resized |
 
+A checkpoint of cgan-train says all of this itself. It may hold several graphs, such as AtoB and BtoA: the first is
+exported, the others are named at the end, and `--graph NAME` chooses one.
+
 Containers: PyTorch's zip and its older format, `.safetensors`, `.npz`. Taken off: `module.`, `_orig_mod.`, nests
 such as `state_dict`, `netG`, `generator`, `g_ema` and `params_ema` (averaged weights are preferred, and named),
 spectral norm and weight norm (folded). Nothing in a file is ever run: pickles go through a machine that can call
@@ -65,7 +68,7 @@ def row(kind: str, folder: Path) -> str:
     plain, loaded = read_generator(path), read_generator(path, Choices(size=made.size))
     inputs = inputs_of(loaded)
     with torch.no_grad():
-        error = float((loaded.generator(*inputs) - made.forward(*inputs)).abs().max())
+        error = float((loaded.generator(*inputs)[0] - made.forward(*inputs)).abs().max())
     if not error < 1e-4:
         raise SystemExit(f"{kind} differs by {error:.3g}")
     inferred = ", ".join(plain.inferred)

@@ -26,6 +26,13 @@ from tests.helpers import (
 __all__ = ["assert_one_sentence"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark `server` whatever uses the server's environment, directly or through another fixture."""
+    for item in items:
+        if "server_environment" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.server)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)

@@ -19,7 +19,8 @@ README = (REPOSITORY / "README.md").read_text()
 # The same commands on a smaller net and for seconds instead of minutes.
 SMALLER = {
     "--ngf 32 --ndf 16 --images 2000": "--ngf 8 --ndf 8 --size 64 --images 40 --no-evaluate",
-    "--pictures 24": "--pictures 4",
+    "--images 24": "--images 4",
+    "--width 32 --images 1280": "--width 8 --images 256",
     "cgan-bench satellite --batch 1": "cgan-bench satellite --batch 1 --rounds 3",
     "--concurrency 4": "--concurrency 4 --rounds 3",
 }
@@ -77,7 +78,7 @@ WAIT = "for _ in $(seq 600); do grep -q ^ready served.txt && break; sleep 0.1; d
 
 def test_the_make_targets_exist() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
-    for target in ("demo", "test", "gpu-check"):
+    for target in ("demo", "quick", "test", "coverage", "gpu-check"):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
     assert "exec make test" in (REPOSITORY / ".ci" / "run").read_text()
 
@@ -88,11 +89,23 @@ def test_every_page_is_linked_from_the_readme(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", *(f"{s}/README.md" for s in ("trainer", "export", "runtime", "bench"))]
+    "page",
+    [
+        *(
+            "README.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+            "docs/architecture.md",
+            "docs/design.md",
+            "docs/extending.md",
+        ),
+        *(f"{s}/README.md" for s in ("trainer", "export", "runtime", "bench")),
+    ],
 )
 def test_links_lead_somewhere(page: str) -> None:
     path = REPOSITORY / page
-    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+    prose = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)#]+)\)", prose):
         assert target.startswith("http") or (path.parent / target).exists(), f"{page} links to {target}"
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cgan_bench
@@ -29,9 +31,62 @@ ALLOWED = {
     "cgan_export": {"cgan_trainer", "cgan_runtime"},
     "cgan_bench": {"cgan_trainer", "cgan_runtime", "cgan_export"},
 }
-COMMANDS = ("cgan-data", "cgan-train", "cgan-export", "cgan-serve", "cgan-translate", "cgan-bench")
+# The folders and root modules of the trainer, lowest first; what shares a line may be imported by its neighbours.
+LAYERS: tuple[set[str], ...] = (
+    {"seeding", "palette", "file_kind", "generator", "losses", "configs"},
+    {"nets"},
+    {"data"},
+    {"evaluation"},
+    {"checkpoint", "checkpoint_v1"},
+    {"families"},
+    {"readers"},
+    {"watching"},
+    {"training"},
+    {"ablation"},
+    {"cli"},
+    {"__main__"},
+)
+COMMANDS = ("cgan-data", "cgan-train", "cgan-export", "cgan-serve", "cgan-generate", "cgan-translate", "cgan-bench")
 # Only Triton has this module's import.
 INSIDE_TRITON = "cgan_runtime.serving.models"
+
+
+def imports_of(package: str) -> Iterator[tuple[Path, str]]:
+    """(file, "a.b" or "a.b.name") of every import, those in functions and for type checkers too."""
+    for path in sorted(Path(PACKAGES[package].__file__ or "").parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from ((path, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path} imports relatively: write the package's name"
+                yield from ((path, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def folder_graph(package: str) -> dict[str, set[str]]:
+    """Which folder of a package imports which. The package's `__init__` only names what others define: left out."""
+    root = Path(PACKAGES[package].__file__ or "").parent
+    folders = {path.parent.name for path in root.glob("*/__init__.py")}
+    modules = {path.stem for path in root.glob("*.py")} - {"__init__"}
+    graph: dict[str, set[str]] = {name: set() for name in sorted(folders | modules)}
+    for path, imported in imports_of(package):
+        folder = path.relative_to(root).parts[0].removesuffix(".py")
+        target = imported.split(".")[1] if imported.startswith(f"{package}.") else ""
+        if folder in graph and target in graph and folder != target:
+            graph[folder].add(target)
+    return graph
+
+
+def circle(graph: dict[str, set[str]], start: str) -> list[str]:
+    """The shortest way from a folder back to itself along imports; empty where there is none."""
+    ways, seen = [[start]], set()
+    for way in ways:
+        for folder in sorted(graph[way[-1]]):
+            if folder == start:
+                return [*way, folder]
+            if folder not in seen:
+                seen.add(folder)
+                ways.append([*way, folder])
+    return []
 
 
 def modules(package: str) -> list[str]:
@@ -46,15 +101,32 @@ def test_the_package_is_this_repositorys(package: str) -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_imports_run_one_way(package: str) -> None:
-    root = Path(PACKAGES[package].__file__ or "").parent
-    forbidden = set(PACKAGES) - ALLOWED[package] - {package}
-    for path in root.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            for name in names:
-                assert name.partition(".")[0] not in forbidden, f"{path} imports {name}"
-                assert package != "cgan_runtime" or name.partition(".")[0] != "torch", path
+    for path, imported in imports_of(package):
+        assert imported.partition(".")[0] not in set(PACKAGES) - ALLOWED[package] - {package}, (path, imported)
+        assert package != "cgan_runtime" or imported.partition(".")[0] != "torch", path
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_circle_between_the_folders_of_a_package(package: str) -> None:
+    """A root module counts as a folder of its own."""
+    graph = folder_graph(package)
+    for folder in graph:
+        assert circle(graph, folder) == []
+
+
+def test_no_import_of_the_trainer_runs_up() -> None:
+    floor = {folder: number for number, folders in enumerate(LAYERS) for folder in folders}
+    graph = folder_graph("cgan_trainer")
+    assert set(floor) == set(graph), "a new folder or root module belongs into LAYERS and docs/architecture.md"
+    up = [f"{a} -> {b}" for a, targets in graph.items() for b in targets if floor[b] > floor[a]]
+    assert up == []
+
+
+def test_the_layers_are_those_of_the_documentation() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
+    (block,) = re.findall(r"^```layers\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    told = [set(line.split("#")[0].split()) for line in block.splitlines()]
+    assert [folders - {"__main__"} for folders in LAYERS if folders != {"__main__"}] == told[::-1]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -107,6 +179,7 @@ def test_help_needs_none_of_the_heavy_packages(name: str) -> None:
         package
         or {
             "cgan-serve": "cgan_runtime.cli.serve",
+            "cgan-generate": "cgan_runtime.cli.generate",
             "cgan-translate": "cgan_runtime.cli.translate",
             "cgan-export": "cgan_export.cli",
             "cgan-bench": "cgan_bench.cli",

@@ -1,8 +1,8 @@
 """bundle.json: what a bundle is, in one immutable value. The exporter writes it, everything reads it.
 
-Versions 1 and 2 have the same fields. Version 2 may use what version 1 did not know: encodings of another kind
-than `VERSION_1_KINDS`, and backends other than `VERSION_1_BACKENDS`. A bundle that uses none of them is written as
-version 1, so that an older release reads it too.
+Version 2 may say what version 1 could not: encodings of another kind than `VERSION_1_KINDS`, backends other than
+`VERSION_1_BACKENDS`, a graph other than "main", and the labels of figures. A bundle that needs none of the first
+three is written as version 1, so that an older release reads it too.
 
 The file is exactly ``dumps(manifest)``: indented JSON whose last key, `digest`, is the SHA-256 of the same
 text without that key. A flipped bit anywhere in it, white space included, is therefore noticed, and the digest
@@ -40,6 +40,7 @@ __all__ = [
 SCHEMA_VERSIONS: Final = (1, 2)
 VERSION_1_KINDS: Final = frozenset({"image", "label"})
 VERSION_1_BACKENDS: Final = frozenset({"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"})
+MAIN_GRAPH: Final = "main"
 MAX_MANIFEST_BYTES: Final = 4_000_000
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -122,7 +123,7 @@ class Provenance(Value):
 
     checkpoint: str
     checkpoint_sha256: Sha256
-    graph: str = "main"
+    graph: str = MAIN_GRAPH
     options: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     assumed: tuple[str, ...] = ()
@@ -146,11 +147,11 @@ class Manifest(Value):
     @model_validator(mode="after")
     def _has_the_version_it_needs(self) -> Self:
         """Where a program makes a manifest it need not know the versions; a file always says its own."""
-        needed = needed_version(self.contract, self.artifacts)
+        needed = needed_version(self.contract, self.artifacts, self.provenance.graph)
         if "schema_version" not in self.model_fields_set:
             self.__dict__["schema_version"] = needed  # the value is still being made: frozen from here on
         elif self.schema_version < needed:
-            raise ValueError(f"its encodings and backends need version {needed}")
+            raise ValueError(f"its encodings, backends and graph need version {needed}")
         return self
 
     @model_validator(mode="after")
@@ -170,17 +171,22 @@ class Manifest(Value):
         return (*self.artifacts, *self.files)
 
 
-def needed_version(contract: Contract, artifacts: Sequence[Artifact] = ()) -> Literal[1, 2]:
-    """The lowest schema version that knows every encoding and backend."""
+def needed_version(
+    contract: Contract, artifacts: Sequence[Artifact] = (), graph: str = MAIN_GRAPH
+) -> Literal[1, 2]:
+    """The lowest schema version that knows every encoding, every backend and the graph."""
     encodings = [c.encoding for c in contract.conditions] + [o.encoding for o in contract.outputs]
     kinds = {encoding.kind for encoding in encodings if encoding is not None}
     backends = {artifact.backend for artifact in artifacts}
-    return 1 if kinds <= VERSION_1_KINDS and backends <= VERSION_1_BACKENDS else 2
+    known = kinds <= VERSION_1_KINDS and backends <= VERSION_1_BACKENDS and graph == MAIN_GRAPH
+    return 1 if known else 2
 
 
 def dumps(manifest: Manifest) -> str:
     """The exact text of bundle.json."""
     document = manifest.model_dump(mode="json")
+    if manifest.schema_version == 1:
+        _leave_out_what_version_1_did_not_have(document)
     return _text({**document, "digest": _digest(document)})
 
 
@@ -213,6 +219,17 @@ def loads(data: bytes, label: str) -> tuple[Manifest, str]:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the manifest"
         raise BundleError(f"{label} does not follow the bundle schema at {where}: {first['msg']}.") from error
+
+
+def _leave_out_what_version_1_did_not_have(document: dict[str, Any]) -> None:
+    """So that older releases read it: they refuse a field they do not know.
+
+    The graph is the main one, and a figure without its label is shown under the words of its key.
+    """
+    document["provenance"].pop("graph")
+    for artifact in document["artifacts"]:
+        for figure in artifact["fidelity"].values():
+            figure.pop("label")
 
 
 def _digest(document: dict[str, Any]) -> str:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 
 import cgan_export
 import pytest
-from cgan_export import sources
 from cgan_export.bundle.next_commands import next_commands, run_command
 from cgan_export.cli.export import command
 from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.cli.shell import run
 from cgan_runtime.contract import Condition, Contract, LabelEncoding
-from cgan_trainer.readers import Choices, Loaded, read_generator
+from cgan_trainer.checkpoint import Graph, write_checkpoint
 
 from tests.export.toys import EveryKind, Unconditional
 from tests.helpers import assert_one_sentence, pix2pix_generator
@@ -63,44 +62,43 @@ def test_two_paths_without_compare_are_one_sentence(bundle: Bundle, capsys: pyte
     assert len([line for line in err.splitlines() if "error: " in line]) == 1
 
 
-@pytest.fixture
-def two_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every checkpoint holds AtoB and BtoA, as one of CycleGAN does."""
+@pytest.fixture(scope="module")
+def two_graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """horse2zebra.pt with AtoB and BtoA."""
+    path = tmp_path_factory.mktemp("two") / "horse2zebra.pt"
+    generators = {name: pix2pix_generator(ngf=4, seed=seed) for seed, name in enumerate(("AtoB", "BtoA"))}
+    graphs = {
+        name: Graph(options=asdict(g.options), contract=g.contract.to_json(), state=g.state_dict())
+        for name, g in generators.items()
+    }
+    write_checkpoint(path, family="pix2pix", graphs=graphs, examples={}, provenance={})
+    return path
 
-    def read(path: Path, choices: Choices | None = None) -> Loaded:
-        wanted = choices.graph if choices and choices.graph in ("AtoB", "BtoA") else "AtoB"
-        return replace(read_generator(path), graph=wanted, graphs=("AtoB", "BtoA"))
 
-    monkeypatch.setattr(sources, "read_generator", read)
-
-
-@pytest.mark.usefixtures("two_graphs")
 def test_the_first_graph_is_taken_and_the_others_are_named(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    two_graphs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, err = outcome(capsys, checkpoint)
+    code, out, err = outcome(capsys, two_graphs)
     assert code == 0, err
     assert "also in this checkpoint: BtoA; export it with --graph BtoA" in out
-    assert read_bundle(tmp_path / "facades").manifest.provenance.graph == "AtoB"
-    code, out, err = outcome(capsys, checkpoint, "--graph", "BtoA", "--json")
+    assert read_bundle(tmp_path / "horse2zebra").manifest.provenance.graph == "AtoB"
+    code, out, err = outcome(capsys, two_graphs, "--graph", "BtoA", "--json")
     assert code == 0, err
     told = json.loads(out)
-    assert (told["path"], told["graph"], told["other_graphs"]) == ("facades-BtoA", "BtoA", ["AtoB"])
-    manifest = read_bundle(tmp_path / "facades-BtoA").manifest
-    assert (manifest.name, manifest.provenance.graph) == ("facades-BtoA", "BtoA")
+    assert (told["path"], told["graph"], told["other_graphs"]) == ("horse2zebra-BtoA", "BtoA", ["AtoB"])
+    first, second = (read_bundle(tmp_path / name) for name in ("horse2zebra", "horse2zebra-BtoA"))
+    assert (second.manifest.name, second.manifest.provenance.graph) == ("horse2zebra-BtoA", "BtoA")
+    assert first.manifest.artifacts[0].sha256 != second.manifest.artifacts[0].sha256
 
 
-@pytest.mark.usefixtures("two_graphs")
 def test_a_graph_that_is_not_in_the_checkpoint_is_one_sentence_with_the_names(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    two_graphs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, _, err = outcome(capsys, checkpoint, "--graph", "btoa", "-o", tmp_path / "out")
+    code, _, err = outcome(capsys, two_graphs, "--graph", "BtoB", "-o", tmp_path / "out")
     assert code == 2
-    assert "holds AtoB, BtoA; did you mean --graph BtoA?" in err.splitlines()[-1]
-    code, _, err = outcome(capsys, checkpoint, "--graph", "style", "-o", tmp_path / "out")
-    assert code == 2
-    assert "--graph style is not in facades.pt, which holds AtoB, BtoA" in err.splitlines()[-1]
+    assert "--graph BtoB is not in" in err.splitlines()[-1]
+    assert "which holds AtoB, BtoA. Did you mean " in err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 
 

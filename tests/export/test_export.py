@@ -86,7 +86,7 @@ def test_running_statistics_fold_the_averages_of_training() -> None:
     norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
     hooks = [norm.register_forward_hook(averaged) for norm in norms]
     with torch.no_grad():
-        expected = generator.eval()(*map(torch.from_numpy, inputs.values())).numpy()
+        expected = generator.eval()(*map(torch.from_numpy, inputs.values()))[0].numpy()
         for hook in hooks:
             hook.remove()
         per_sample = generator(*map(torch.from_numpy, inputs.values()))[0].numpy()

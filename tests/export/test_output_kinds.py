@@ -15,13 +15,13 @@ from cgan_export.bundle.writer import provenance, write_bundle, write_failed_rep
 from cgan_export.export import Exported, export_generator, require_passed
 from cgan_export.fidelity import gates
 from cgan_export.fidelity.case import Case, worst_psnr_db
-from cgan_export.fidelity.diagnostics import gather
 from cgan_export.fidelity.labels import Figures
 from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.noise_gate import noise_is_alive, spread_samples
 from cgan_export.fidelity.output_kinds import RangedMeasure, RelativeMeasure, measure_of
 from cgan_export.fidelity.samples import sample_conditions
 from cgan_export.fidelity.torch_runner import TorchRunner
+from cgan_export.report.diagnostics import gather
 from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.contract import Contract, Output, ScoreEncoding
 from cgan_runtime.errors import CheckFailedError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -14,14 +13,15 @@ from cgan_export.artifacts.artifacts import parse_precisions
 from cgan_export.artifacts.precision.fp16 import half_precision
 from cgan_export.bundle.compare import compare_bundles
 from cgan_export.fidelity.heatmap import coloured
-from cgan_export.fidelity.layer_compare import layer_divergence
 from cgan_export.graph.sizes import parse_size
+from cgan_export.report.layer_compare import layer_divergence
 from cgan_runtime.bundle import MANIFEST, Bundle, file_entry, read_bundle, write_manifest
 from cgan_runtime.errors import UsageError
 from cgan_runtime.generator import noise_tensors
 from onnx import numpy_helper
 
 from tests.helpers import assert_one_sentence, run_command
+from tests.pages import check_page
 
 
 def changed_copy(bundle: Bundle, target: Path, model: onnx.ModelProto) -> Bundle:
@@ -61,11 +61,13 @@ def test_bisection_names_the_first_bad_layer(bundle: Bundle) -> None:
 
 
 def test_the_report_is_one_file_that_shows_every_artifact(full_bundle: Bundle) -> None:
-    page = (full_bundle.path / "report.html").read_text()
+    page = (full_bundle.path / "report.html").read_text(encoding="utf-8")
+    check_page(page)
     for words in ("model.onnx (fp32)", "model.fp16.onnx (fp16)", "model.int8.onnx (int8)", "Worst of the samples"):
         assert words in page
     assert page.count("data:image/png;base64,") == 3 * 6  # four of the worst sample, two of the spread
-    assert not re.search(r"""(?:src|href)=["'](?!data:)""", page)
+    for artifact in full_bundle.manifest.artifacts:
+        assert f"{artifact.sha256[:16]}…" in page
     assert "FAILED" not in page
     assert "PyTorch with its own noise" in page
     assert str(full_bundle.path.parent) not in page

@@ -234,14 +234,19 @@ def test_version_2_is_written_only_where_version_1_could_not_say_it(
     assert needed_version(contract) == 1
     vector = raw.model_copy(update={"encoding": VectorEncoding()})
     assert needed_version(contract.model_copy(update={"conditions": (vector,)})) == 2
-    later = shoes.manifest.artifacts[0].model_copy(update={"backend": "later"})
-    assert needed_version(contract, [later]) == 2
+    other = shoes.manifest.artifacts[0].model_copy(update={"backend": "later"})
+    assert needed_version(contract, [other]) == 2
+    assert needed_version(contract, graph="BtoA") == 2
+    plain, later = (json.loads(dumps(item.manifest)) for item in (bundle, clouds))
+    assert "graph" not in plain["provenance"]  # an older release refuses a field it does not know
+    assert not any("label" in figure for figure in plain["artifacts"][0]["fidelity"].values())
+    assert later["provenance"]["graph"] == "main"
 
 
 def test_a_version_that_is_too_low_for_what_it_says_is_refused(clouds: Bundle, tmp_path: Path) -> None:
     root = Path(shutil.copytree(clouds.path, tmp_path / "clouds"))
     write_manifest(root, clouds.manifest.model_copy(update={"schema_version": 1}))
-    with pytest.raises(BundleError, match="its encodings and backends need version 2"):
+    with pytest.raises(BundleError, match="its encodings, backends and graph need version 2"):
         read_bundle(root)
 
 

@@ -62,7 +62,13 @@ EVERY_WAY: list[Callable[[Request], Runner]] = [
 ]
 
 
-@pytest.fixture(scope="module", params=EVERY_WAY, ids=lambda make: make.__name__)
+MARKED = [
+    pytest.param(make, marks=pytest.mark.server if make in (triton_http, triton_grpc) else (), id=make.__name__)
+    for make in EVERY_WAY
+]
+
+
+@pytest.fixture(scope="module", params=MARKED)
 def runner(request: Request) -> Iterator[Runner]:
     with request.param(request) as made:
         yield made
@@ -137,6 +143,7 @@ def test_a_backend_that_answers_another_form_is_not_believed(bundle: Bundle) -> 
         wrong.infer(inputs_for(wrong, 1))
 
 
+@pytest.mark.server
 def test_closing_twice_is_allowed(request: Request) -> None:
     for make in EVERY_WAY:
         made = make(request)

@@ -145,6 +145,7 @@ def test_a_run_goes_on_from_a_pair_of_files(domains: Path, tmp_path: Path, named
     nets = pair(tmp_path)
     assert train(TUNED, run_options(domains, tmp_path / "run", init_from=tmp_path / named)) == 0
     checkpoint = read_checkpoint(tmp_path / "run" / "best.pt")
+    assert checkpoint.provenance["origin"]["file"] == "latest_net_G_A.pth, latest_net_G_B.pth"
     image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     with torch.no_grad():
         for graph, net in zip(("AtoB", "BtoA"), nets, strict=True):

@@ -244,7 +244,7 @@ def test_two_domains_are_cut_and_mirrored_each_on_its_own(tmp_path: Path) -> Non
     for data in (UnpairedData(64, jitter=False), UnpairedData(64, mirror=False)):
         plain = UnpairedData(64, jitter=False, mirror=False)
         source, fixed = (kind.source(kind.load(root, "train"), seed=0, device=CPU) for kind in (data, plain))
-        same = {"a": [], "b": []}  # type: dict[str, list[bool]]
+        same: dict[str, list[bool]] = {"a": [], "b": []}
         for position in range(64):
             given, expected = source.row(position), fixed.row(position)
             for side in "ab":

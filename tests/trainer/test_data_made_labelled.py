@@ -134,10 +134,10 @@ def test_fashion_is_read_from_its_package_or_a_folder(
     assert [(one.split, one.label) for one in made] == [(split, n) for split in LABELS for n in LABELS[split]]
     told = described(tmp_path / "out")
     assert (told["kind"], told["name"], len(told["sources"])) == ("labelled", "fashion-mnist", 4)
-    data = LabelledData(28)
-    assert data.facts(tmp_path / "out").classes == fashion.CLASSES
-    assert data.load(tmp_path / "out", "train").arrays["label"].tolist() == list(LABELS["train"])
-    assert data.held_out(tmp_path / "out") == "test"
+    kind = LabelledData(28)
+    assert kind.facts(tmp_path / "out").classes == fashion.CLASSES
+    assert kind.load(tmp_path / "out", "train").arrays["label"].tolist() == list(LABELS["train"])
+    assert kind.held_out(tmp_path / "out") == "test"
     before = contents(tmp_path / "out")
     make_fashion(tmp_path / "out", source)
     assert contents(tmp_path / "out") == before

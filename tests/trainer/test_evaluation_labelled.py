@@ -286,18 +286,21 @@ def test_the_likelihood_is_that_of_a_mixture_and_integrates_to_one() -> None:
 def test_the_width_of_the_window_is_the_best_on_the_validation_images() -> None:
     draws = torch.Generator().manual_seed(0)
     images = (torch.rand(90, 1, 4, 4, generator=draws) * 255).to(torch.uint8)
+    near = images[:30].double() + 38 * torch.randn(30, 1, 4, 4, generator=draws)  # 0.15 of the range
+    images[30:60] = near.round().clamp(0, 255).to(torch.uint8)
     density = Density(centres=images[:30], validation=images[30:60], test=images[60:])
     blank = torch.zeros(30, dtype=torch.int64)
     found = measure(
         LABELLED_MEASURES,
         ByClass(images=images[:30], labels=blank, reading=None, real_labels=blank, real=None, density=density),
     )
-    centres, validation, test = (
-        part.flatten(1).double() / 255 for part in (images[:30], images[30:60], images[60:])
-    )
+    parts = (images[:30], images[30:60], images[60:])
+    centres, validation, test = (part.flatten(1).double() / 255 for part in parts)
     scores = [log_likelihoods(validation, centres, sigma).mean().item() for sigma in SIGMAS]
     assert found["parzen_sigma"].value == SIGMAS[int(np.argmax(scores))]
     assert 0 < int(np.argmax(scores)) < len(SIGMAS) - 1
+    on_test = [log_likelihoods(test, centres, sigma).mean().item() for sigma in SIGMAS]
+    assert np.argmax(on_test) > np.argmax(scores)  # the width is no choice of the images that are reported
     each = log_likelihoods(test, centres, found["parzen_sigma"].value)
     assert found["parzen"].value == pytest.approx(each.mean().item())
     assert found["parzen"].spread == pytest.approx(np.std(each.numpy(), ddof=1) / math.sqrt(30))

@@ -239,7 +239,7 @@ def test_several_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:
     found = json.loads((out / "evaluation.json").read_text())
     assert [one["run"] for one in found] == ["plain", "other"]
     assert found[0]["rows"] == found[1]["rows"]
-    assert (out / "evaluation.html").read_text().count("<h2>") == 2
+    assert (out / "evaluation.html").read_text().count('<section id="run-') == 2
 
 
 def test_what_is_no_run_is_one_sentence(run: Path, pairs: Path, tmp_path: Path) -> None:
@@ -264,10 +264,13 @@ def test_what_is_no_run_is_one_sentence(run: Path, pairs: Path, tmp_path: Path) 
         "{",
         "[]",
         '{"data": 1, "direction": "AtoB", "seed": 0}',
-        '{"data": "x", "direction": "up", "seed": 0}',
+        '{"data": "x", "seed": 0.5, "family": "pix2pix"}',
+        '{"data": "x", "seed": 0, "family": "pix2pix", "direction": "up"}',
     ):
         (copy / "config.json").write_text(text)
         assert "config.json" in refused(copy)
+    (copy / "config.json").write_text('{"data": "x", "seed": 0, "family": "other"}')
+    assert "run of 'other'" in refused(copy)
     assert not (copy / "evaluation.json").exists()
     done = run_command("cgan-train", "evaluate", str(tmp_path / "absent"))
     assert done.returncode == 3

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from cgan_runtime.pages import readable, readable_time, short
 from cgan_trainer.watching.charts import (
     BOTTOM,
     HEIGHT,
@@ -20,7 +21,6 @@ from cgan_trainer.watching.charts import (
     smooth,
     thin,
 )
-from cgan_trainer.watching.formatting import readable, readable_time, short
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,9 +37,21 @@ def test_known_points_lie_at_known_places() -> None:
     chart = draw(Chart(title="t", series=(Series(name="a", points=((100.0, 0.0), (150.0, 5.0), (200.0, 10.0))),)))
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     assert lines(chart) == [[(LEFT, bottom), ((LEFT + right) / 2, (TOP + bottom) / 2), (right, TOP)]]
-    assert [float(y) for y in re.findall(r'<line class="grid"[^>]*y1="([\d.]*)"', chart)] == pytest.approx(
+    assert [float(y) for y in re.findall(r'<line class="rule"[^>]*y1="([\d.]*)"', chart)] == pytest.approx(
         np.linspace(bottom, TOP, 6), abs=0.06
     )
+
+
+def test_a_unit_has_room_above_the_axis_and_one_value_has_no_curve() -> None:
+    points = ((0.0, 0.0), (1.0, 10.0))
+    (line,) = lines(draw(Chart(title="t", series=(Series(name="a", points=points),), unit="ms <b>")))
+    assert line[1][1] == TOP + 16
+    assert ">ms &lt;b&gt;</text>" in draw(
+        Chart(title="t", series=(Series(name="a", points=points),), unit="ms <b>")
+    )
+    alone = draw(Chart(title="t", series=(Series(name="a", points=points[1:]),)))
+    assert "<svg" not in alone
+    assert "a <b>10</b>" in alone
 
 
 def test_series_share_the_axes_and_have_a_legend_with_their_newest_value() -> None:

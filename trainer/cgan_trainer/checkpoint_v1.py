@@ -48,7 +48,7 @@ def _training(before: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
         "sums": {
             "images": counted["summed_images"],
             "steps": counted["summed_steps"],
-            "losses": counted["sums"],
+            "losses": {name: [total, counted["summed_images"]] for name, total in counted["sums"].items()},
             "data_seconds": counted["data_seconds"],
             "step_seconds": counted["step_seconds"],
         },

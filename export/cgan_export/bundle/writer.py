@@ -22,9 +22,9 @@ from cgan_export.artifacts.artifacts import BuiltArtifact
 from cgan_export.bundle.image_grid import image_grid
 from cgan_export.bundle.model_card import model_card
 from cgan_export.export import Exported, opset
-from cgan_export.fidelity.diagnostics import gather
 from cgan_export.fidelity.heatmap import has_pixels
-from cgan_export.fidelity.report import failed_report_name, report_html
+from cgan_export.report.diagnostics import gather
+from cgan_export.report.page import failed_report_name, report_html
 
 __all__ = ["provenance", "write_bundle", "write_failed_report"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from cgan_runtime.contract import HeatmapEncoding, ImageEncoding, Output, ScoreEncoding
+from cgan_runtime.encodings.heatmap import heatmap_pixels
 from cgan_runtime.pictures import pixels_from_tensor
 from cgan_runtime.runners.base import Array
 
@@ -38,12 +39,7 @@ def output_pixels(tensor: Array, output: Output) -> Pixels:
         return picture_pixels(tensor, output.encoding)
     if not isinstance(output.encoding, HeatmapEncoding) or output.range is None:
         raise ValueError(f"{output.name} is neither an image nor a heatmap")
-    low, high = output.range
-    share = np.clip((tensor[0].astype(np.float64) - low) / (high - low), 0, 1)
-    if output.encoding.colors == "grey":
-        grey: Pixels = np.rint(np.nan_to_num(share) * 255).astype(np.uint8)
-        return grey
-    return coloured(share, 1.0)
+    return heatmap_pixels(tensor[0], output.range, output.encoding.colors)
 
 
 def picture_pixels(tensor: Array, encoding: ImageEncoding | HeatmapEncoding | ScoreEncoding) -> Pixels:

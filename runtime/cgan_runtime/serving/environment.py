@@ -102,7 +102,8 @@ def _lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
     """One process at a time makes an environment: two would fetch the same 150 MB twice."""
     import filelock
 
-    lock = filelock.FileLock(root.with_name(f"{root.name}.lock"))
+    path = root.with_name(f"{root.name}.lock")
+    lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -111,6 +112,7 @@ def _lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     finally:
+        path.unlink(missing_ok=True)  # still held: whoever waits on the removed file notices and starts afresh
         lock.release()
 
 

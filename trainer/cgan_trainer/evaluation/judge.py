@@ -57,11 +57,13 @@ class Row:
         name: "generator", "lookup table", "truth".
         figures: by the key of their column.
         role: a generator; a baseline, which a generator must beat; or real images judged like a result.
+        group: rows of one group may be compared; figures of two directions may not.
     """
 
     name: str
     figures: Mapping[str, Figure]
     role: Role
+    group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,14 @@
-"""evaluation.html: the table and the pictures in one file that can be mailed."""
+"""evaluation.html: the table and the images in one file that can be mailed."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from cgan_runtime.atomic import write_atomic
+from cgan_runtime import pages
+from cgan_runtime.pages import Cell, Table, data_uri
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
@@ -20,118 +20,129 @@ from cgan_trainer.evaluation.table import joint_rows, sign_of
 
 __all__ = ["write_page"]
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1220px; padding: 0 1rem }
-h1 { margin-bottom: 0 } h2 { margin-top: 2.5rem; margin-bottom: .3rem }
-table { border-collapse: collapse }
-td, th { padding: .35rem .7rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
-.figures { font-variant-numeric: tabular-nums } .figures td { white-space: nowrap }
-.number { text-align: right } .best { font-weight: 700 } .reference { color: #666; font-style: italic }
-.wide { overflow-x: auto } .wide td, .wide th { padding: .35rem .5rem; font-size: .92rem }
-.pictures td { padding: 3px; border: 0; vertical-align: middle } .pictures th { border: 0; text-align: center }
-.pictures img { width: 144px; height: 144px; display: block }
-.small { color: #666; font-size: .9rem } ul { padding-left: 1.2rem }
-"""
+_TEMPLATE: Final = Path(__file__).with_name("evaluation.html.j2")
+_BEST: Final = "Bold: the best figure of a measure, the truth aside."
+_ARROWS: Final = "↓ lower is better, ↑ higher is better."
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """One run on the page."""
+
+    name: str
+    subject: str
+    legend: str
+    exhibits: tuple[pages.Exhibit, ...]
+    notes: tuple[str, ...]
 
 
 def write_page(path: Path, judged: Sequence[tuple[Evaluation, Gallery]]) -> None:
-    """One page for one run, or a joint table and then the pictures of several; complete or not at all."""
+    """One page for one run, or a joint table and then the images of several; complete or not at all.
+
+    Args:
+        path: of the page.
+        judged: each run with its images; at least one.
+    """
     evaluations = [evaluation for evaluation, _ in judged]
     single = evaluations[0] if len(evaluations) == 1 else None
-    title = f"{single.run} on {single.dataset}" if single else f"{len(evaluations)} runs compared"
-    body = [f"<h1>{html.escape(title)}</h1>"]
-    if single:
-        body += [f'<p class="small">{html.escape(_subject(single))}</p>', _table_of_one(single)]
-    else:
-        body.append(_table_of_several(evaluations))
-    for evaluation, gallery in judged:
-        heading = "Pictures" if single else evaluation.run
-        body += [f"<h2>{html.escape(heading)}</h2>"]
-        body += [] if single else [f'<p class="small">{html.escape(_subject(evaluation))}</p>']
-        body += [_legend(gallery), _pictures(gallery), _notes(evaluation)]
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{html.escape(title)}</title>"
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>\n'
-        + "\n".join(body)
-        + "\n</body></html>\n"
-    )
-    write_atomic(path, page)
-
-
-def _subject(evaluation: Evaluation) -> str:
-    trained = "" if evaluation.images is None else f" after {evaluation.images} training images"
-    direction = "" if evaluation.direction is None else f"{evaluation.direction}, "
-    return (
-        f"{evaluation.weights}{trained} (SHA-256 {evaluation.weights_sha256[:12]}…), {direction}"
-        f"{evaluation.size}x{evaluation.size}, on {len(evaluation.files)} of {evaluation.available} pictures of "
-        f"{evaluation.dataset}, {evaluation.split}."
+    table = _table_of_one(single) if single else _table_of_several(evaluations)
+    pages.write_page(
+        path,
+        _TEMPLATE,
+        title=single.run if single else f"{len(evaluations)} runs compared",
+        kicker="cgan-train evaluate",
+        single=single is not None,
+        table=table,
+        reading=_how_to_read(table),
+        judged=[_part(evaluation, gallery) for evaluation, gallery in judged],
     )
 
 
-def _table_of_one(evaluation: Evaluation) -> str:
-    heads = ["measure", *(row.name for row in evaluation.rows), "unit"]
-    lines = ["<tr>" + "".join(f"<th>{html.escape(head)}</th>" for head in heads) + "</tr>"]
-    for column in columns_of([evaluation]):
-        best = _best(column, evaluation.rows)
-        cells = "".join(_cell(column, row, best) for row in evaluation.rows)
-        lines.append(f"<tr><td>{_title(column)}</td>{cells}<td>{html.escape(column.unit)}</td></tr>")
-    return f'<table class="figures">{"".join(lines)}</table>'
+def _part(evaluation: Evaluation, gallery: Gallery) -> _Part:
+    trained = "" if evaluation.images is None else f" after {evaluation.images:,} training images"
+    subject = (
+        f"The weights of {evaluation.weights}{trained}, judged on the dataset {evaluation.dataset}, split "
+        f"{evaluation.split}. SHA-256 of the weights: {evaluation.weights_sha256[:12]}…"
+    )
+    return _Part(
+        name=evaluation.run,
+        subject=subject,
+        legend=gallery.legend,
+        exhibits=tuple(_exhibit(exhibit, gallery.headings) for exhibit in gallery.exhibits),
+        notes=evaluation.notes,
+    )
 
 
-def _table_of_several(evaluations: Sequence[Evaluation]) -> str:
+def _exhibit(exhibit: Exhibit, headings: tuple[str, ...]) -> pages.Exhibit:
+    row = ", ".join(exhibit.caption)
+    return pages.Exhibit(
+        caption=exhibit.caption,
+        pictures=tuple(
+            pages.Picture(uri=_uri(image), heading=heading, alt=f"{heading}: {row}" if row else heading)
+            for heading, image in zip(headings, exhibit.images, strict=True)
+        ),
+    )
+
+
+def _uri(image: UInt8[Tensor, "c h w"]) -> str:
+    pixels = image.permute(1, 2, 0).numpy()
+    return data_uri(Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
+
+
+def _table_of_one(evaluation: Evaluation) -> Table:
+    """A measure per row; a column for everything that was judged."""
+    rows = evaluation.rows
+    columns = columns_of([evaluation])
+    return Table(
+        heads=("measure", *(row.name for row in rows)),
+        rows=tuple((_heading(column), *_cells(column, rows)) for column in columns),
+    )
+
+
+def _table_of_several(evaluations: Sequence[Evaluation]) -> Table:
+    """A run per row, then the baselines and the truth; a column for every measure."""
     rows = joint_rows(evaluations)
     columns = columns_of(evaluations)
-    lines = ["<tr><th>run</th>" + "".join(f"<th>{_title(column)}</th>" for column in columns) + "</tr>"]
-    best = {column.key: _best(column, rows) for column in columns}
-    for number, row in enumerate(rows):
-        cells = "".join(_cell(column, row, best[column.key]) for column in columns)
-        reference = ' class="reference"' if number >= len(evaluations) else ""
-        lines.append(f"<tr{reference}><td>{html.escape(row.name)}</td>{cells}</tr>")
-    return f'<div class="wide"><table class="figures">{"".join(lines)}</table></div>'
+    by_column = [_cells(column, rows) for column in columns]
+    return Table(
+        heads=("run", *map(_heading, columns)),
+        rows=tuple((row.name, *(cells[number] for cells in by_column)) for number, row in enumerate(rows)),
+        quiet=frozenset(number for number, row in enumerate(rows) if row.role != "generator"),
+    )
 
 
-def _title(column: Column) -> str:
-    return f"{html.escape(column.title)}&nbsp;{sign_of(column)}"
+def _heading(column: Column) -> Cell:
+    return Cell(text=f"{column.title}\N{NO-BREAK SPACE}{sign_of(column)}".rstrip(), note=column.unit)
+
+
+def _cells(column: Column, rows: Sequence[Row]) -> list[Cell]:
+    """The figures of one measure, the best of each group marked."""
+    best = {
+        group: _best(column, [row for row in rows if row.group == group]) for group in {row.group for row in rows}
+    }
+    cells = []
+    for row in rows:
+        figure = row.figures.get(column.key)
+        is_best = figure is not None and figure.value == best[row.group] and not _is_truth(row)
+        cells.append(
+            Cell(text=as_text(column, figure), mark="best" if is_best else "quiet" if _is_truth(row) else "")
+        )
+    return cells
 
 
 def _best(column: Column, rows: Sequence[Row]) -> float | None:
     """The best figure that something other than the truth reached; None where there is nothing to choose from."""
-    values = [row.figures[column.key].value for row in rows if column.key in row.figures and row.role != "truth"]
+    values = [row.figures[column.key].value for row in rows if column.key in row.figures and not _is_truth(row)]
     if len(values) < 2 or column.better == "neither":
         return None
     return min(values) if column.better == "lower" else max(values)
 
 
-def _cell(column: Column, row: Row, best: float | None) -> str:
-    figure = row.figures.get(column.key)
-    is_best = figure is not None and figure.value == best and row.role != "truth"
-    style = "number best" if is_best else "number reference" if row.role == "truth" else "number"
-    return f'<td class="{style}">{as_text(column, figure)}</td>'
+def _is_truth(row: Row) -> bool:
+    return row.role == "truth"
 
 
-def _legend(gallery: Gallery) -> str:
-    return f"<p>{html.escape(gallery.legend)}</p>"
-
-
-def _pictures(gallery: Gallery) -> str:
-    heads = "".join(f"<th>{html.escape(head)}</th>" for head in gallery.headings)
-    lines = [f"<tr><th></th>{heads}</tr>", *(_picture_row(exhibit) for exhibit in gallery.exhibits)]
-    return f'<div class="wide"><table class="pictures">{"".join(lines)}</table></div>'
-
-
-def _picture_row(exhibit: Exhibit) -> str:
-    cells = "".join(f"<td>{_image(pixels, exhibit.caption[-1])}</td>" for pixels in exhibit.images)
-    return f'<tr><td class="small">{"<br>".join(map(html.escape, exhibit.caption))}</td>{cells}</tr>'
-
-
-def _image(pixels: UInt8[Tensor, "c h w"], name: str) -> str:
-    grid = pixels.permute(1, 2, 0).numpy()
-    stream = io.BytesIO()
-    Image.fromarray(grid[:, :, 0] if grid.shape[2] == 1 else grid).save(stream, format="WEBP", quality=88)
-    data = base64.b64encode(stream.getvalue()).decode()
-    return f'<img alt="{html.escape(name)}" src="data:image/webp;base64,{data}">'
-
-
-def _notes(evaluation: Evaluation) -> str:
-    return '<ul class="small">' + "".join(f"<li>{html.escape(note)}</li>" for note in evaluation.notes) + "</ul>"
+def _how_to_read(table: Table) -> str:
+    """What arrows and bold figures mean, where the table has them."""
+    cells = [cell for row in table.rows for cell in row if isinstance(cell, Cell)]
+    return f"{_ARROWS} {_BEST}" if any(cell.mark == "best" for cell in cells) else _ARROWS

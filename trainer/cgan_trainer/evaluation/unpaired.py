@@ -101,7 +101,7 @@ def judge_unpaired(subject: Subject) -> Judged:
         label_notes.append(f"{way.name}: {label_note}")
     note("measuring")
     found = [
-        (way, role, Row(name=name, figures=measure(UNPAIRED_MEASURES, given), role=role))
+        (way, role, Row(name=name, figures=measure(UNPAIRED_MEASURES, given), role=role, group=way.name))
         for way in ways
         for name, role, given in _contenders(way, judged[way.name])
     ]

@@ -28,7 +28,8 @@ from cgan_trainer.readers.unwrap import state_from
 
 __all__ = ["READERS", "Choices", "Loaded", "read_generator"]
 
-READERS: Final[tuple[Reader, ...]] = (
+# Asked in this order; the first that recognises the keys reads the file.
+READERS: Final[list[Reader]] = [
     JunyanzUnet(),
     JunyanzResnet(),
     PytorchGanPix2pix(),
@@ -36,7 +37,7 @@ READERS: Final[tuple[Reader, ...]] = (
     PytorchGanCgan(),
     PytorchGanSrgan(),
     Affinelayer(),
-)
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ def load_initial_weights(path: Path, trainer: Trainer) -> dict[str, str]:
         trainer: fresh.
 
     Returns:
-        Name and digest of the file, for the provenance.
+        Name and digest of the file, or of each file of a pair, for the provenance.
 
     Raises:
         BadInputError: the file is damaged or of no known kind.
@@ -40,17 +40,19 @@ def load_initial_weights(path: Path, trainer: Trainer) -> dict[str, str]:
     files = recipe.initial_files(path)
     first = read_generator(next(iter(files.values())))
     given: dict[str, Generator] = {}
+    digests: dict[str, str] = {}
     for name, file in files.items():
         if file == first.path and name not in first.graphs and given:
             continue  # a file with one generator: the others keep their first weights
         wanted = name if file == first.path and len(first.graphs) > 1 and name in first.graphs else None
-        _load(file, read_generator(file, Choices(graph=wanted)), graphs[name])
-        given[name] = graphs[name]
+        brought = read_generator(file, Choices(graph=wanted))
+        _load(file, brought, graphs[name])
+        given[name], digests[file.name] = graphs[name], brought.file_sha256
     words = ["generator" if len(given) == 1 else "generators", *_other_networks(first.path, trainer, given)]
     for name, average in trainer.averages.items():
         average.net.load_state_dict(trainer.recipe.networks[name].state_dict())
     note(f"Going on from the {' and '.join(words)} of {path} ({first.title}).")
-    return {"file": path.name, "sha256": first.file_sha256}
+    return {"file": ", ".join(digests), "sha256": ", ".join(digests.values())}
 
 
 def _load(path: Path, brought: Loaded, mine: Generator) -> None:

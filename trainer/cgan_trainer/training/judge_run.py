@@ -14,7 +14,7 @@ from cgan_runtime.errors import BadInputError, UsageError
 from cgan_runtime.progress import progress
 
 from cgan_trainer.checkpoint import read_checkpoint
-from cgan_trainer.configs.base import TrainConfig
+from cgan_trainer.configs.base import TrainConfig, check_config
 from cgan_trainer.data.kinds import DataKind, Split
 from cgan_trainer.evaluation.judge import Gallery, Subject
 from cgan_trainer.evaluation.page import write_page
@@ -87,8 +87,8 @@ def judge_run(
     family = _family_of(path, plain)
     if family.judge is None:
         raise UsageError(f"{path} is a {family.name} run, for which there is no evaluation.")
+    config = _config_of(path, family, plain)
     read = read_checkpoint(_weights(path, checkpoint))
-    config = _config_of(family, plain)
     root = data or Path(str(plain["data"]))
     if not root.exists():
         raise BadInputError(f"the data of this run, {root}, is not here: name its folder by --data.")
@@ -159,9 +159,14 @@ def _family_of(path: Path, plain: dict[str, Any]) -> Family[Any, Any]:
     return FAMILIES[str(name)]
 
 
-def _config_of(family: Family[Any, Any], plain: dict[str, Any]) -> TrainConfig:
+def _config_of(path: Path, family: Family[Any, Any], plain: dict[str, Any]) -> TrainConfig:
     known = {field.name for field in fields(family.config)}
     config: TrainConfig = family.config(**{name: value for name, value in plain.items() if name in known})
+    try:
+        check_config(config)
+    except UsageError as error:
+        file = path / "config.json"
+        raise BadInputError(f"{file} cannot be used ({error}): copy it again, or train again.") from error
     return config
 
 

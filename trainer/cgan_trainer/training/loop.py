@@ -46,7 +46,7 @@ class _Sums:
 
     images: int = 0
     steps: int = 0
-    losses: dict[str, float] = field(default_factory=dict)
+    losses: dict[str, list[float]] = field(default_factory=dict)  # by name: sum over images, and their number
     data_seconds: float = 0.0
     step_seconds: float = 0.0
 
@@ -136,7 +136,8 @@ class TrainingRun:
         fed_s = time.perf_counter()
         losses = self.trainer.step(turns, self._progress(state.images))
         for name, value in losses.items():
-            self.sums.losses[name] = self.sums.losses.get(name, 0.0) + value * (end - state.images)
+            total, images = self.sums.losses.get(name, (0.0, 0))
+            self.sums.losses[name] = [total + value * (end - state.images), images + end - state.images]
         self.sums.images += end - state.images
         self.sums.steps += 1
         self.sums.data_seconds += fed_s - began_s
@@ -222,7 +223,8 @@ class TrainingRun:
             row, grid = self._row(rate), self.recipe.grid(graphs, self.data.held_out)
             self.folder.add_row(row)
             self.folder.add_sample(self.images, grid.image)
-            figures = {name: float(str(value)) for name, value in row.items() if name not in _PLACES}
+            measured = {name: value for name, value in row.items() if value != "" and name not in _PLACES}
+            figures = {name: float(str(value)) for name, value in measured.items()}
             board.scalars(self.images, figures)
             board.picture(self.images, "samples/grid", grid.image)
             board.flush()  # before last.pt, so that a resumed run leaves no hole in the curves
@@ -246,13 +248,18 @@ class TrainingRun:
             "images": self.images,
             "epoch": f"{self.images / len(self.data.train):.3f}",
             "lr": f"{rate:.3g}",
-            **{name: f"{sums.losses[name] / sums.images:.6f}" for name in self.recipe.loss_names},
+            **{name: self._mean_loss(name) for name in self.recipe.loss_names},
             **{name: f"{value:.6f}" for name, value in self.state.validation.items()},
             "images_per_s": f"{sums.images / busy_s:.2f}",
             "data_ms": f"{sums.data_seconds / sums.steps * 1000:.1f}",
             "step_ms": f"{sums.step_seconds / sums.steps * 1000:.1f}",
             "seconds": f"{self.state.seconds:.1f}",
         }
+
+    def _mean_loss(self, name: str) -> str:
+        """Empty where no phase of the stage has it."""
+        total, images = self.sums.losses.get(name, (0.0, 0))
+        return f"{total / images:.6f}" if images else ""
 
     def _save(self) -> None:
         self._write("last.pt", with_training=True)

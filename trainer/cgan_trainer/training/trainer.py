@@ -89,7 +89,8 @@ class Trainer:
             progress: where the run stands; decides the rates.
 
         Returns:
-            The parts of `Recipe.loss_names`: means over the images, the turns of their phase and all ranks.
+            The parts of `Recipe.loss_names` that these phases have: means over the images, the turns of their
+            phase and all ranks.
 
         Raises:
             CganError: a loss is not finite. The networks are spoilt then; last.pt is not.
@@ -104,7 +105,7 @@ class Trainer:
         self.steps += 1
         for name, average in self.averages.items():
             average.update(self.recipe.networks[name], self.steps)
-        names = self.recipe.loss_names
+        names = [name for name in self.recipe.loss_names if name in losses]  # of this stage
         values = self.ranks.mean(torch.stack([losses[name] for name in names])).tolist()
         means = dict(zip(names, values, strict=True))
         _check_finite(means)

@@ -1,13 +1,20 @@
-"""Line charts as inline SVG: axes, ticks, raw and smoothed lines. The page has the colours, for light and dark."""
+"""Line charts as inline SVG: axes, ticks, raw and smoothed lines. The page has the colours, for light and dark.
+
+This file computes where everything lies; `chart.html.j2` writes it down.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from cgan_trainer.watching.formatting import readable, short
-from cgan_trainer.watching.html import Markup, element
+from cgan_runtime.pages import readable, render, short
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 __all__ = ["Axis", "Chart", "Points", "Series", "draw", "smooth", "thin"]
 
@@ -16,9 +23,11 @@ Points = tuple[tuple[float, float], ...]
 # In units of the view box; a chart is as wide as its place on the page.
 WIDTH, HEIGHT = 480, 238
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 10, 42
+_TEMPLATE: Final = Path(__file__).with_name("chart.html.j2")
 _MOST_POINTS = 400
 _MOST_DOTS = 40
 _SMOOTH_FROM = 12
+_COLORS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +44,8 @@ class Chart:
 
     title: str
     series: tuple[Series, ...]
+    unit: str = ""
+    """Of the vertical axis."""
     x_label: str = "images seen"
     hint: str = ""
     """What the reader should make of it."""
@@ -42,6 +53,11 @@ class Chart:
     """Let the vertical axis begin at zero: so that the noise of rates and durations looks as small as it is."""
     noisy: bool = True
     """Whether a trailing mean helps; a schedule is exact."""
+
+    @property
+    def is_curve(self) -> bool:
+        """Whether there is more than one value of a series: one alone is a figure, not a curve."""
+        return any(len(series.points) > 1 for series in self.series)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,93 +132,107 @@ def thin(points: Points, limit: int = _MOST_POINTS) -> Points:
     return (points[0], *kept, points[-1])
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Mark:
+    """A grid line, the text of a tick or a value that can be pointed at, in units of the view box."""
+
+    x: str
+    y: str
+    text: str
+    color: int = 0
+    faint: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stroke:
+    """A line through points: `kind` "line", or "raw" for what lies behind its mean."""
+
+    kind: str
+    color: int
+    points: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawing:
+    """Everything of a chart that is drawn."""
+
+    label: str
+    x_ticks: tuple[_Mark, ...]
+    y_ticks: tuple[_Mark, ...]
+    strokes: tuple[_Stroke, ...]
+    dots: tuple[_Mark, ...]
+
+
 def draw(chart: Chart) -> Markup:
-    """A figure with title, legend and picture."""
-    items = [
-        element(
-            "li",
-            element("i", class_=f"swatch s{number % 4}"),
-            series.name,
-            " ",
-            element("b", readable(series.points[-1][1])),
-        )
-        for number, series in enumerate(chart.series)
-    ]
-    return element(
-        "figure",
-        element("figcaption", chart.title),
-        element("ul", *items, class_="legend"),
-        _picture(chart),
-        *([element("p", chart.hint, class_="hint")] if chart.hint else []),
-        class_="chart",
+    """A figure with title, legend and picture; without the picture while there is one value of each series."""
+    return render(
+        _TEMPLATE,
+        chart=chart,
+        drawing=_drawing(chart) if chart.is_curve else None,
+        legend=[
+            (number % _COLORS, series.name, readable(series.points[-1][1]))
+            for number, series in enumerate(chart.series)
+        ],
+        size={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP},
     )
 
 
-def _picture(chart: Chart) -> Markup:
+def _drawing(chart: Chart) -> _Drawing:
     everything = [point for series in chart.series for point in series.points]
     xs = Axis.around([x for x, _ in everything], LEFT, WIDTH - RIGHT, loose=False)
-    ys = Axis.around([y for _, y in everything], HEIGHT - BOTTOM, TOP, loose=True, from_zero=chart.from_zero)
+    room = TOP + (16 if chart.unit else 0)  # for the unit, above the axis
+    ys = Axis.around([y for _, y in everything], HEIGHT - BOTTOM, room, loose=True, from_zero=chart.from_zero)
     said = "; ".join(
         f"{series.name} from {readable(series.points[0][1])} to {readable(series.points[-1][1])}"
         for series in chart.series
     )
-    return element(
-        "svg",
-        *_axes(xs, ys, chart.x_label),
-        *(
-            part
-            for number, series in enumerate(chart.series)
-            for part in _line(series, number % 4, xs, ys, chart.noisy)
+    numbered = [(number % _COLORS, series) for number, series in enumerate(chart.series)]
+    return _Drawing(
+        label=f"{chart.title} over {chart.x_label}: {said}",
+        x_ticks=tuple(
+            _Mark(x=_place(xs, tick), y=str(HEIGHT - BOTTOM + 16), text=short(tick)) for tick in xs.ticks
         ),
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-        aria_label=f"{chart.title} over {chart.x_label}: {said}",
+        y_ticks=tuple(_Mark(x=str(LEFT - 7), y=_place(ys, tick), text=short(tick)) for tick in ys.ticks),
+        strokes=tuple(s for color, series in numbered for s in _strokes(series, color, xs, ys, chart.noisy)),
+        dots=tuple(dot for color, series in numbered for dot in _dots(series, color, xs, ys, chart.noisy)),
     )
 
 
-def _axes(xs: Axis, ys: Axis, x_label: str) -> list[Markup]:
-    parts = []
-    for tick in ys.ticks:
-        y = f"{ys.place(tick):.1f}"
-        parts.append(element("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y))
-        parts.append(element("text", short(tick), x=LEFT - 7, y=y, dy="0.32em", text_anchor="end"))
-    below = HEIGHT - BOTTOM + 16
-    parts += [
-        element("text", short(tick), x=f"{xs.place(tick):.1f}", y=below, text_anchor="middle") for tick in xs.ticks
-    ]
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    return [*parts, element("text", x_label, x=middle, y=HEIGHT - 4, text_anchor="middle", class_="label")]
+def _is_smoothed(series: Series, noisy: bool) -> bool:
+    return noisy and len(series.points) >= _SMOOTH_FROM
 
 
-def _line(series: Series, color: int, xs: Axis, ys: Axis, noisy: bool) -> list[Markup]:
+def _strokes(series: Series, color: int, xs: Axis, ys: Axis, noisy: bool) -> list[_Stroke]:
     """The values; from a dozen on, faint behind their trailing mean."""
-    if len(series.points) < _SMOOTH_FROM or not noisy:
-        return [_path(thin(series.points), f"line s{color}", xs, ys), *_dots(series, color, xs, ys)]
+    if not _is_smoothed(series, noisy):
+        return [_Stroke(kind="line", color=color, points=_path(series.points, xs, ys))]
     means = smooth([y for _, y in series.points], max(3, len(series.points) // 20))
     calm = tuple((x, mean) for (x, _), mean in zip(series.points, means, strict=True))
     return [
-        _path(thin(series.points), f"raw s{color}", xs, ys),
-        _path(thin(calm), f"line s{color}", xs, ys),
-        *_dots(series, color, xs, ys, "dot faint"),
+        _Stroke(kind="raw", color=color, points=_path(series.points, xs, ys)),
+        _Stroke(kind="line", color=color, points=_path(calm, xs, ys)),
     ]
 
 
-def _dots(series: Series, color: int, xs: Axis, ys: Axis, kind: str = "dot") -> list[Markup]:
+def _dots(series: Series, color: int, xs: Axis, ys: Axis, noisy: bool) -> list[_Mark]:
+    """A dot with its value for each point, while they are few."""
     if len(series.points) > _MOST_DOTS:
         return []
     return [
-        element(
-            "circle",
-            element("title", f"{series.name} {readable(y)} after {readable(x)}"),
-            class_=f"{kind} s{color}",
-            cx=f"{xs.place(x):.1f}",
-            cy=f"{ys.place(y):.1f}",
-            r=3,
+        _Mark(
+            x=_place(xs, x),
+            y=_place(ys, y),
+            text=f"{series.name} {readable(y)} after {readable(x)}",
+            color=color,
+            faint=_is_smoothed(series, noisy),
         )
         for x, y in series.points
     ]
 
 
-def _path(points: Points, kind: str, xs: Axis, ys: Axis) -> Markup:
-    words = " ".join(f"{xs.place(x):.1f},{ys.place(y):.1f}" for x, y in points)
-    return element("polyline", class_=kind, points=words)
+def _path(points: Points, xs: Axis, ys: Axis) -> str:
+    return " ".join(f"{_place(xs, x)},{_place(ys, y)}" for x, y in thin(points))
+
+
+def _place(axis: Axis, value: float) -> str:
+    return f"{axis.place(value):.1f}"

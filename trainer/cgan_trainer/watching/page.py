@@ -1,29 +1,46 @@
 """index.html of a run: one file that shows where it stands, from its folder alone.
 
-Nothing is loaded from anywhere: pictures are data URIs, charts are inline SVG, and the page's own policy forbids
-the browser to fetch. It can be mailed. Without scripts everything is there; with them the slider moves.
+Nothing is loaded from anywhere: images are data URIs, charts are inline SVG, and the page's own policy forbids the
+browser to fetch. It can be mailed. Without scripts everything is there; with them the slider moves.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from cgan_runtime.atomic import write_atomic
+from cgan_runtime import pages
+from cgan_runtime.pages import readable, readable_time
 
-from cgan_trainer.watching.charts import Chart, draw
-from cgan_trainer.watching.formatting import readable, readable_time
-from cgan_trainer.watching.html import Markup, element, join
-from cgan_trainer.watching.look import SCRIPT, STYLE
-from cgan_trainer.watching.metric_charts import images_per_second, learning_charts, speed_charts
+from cgan_trainer.watching.charts import draw
+from cgan_trainer.watching.metric_charts import images_per_s, learning_charts, speed_charts, validation_columns
 from cgan_trainer.watching.run_data import RunRecord, read_record
-from cgan_trainer.watching.samples import frames, show
-from cgan_trainer.watching.tables import evaluation_table, flatten, metrics_table, options_tables
+from cgan_trainer.watching.samples import frames, headings
+from cgan_trainer.watching.tables import (
+    differing_options,
+    evaluation_notes,
+    evaluation_tables,
+    flatten,
+    metrics_table,
+    options_table,
+)
 
 __all__ = ["write_page"]
+
+_TEMPLATE: Final = Path(__file__).with_name("run.html.j2")
+_NO_OPTIONS: Final = ("family", "data", "total_images", "defaults", "grid")  # of config.json, beside the options
+_LOWER_IS_BETTER: Final = ("val_L1",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Command:
+    """A command to copy: what it is for, and its words, quoted."""
+
+    purpose: str
+    words: tuple[str, ...]
 
 
 def write_page(run: Path) -> Path:
@@ -35,147 +52,115 @@ def write_page(run: Path) -> Path:
     Returns:
         The page.
     """
-    text = "<!doctype html>\n" + _page(read_record(run)) + "\n"
+    record = read_record(run)
+    names = headings(record.config)
+    defaults = _mapping(record.config.get("defaults"))
+    options = {name: value for name, value in record.config.items() if name not in ("defaults", "grid")}
     path = run / "index.html"
-    # A name may hold what no encoding has (half of a surrogate pair): it is shown as a question mark.
-    write_atomic(path, lambda stream: stream.write(text.encode(errors="replace")))
+    pages.write_page(
+        path,
+        _TEMPLATE,
+        title=record.name,
+        kicker=f"cgan-train {_family(record)}",
+        record=record,
+        status=_status(record),
+        share=min(record.images / record.total, 1.0) if record.total else None,
+        figures=_key_figures(record),
+        headings=names,
+        frames=[(frame, frame.path.relative_to(run).as_posix()) for frame in frames(record.samples, names)],
+        evaluation=evaluation_tables(record.evaluation) if record.evaluation is not None else [],
+        evaluation_notes=evaluation_notes(record.evaluation),
+        evaluation_page=(run / "evaluation.html").exists(),
+        learning=[draw(chart) for chart in learning_charts(record)],
+        speed=[draw(chart) for chart in speed_charts(record)],
+        metrics=metrics_table(record),
+        commands=_commands(record, defaults),
+        options=options_table(options),
+        count=len(flatten(options)),
+        has_defaults=bool(defaults),
+        differing=differing_options(options, defaults),
+    )
     return path
 
 
-def _page(record: RunRecord) -> Markup:
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_policy()),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{record.name} · cgan-train"),
-        element("style", Markup(STYLE)),
-    )
-    main = element("main", _header(record), *_sections(record))
-    return element("html", head, element("body", main, element("script", Markup(SCRIPT))), lang="en")
+def _family(record: RunRecord) -> str:
+    """The first runs did not write their family, for there was one."""
+    return str(record.config.get("family", "pix2pix" if record.config else "run"))
 
 
-def _policy() -> str:
-    """Only our script runs, known by its hash: text that found a way in would stay text."""
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
 
 
-def _header(record: RunRecord) -> Markup:
-    total = record.total
+def _status(record: RunRecord) -> tuple[str, str]:
+    """Where the run stands, and its colour."""
     if record.complete:
-        status, kind = "complete", "done"
-    elif not record.rows:
-        status, kind = "waiting for the first save", "open"
-    else:
-        status, kind = f"{record.images / total:.0%} done" if total else "not complete", "open"
-    family = str(record.config.get("family", "run"))
-    parts = [
-        element("p", f"cgan-train {family}", class_="kicker"),
-        element("h1", record.name, " ", element("span", status, class_=f"status {kind}")),
-    ]
-    if total:
-        share = min(record.images / total, 1.0)
-        bar = element("i", style=f"width:{share:.1%}")
-        parts += [element("div", bar, class_="bar", role="img", aria_label=f"{share:.0%} of the images seen")]
-    parts.append(element("dl", *(_key_figure(*pair) for pair in _key_figures(record)), class_="keys"))
-    parts += [element("p", problem, class_="problem", role="alert") for problem in record.problems]
-    return element("header", *parts)
+        return "complete", "ok"
+    if not record.rows:
+        return "waiting for the first save", "open"
+    return f"{record.images / record.total:.0%} done" if record.total else "not complete", "open"
 
 
 def _key_figures(record: RunRecord) -> list[tuple[str, str, str]]:
-    """(name, figure, what is beside it)."""
+    """(name, figure, what stands below it)."""
     total, last = record.total, record.rows[-1] if record.rows else {}
     figures = [("images seen", f"{record.images:,}", f"of {total:,}" if total else "")]
     if "epoch" in last:
         figures.append(("epoch", f"{last['epoch']:.2f}", ""))
-    if validated := record.points("val_L1"):
-        best_images, best = min(validated, key=lambda point: point[1])
-        figures.append(
-            ("validation L1", readable(validated[-1][1]), f"best {readable(best)} at {best_images:,.0f}")
-        )
-    if rate := images_per_second(record):
+    figures += [_validation(record, column) for column in validation_columns(record)]
+    if rate := images_per_s(record):
         figures.append(("images per second", f"{rate:.3g}", ""))
     if seconds := last.get("seconds", 0.0):
-        left = f"about {readable_time(seconds / record.images * (total - record.images))} left" if total else ""
-        figures.append(("training time", readable_time(seconds), "" if record.complete else left))
+        # A run that was stopped looks from its folder as one that goes on: the sentence must be true of both.
+        rest = readable_time(seconds / record.images * (total - record.images)) if total and record.images else ""
+        beside = f"the rest takes about {rest}" if rest and not record.complete else ""
+        figures.append(("training time", readable_time(seconds), beside))
     return figures
 
 
-def _key_figure(name: str, figure: str, beside: str) -> Markup:
-    return element("div", element("dt", name), element("dd", figure, element("small", beside)))
+def _validation(record: RunRecord, column: str) -> tuple[str, str, str]:
+    points = record.points(column)
+    low, high = (pick(points, key=lambda point: point[1]) for pick in (min, max))
+    if len(points) < 2:
+        beside = ""
+    elif column in _LOWER_IS_BETTER:
+        beside = f"best {readable(low[1])} at {low[0]:,.0f}"
+    else:
+        beside = f"from {readable(low[1])} to {readable(high[1])} so far"
+    return f"validation {column.removeprefix('val_')}", readable(points[-1][1]), beside
 
 
-def _sections(record: RunRecord) -> list[Markup]:
-    learning, speed = learning_charts(record), speed_charts(record)
-    fixed = "The same validation pairs and the same seeds at every save, so what changes is the generator."
-    sections = [_section("samples", "Samples", fixed, show(frames(record.samples), record.path))]
-    if record.evaluation is not None:
-        sections.append(_section("evaluation", "Evaluation", "", _evaluation(record)))
-    if learning:
-        table = element("details", element("summary", "Last rows of metrics.csv"), metrics_table(record))
-        sections.append(_section("curves", "Curves", "", _charts(learning), table))
-    if speed:
-        sections.append(_section("speed", "Speed", "", _charts(speed)))
-    sections.append(_section("commands", "Next", "", element("ul", *_commands(record), class_="commands")))
-    if record.config:
-        sections.append(_section("options", "Options", "", options_tables(record.config, _defaults(record.config))))
-    return sections
-
-
-def _section(name: str, title: str, lead: str, *parts: Markup) -> Markup:
-    before = [element("h2", title, id=f"{name}-title")]
-    if lead:
-        before.append(element("p", lead, class_="quiet"))
-    return element("section", *before, *parts, id=name, aria_labelledby=f"{name}-title")
-
-
-def _charts(charts: list[Chart]) -> Markup:
-    return element("div", *map(draw, charts), class_="charts")
-
-
-def _evaluation(record: RunRecord) -> Markup:
-    parts = [evaluation_table(record.evaluation)]
-    if (record.path / "evaluation.html").exists():
-        parts.append(element("p", element("a", "The whole evaluation, with pictures", href="evaluation.html")))
-    return join(*parts)
-
-
-def _defaults(config: Mapping[str, object]) -> Mapping[str, object]:
-    """What the family's options are when nobody says otherwise; older runs do not say."""
-    defaults = config.get("defaults")
-    return defaults if isinstance(defaults, dict) else {}
-
-
-def _commands(record: RunRecord) -> list[Markup]:
+def _commands(record: RunRecord, defaults: Mapping[str, object]) -> list[_Command]:
+    """What can be done with the run now."""
     run = record.path
     best = "best.pt" if (run / "best.pt").exists() or not (run / "last.pt").exists() else "last.pt"
-    wanted = [
-        ("Evaluate on the test split", ["cgan-train", "evaluate", str(run)]),
-        ("Export, to run it anywhere", ["cgan-export", str(run / best)]),
-    ]
+    wanted = []
+    if record.config.get("data") and not record.complete:
+        wanted.append(("Go on with the run", _resume(record, defaults)))
+    if record.evaluation is None:
+        wanted.append(("Evaluate on held-out images", ["cgan-train", "evaluate", str(run)]))
+    elif _is_outdated(record):
+        wanted.append(("Evaluate again: the run has gone on since", ["cgan-train", "evaluate", str(run)]))
+    wanted.append(("Export, to run it anywhere", ["cgan-export", str(run / best)]))
     if (run / "tensorboard").is_dir():
         wanted.append(("Look closer with TensorBoard", ["tensorboard", "--logdir", str(run / "tensorboard")]))
-    if record.config.get("data") and not record.complete:
-        wanted.insert(0, ("Go on with the run", _resume(record)))
-    return [element("li", element("p", says), _command(words)) for says, words in wanted]
+    return [_Command(purpose=says, words=tuple(map(shlex.quote, words))) for says, words in wanted]
 
 
-def _command(words: list[str]) -> Markup:
-    """To copy; a line breaks between two words rather than within one."""
-    parts = [join(" " if place else "", element("span", shlex.quote(word))) for place, word in enumerate(words)]
-    return element("pre", element("code", *parts), tabindex=0)
+def _is_outdated(record: RunRecord) -> bool:
+    """Whether the newest weights were judged, and there are newer ones now."""
+    weights = _mapping(_mapping(record.evaluation).get("weights"))
+    images = weights.get("images")
+    return weights.get("file") == "last.pt" and isinstance(images, int) and images < record.images
 
 
-def _resume(record: RunRecord) -> list[str]:
+def _resume(record: RunRecord, defaults: Mapping[str, object]) -> list[str]:
     """The command that takes the run up again: what differs from the defaults has to be said again."""
-    config = dict(record.config)
-    words = ["cgan-train", str(config.get("family", "pix2pix")), "--data", str(config.get("data"))]
-    words += ["--out", str(record.path)]
-    usual = _defaults(config)
+    config = record.config
+    words = ["cgan-train", _family(record), "--data", str(config.get("data")), "--out", str(record.path)]
+    named = (*defaults, "threads") if defaults else tuple(name for name in config if name not in _NO_OPTIONS)
     for name, value in config.items():
-        if name not in (*usual, "threads") or value is None or value == usual.get(name):
+        if name not in named or value is None or (name in defaults and value == defaults[name]):
             continue
         for option, plain in flatten({name: value}).items():
             flag = option.replace("_", "-")

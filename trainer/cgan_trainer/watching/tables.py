@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from cgan_trainer.watching.formatting import readable
-from cgan_trainer.watching.html import Markup, element, join
+from cgan_runtime.pages import Cell, Table, readable
+
 from cgan_trainer.watching.run_data import RunRecord
 
-__all__ = ["evaluation_table", "flatten", "metrics_table", "options_tables", "values_table"]
+__all__ = [
+    "TitledTable",
+    "differing_options",
+    "evaluation_notes",
+    "evaluation_tables",
+    "flatten",
+    "metrics_table",
+    "options_table",
+    "value_tables",
+]
 
 _MOST_ROWS = 200
 _LAST_ROWS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class TitledTable:
+    """A table, and what it is about; no title where there is only one."""
+
+    table: Table
+    title: str = ""
 
 
 def flatten(value: object, name: str = "") -> dict[str, object]:
@@ -28,75 +46,87 @@ def flatten(value: object, name: str = "") -> dict[str, object]:
     return flat
 
 
-def options_tables(config: Mapping[str, object], defaults: Mapping[str, object]) -> Markup:
-    """What differs from the defaults, then everything on request."""
-    flat, usual = flatten(config), flatten(defaults)
-    differing = [
-        (name, value, usual[name]) for name, value in flat.items() if name in usual and value != usual[name]
+def differing_options(options: Mapping[str, object], defaults: Mapping[str, object]) -> Table | None:
+    """The options that are not at their default; None where all are."""
+    flat, usual = flatten(options), flatten(defaults)
+    rows = [
+        (name, _words(value), _words(usual[name]))
+        for name, value in flat.items()
+        if name in usual and value != usual[name]
     ]
-    parts = []
-    if differing:
-        rows = [(name, _words(value), _words(default)) for name, value, default in differing]
-        parts.append(_table(("option", "this run", "default"), rows))
-    elif usual:
-        parts.append(element("p", "Every option at its default.", class_="quiet"))
-    everything = _table(("option", "value"), [(name, _words(value)) for name, value in flat.items()])
-    parts.append(element("details", element("summary", f"All {len(flat)} options"), everything))
-    return join(*parts)
+    return Table(heads=("option", "this run", "default"), rows=tuple(rows), text=True) if rows else None
 
 
-def evaluation_table(value: object) -> Markup:
-    """What was judged, a row each, of an evaluation.json that has `rows`; of any other all there is."""
+def options_table(options: Mapping[str, object]) -> Table:
+    """Every option with its value."""
+    rows = [(name, _words(value)) for name, value in flatten(options).items()]
+    return Table(heads=("option", "value"), rows=tuple(rows), text=True)
+
+
+def evaluation_tables(value: object) -> list[TitledTable]:
+    """A measure per row and a column for everything that was judged, of an evaluation.json that has `rows`.
+
+    Of any other, whatever is there.
+    """
     rows = value.get("rows") if isinstance(value, Mapping) else None
     if not (isinstance(value, Mapping) and isinstance(rows, list) and rows and all(map(_is_judged, rows))):
-        return values_table(value)
-    measures = value.get("measures")
+        return list(value_tables(value))
     titles = {
-        str(entry["key"]): _title(entry)
-        for entry in (measures if isinstance(measures, list) else [])
+        str(entry["key"]): Cell(text=str(entry.get("title") or entry["key"]), note=str(entry.get("unit") or ""))
+        for entry in _list(value.get("columns") or value.get("measures"))
         if isinstance(entry, Mapping) and "key" in entry
     }
-    records = [
-        {"": row.get("name", ""), **{titles.get(key, key): _figure(inner) for key, inner in row["figures"].items()}}
-        for row in rows
-    ]
-    notes = value.get("notes")
-    sentences = [element("p", str(note), class_="quiet") for note in notes] if isinstance(notes, list) else []
-    return join(_records(records), *sentences)
+    present = list(dict.fromkeys(str(key) for row in rows for key in row["figures"]))
+    keys = [key for key in titles if key in present] + [key for key in present if key not in titles]
+    table = Table(
+        heads=("measure", *(str(row.get("name", "")) for row in rows)),
+        rows=tuple(
+            (titles.get(key, key), *(_figure(row["figures"].get(key, "")) for row in rows))
+            for key in keys[:_MOST_ROWS]
+        ),
+    )
+    return [TitledTable(table=table)]
 
 
-def values_table(value: object) -> Markup:
+def evaluation_notes(value: object) -> tuple[str, ...]:
+    """The sentences that an evaluation.json has for its reader."""
+    return tuple(map(str, _list(value.get("notes")))) if isinstance(value, Mapping) else ()
+
+
+def value_tables(value: object, title: str = "") -> Iterator[TitledTable]:
     """Any JSON value: a table of records where it is one, and names with values otherwise."""
     if isinstance(value, Mapping):
         plain = {str(key): inner for key, inner in value.items() if not isinstance(inner, Mapping | list)}
         nested = {str(key): inner for key, inner in value.items() if isinstance(inner, Mapping | list) and inner}
-        parts = [_named(plain)] if plain else []
         if nested and not plain and all(_is_plain(inner) for inner in nested.values()):
-            return _records([{"": key, **flatten(inner)} for key, inner in nested.items()])
-        parts += [
-            join(element("h3", key.replace("_", " ")), values_table(inner))
-            for key, inner in list(nested.items())[:_MOST_ROWS]
-        ]
-        return join(*parts)
-    if isinstance(value, list) and value and all(_is_plain(entry) for entry in value):
-        return _records(value)
-    return _named(flatten(value))
+            records = [{"": key, **flatten(inner)} for key, inner in nested.items()]
+            yield TitledTable(table=_records(records), title=title)
+            return
+        if plain:
+            yield TitledTable(table=_named(plain), title=title)
+        for key, inner in list(nested.items())[:_MOST_ROWS]:
+            yield from value_tables(inner, key.replace("_", " "))
+    elif isinstance(value, list) and value and all(_is_plain(entry) for entry in value):
+        yield TitledTable(table=_records(value), title=title)
+    else:
+        yield TitledTable(table=_named(flatten(value)), title=title)
 
 
-def metrics_table(record: RunRecord) -> Markup:
+def metrics_table(record: RunRecord) -> Table:
     """The last rows of metrics.csv."""
     names = [name for name in record.columns if any(name in row for row in record.rows)]
-    rows = [[readable(row[name]) if name in row else "" for name in names] for row in record.rows[-_LAST_ROWS:]]
-    return _table(names, rows)
+    rows = [
+        tuple(readable(row[name]) if name in row else "" for name in names) for row in record.rows[-_LAST_ROWS:]
+    ]
+    return Table(heads=tuple(names), rows=tuple(rows))
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _is_judged(row: object) -> bool:
     return isinstance(row, Mapping) and isinstance(row.get("figures"), Mapping)
-
-
-def _title(measure: Mapping[str, object]) -> str:
-    title, unit = str(measure.get("title") or measure["key"]), measure.get("unit")
-    return f"{title}, {unit}" if unit else title
 
 
 def _figure(figure: object) -> str:
@@ -112,29 +142,15 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, Mapping) and not any(isinstance(inner, Mapping | list) for inner in value.values())
 
 
-def _records(records: Sequence[Mapping[str, object]]) -> Markup:
+def _records(records: Sequence[Mapping[str, object]]) -> Table:
     names = list(dict.fromkeys(name for record in records for name in record))
-    return _table(names, [[_words(record.get(name, "")) for name in names] for record in records[:_MOST_ROWS]])
+    rows = [tuple(_words(record.get(name, "")) for name in names) for record in records[:_MOST_ROWS]]
+    return Table(heads=tuple(map(str, names)), rows=tuple(rows))
 
 
-def _named(values: Mapping[str, object]) -> Markup:
+def _named(values: Mapping[str, object]) -> Table:
     rows = [(name, _words(value)) for name, value in list(flatten(values).items())[:_MOST_ROWS]]
-    return _table((), rows)
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
-    head = (
-        [element("thead", element("tr", *(element("th", str(name), scope="col") for name in names)))]
-        if names
-        else []
-    )
-    body = [
-        element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:]))
-        for row in rows
-        if row
-    ]
-    table = element("table", *head, element("tbody", *body))
-    return element("div", table, class_="scroll", tabindex=0)
+    return Table(rows=tuple(rows), text=True)
 
 
 def _words(value: object) -> str:
@@ -146,4 +162,4 @@ def _words(value: object) -> str:
         return readable(value)
     if isinstance(value, list | tuple):
         return ", ".join(map(_words, value)) or "none"
-    return str(value)
+    return {"inf": "∞", "-inf": "-∞"}.get(str(value), str(value))  # JSON has no infinity: files say "inf"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,20 +25,24 @@ __all__ = ["Board", "tag"]
 
 _TAGS = {
     "lr": "optimizer/lr",
+    "images_per_s": "speed/images_per_s",
     "images_per_second": "speed/images_per_second",
     "val_L1": "validation/L1",
 }
 
 
 def tag(name: str) -> str:
-    """Where a column of metrics.csv is found: G_L1 in loss/, val_L1 in validation/, step_ms in speed/."""
+    """Where a column of metrics.csv is found: G_L1 in loss/, val_L1 in validation/, step_ms in speed/.
+
+    A loss has the name of its network first, which begins with a capital letter.
+    """
     if name in _TAGS or "/" in name:
         return _TAGS.get(name, name)
     if name.startswith("val_"):
         return f"validation/{name.removeprefix('val_')}"
     if name.endswith("_ms"):
         return f"speed/{name}"
-    return f"loss/{name}" if name.startswith(("G_", "D_")) else f"run/{name}"
+    return f"loss/{name}" if re.match(r"[A-Z][A-Za-z0-9]*_", name) else f"run/{name}"
 
 
 class Board:

@@ -8,9 +8,9 @@ __all__ = ["readable", "readable_time", "short"]
 
 
 def readable(value: float) -> str:
-    """Four digits that count, and whole numbers whole: 0.1596, 14.13, 49,000."""
+    """Four digits that count, and whole numbers whole: 0.1596, 14.13, 49,000; ∞ where it is infinite."""
     if not math.isfinite(value):
-        return str(value)
+        return str(value).replace("inf", "∞")
     if value == round(value) and abs(value) < 1e15:
         return f"{value:,.0f}"
     if abs(value) >= 1000:

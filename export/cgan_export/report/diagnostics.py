@@ -12,10 +12,10 @@ from cgan_runtime.runners.base import Array
 
 from cgan_export.artifacts.artifacts import BuildContext, BuiltArtifact
 from cgan_export.fidelity.case import Case
-from cgan_export.fidelity.layer_compare import Divergence, layer_divergence
 from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.noise_gate import SPREAD_SEEDS, spread_samples
 from cgan_export.fidelity.output_kinds import OutputMeasure, Pair
+from cgan_export.report.layer_compare import Divergence, layer_divergence
 
 __all__ = ["Diagnostics", "SpreadMaps", "gather"]
 

@@ -1,8 +1,8 @@
-"""Where two graphs part: the first tensor, in the order of execution, in which an artifact leaves its reference.
+"""Layer by layer: the first tensor, in the order of execution, in which an artifact differs from its reference.
 
-Both graphs are made to show their inner tensors, both get the same inputs, and the tensors that carry the same
-name are compared. (Rewrites and precisions keep names, that is their part of the bargain.) A tensor diverges
-where its PSNR, over its own range, is below the floor that the picture itself is held to.
+Both graphs are made to show their inner tensors, both get the same inputs, and the tensors of the same name are
+compared: rewrites and precisions keep the names of tensors. A tensor is bad where its PSNR, over its own range, is
+below the floor that the output itself is held to.
 """
 
 from __future__ import annotations
