@@ -26,11 +26,22 @@ from tests.helpers import (
 __all__ = ["assert_one_sentence"]
 
 
+# Fixtures that train a run or make a bundle of their own, a few seconds each.
+SLOW_FIXTURES = frozenset({"run", "unbroken", "satellite", "full_bundle", "free_bundle", "labels_bundle"})
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark `server` whatever uses the server's environment, directly or through another fixture."""
+    """Mark `server` and `slow` by what a test uses, directly or through another fixture.
+
+    A test that starts a command of ours is slow too: each is a new Python that imports torch or ONNX Runtime.
+    """
     for item in items:
-        if "server_environment" in getattr(item, "fixturenames", ()):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "server_environment" in fixtures:
             item.add_marker(pytest.mark.server)
+        code = getattr(getattr(item, "function", None), "__code__", None)
+        if fixtures & SLOW_FIXTURES or (code is not None and "run_command" in code.co_names):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True, scope="session")

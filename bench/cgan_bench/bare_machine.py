@@ -144,7 +144,7 @@ def _plain(value: Any) -> Any:
 
 
 STAND_INS: Final[dict[str, dict[str, Any]]] = {
-    "jaxtyping": dict.fromkeys(("Bool", "Float", "Int", "Int64", "Num", "Shaped", "UInt8"), AnyShape),
+    "jaxtyping": dict.fromkeys(("Bool", "Float", "Float64", "Int", "Int64", "Num", "Shaped", "UInt8"), AnyShape),
     "pydantic": {
         "BaseModel": BaseModel,
         "BeforeValidator": Metadata,

@@ -32,6 +32,7 @@ def outcome(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int
 
 
 @pytest.mark.parametrize("words", [("verify",), ("--verify",)])
+@pytest.mark.slow
 def test_verify_is_a_command_and_an_option(
     words: tuple[str, ...], bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +76,7 @@ def two_graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_first_graph_is_taken_and_the_others_are_named(
     two_graphs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +104,7 @@ def test_a_graph_that_is_not_in_the_checkpoint_is_one_sentence_with_the_names(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_checkpoint_with_one_graph_names_no_other(checkpoint: Path, tmp_path: Path) -> None:
     done = run_program("cgan-export", checkpoint, "--graph", "BtoA", "-o", tmp_path / "out")
     assert_one_sentence(done, 2, "--graph BtoA is not in", "which holds main")

@@ -64,11 +64,13 @@ def test_the_command_prints_figures_sizes_and_the_next_commands(checkpoint: Path
     assert_one_sentence(again, 2, "exists already", "--force")
 
 
+@pytest.mark.slow
 def test_exporting_twice_gives_the_same_bytes_but_for_the_time(checkpoint: Path, bundle: Bundle) -> None:
     _, exported = export_checkpoint(checkpoint, name="facades")
     assert exported.model == (bundle.path / "model.onnx").read_bytes()
 
 
+@pytest.mark.slow
 def test_running_statistics_fold_the_averages_of_training() -> None:
     """Against batch normalisation written out with the running averages of every layer."""
     generator = pix2pix_generator(ngf=4, seed=3)
@@ -191,6 +193,7 @@ def test_a_model_that_fails_a_gate_is_not_written(tmp_path: Path) -> None:
     assert "Layer by layer" in page
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_half_written(checkpoint: Path, tmp_path: Path) -> None:
     program = str(Path(sys.executable).with_name("cgan-export"))
 

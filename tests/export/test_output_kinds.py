@@ -106,6 +106,7 @@ def bundle(every_kind: Exported, tmp_path_factory: pytest.TempPathFactory) -> Bu
     return written(every_kind, tmp_path_factory.mktemp("kinds") / "toy")
 
 
+@pytest.mark.slow
 def test_every_output_has_figures_of_its_kind(every_kind: Exported) -> None:
     require_passed(every_kind.figures, "toy")
     assert set(every_kind.figures) == {
@@ -133,6 +134,7 @@ def test_the_other_precisions_pass_with_every_output(every_kind: Exported) -> No
         assert artifact.passed, failed(artifact.figures)
 
 
+@pytest.mark.slow
 def test_an_output_that_depends_on_its_batch_fails_though_it_is_the_second() -> None:
     exported = exported_toy(BatchedScore())
     assert failed(exported.figures) == {"score.batch_relative"}
@@ -314,6 +316,7 @@ def test_golden_values_of_a_score_are_held_to_a_share_of_them() -> None:
     assert failed(measure.golden([(np.asarray(6045.551 * 1.01), np.asarray(6045.551))]))
 
 
+@pytest.mark.slow
 def test_compare_looks_at_every_output(bundle: Bundle, tmp_path: Path) -> None:
     same = compare_bundles(bundle, bundle)
     assert all(drift.kept and drift.relative == 0 for drift in same.drifts)

@@ -253,6 +253,7 @@ def test_a_pickle_bomb_of_shared_dicts_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_every_mutant_is_refused_or_sound(kind: str, tmp_path: Path) -> None:
     """A sample; `python -m tests.fuzz_readers` runs as many as wanted."""
     counts = fuzz(kind, SAMPLE, tmp_path)

@@ -42,6 +42,7 @@ def test_the_comparisons_are_the_papers() -> None:
     ]  # photo -> labels
 
 
+@pytest.mark.slow
 def test_every_variant_is_trained_once_judged_alike_and_put_into_one_table(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

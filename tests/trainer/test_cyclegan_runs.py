@@ -105,6 +105,7 @@ def test_a_run_stopped_after_every_step_ends_as_one_that_was_not(
         assert torch.equal(given[name], value), name
 
 
+@pytest.mark.slow
 def test_two_ranks_take_the_steps_of_one_with_the_larger_batch(domains: Path, tmp_path: Path) -> None:
     one, two = replace(SMALL, images=8, save_images=100), replace(SMALL, images=8, save_images=100, batch=1)
     assert train(one, run_options(domains, tmp_path / "one")) == 0

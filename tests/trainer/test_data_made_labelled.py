@@ -42,6 +42,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_mnist_has_450_and_50_of_each_digit_and_its_pixels(digits: Path) -> None:
     data = LabelledData(28)
     counts = {}

@@ -35,6 +35,7 @@ def options(pairs: Path, out: Path) -> RunOptions:
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance"])
+@pytest.mark.slow
 def test_two_ranks_with_a_batch_of_b_take_the_steps_of_one_with_2b(pairs: Path, tmp_path: Path, norm: str) -> None:
     config = replace(ONE, norm=norm)  # type: ignore[arg-type]  # from the list above
     assert train(config, options(pairs, tmp_path / "one")) == 0
@@ -57,6 +58,7 @@ def test_two_ranks_with_a_batch_of_b_take_the_steps_of_one_with_2b(pairs: Path, 
     assert len(log) == 2  # rank 0 alone writes
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_of_two_ranks_is_resumed_by_two(pairs: Path, tmp_path: Path) -> None:
     config = replace(ONE, batch=2, images=4)
     run = options(pairs, tmp_path / "run")
@@ -67,6 +69,7 @@ def test_an_interrupted_run_of_two_ranks_is_resumed_by_two(pairs: Path, tmp_path
         train(config, replace(run, resume=True))
 
 
+@pytest.mark.slow
 def test_two_ranks_share_one_pool_of_older_images(pairs: Path, tmp_path: Path) -> None:
     config = replace(ONE, norm="instance", buffer=3, images=8)
     assert train(config, options(pairs, tmp_path / "one")) == 0
