@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cgan_runtime.contract import Contract, image_size
-from cgan_runtime.errors import BadInputError, CganError
+from cgan_runtime.errors import BadInputError, CganError, UsageError
 from cgan_runtime.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ def generator_of(target: Target, *, threads: int) -> tuple[Generator, Contract]:
         BadInputError: the checkpoint cannot be used, or it is not one the bundle could have been made from.
     """
     import torch
-    from cgan_export.graph.sizes import sized
     from cgan_export.graph.statistics import with_statistics
 
     assert target.checkpoint is not None and target.bundle is not None  # noqa: S101 - `absence` was asked first
@@ -51,7 +50,7 @@ def generator_of(target: Target, *, threads: int) -> tuple[Generator, Contract]:
         loaded = _read(target.checkpoint, target.bundle.manifest)
         generator, contract = loaded.generator, loaded.generator.contract
         policy = None if wanted.statistics in ("none", contract.statistics) else wanted.statistics
-        contract = sized(generator, contract, _size_wish(wanted))
+        contract = _sized_as(wanted, generator, contract, target)
         generator, contract = with_statistics(generator, contract, policy)
     except CganError as error:
         raise BadInputError(str(error)) from error
@@ -63,6 +62,19 @@ def generator_of(target: Target, *, threads: int) -> tuple[Generator, Contract]:
             "checkpoint that the bundle was exported from."
         )
     return generator, contract
+
+
+def _sized_as(wanted: Contract, generator: Generator, contract: Contract, target: Target) -> Contract:
+    """The contract at the size of the bundle's."""
+    from cgan_export.graph.sizes import sized
+
+    try:
+        return sized(generator, contract, _size_wish(wanted))
+    except UsageError as error:
+        raise BadInputError(
+            f"{target.checkpoint} has another contract than the bundle ({error}); name the checkpoint that the "
+            "bundle was exported from."
+        ) from error
 
 
 def _read(path: Path, manifest: Manifest) -> Loaded:

@@ -19,6 +19,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from cgan_runtime import __version__
 from cgan_runtime.errors import CganError
+from cgan_runtime.limits import first_problem
 from cgan_runtime.progress import leads
 
 __all__ = ["app", "run"]
@@ -92,12 +93,24 @@ def _outcome(command: App, words: list[str], prepare: Callable[[Sequence[str]], 
         return code
 
 
+def _limit(error: CycloptsError) -> str | None:
+    """The sentence for a value outside the limits in an option's annotation; cyclopts repeats pydantic's words."""
+    from cyclopts import ValidationError as OptionError
+    from pydantic import ValidationError
+
+    if not isinstance(error, OptionError) or not isinstance(error.__cause__, ValidationError):
+        return None
+    _, given, needed = first_problem(error.__cause__)
+    name = error.argument.name if error.argument is not None else "the value"
+    return f"{name} {given} cannot be used: give {needed}."
+
+
 def _explain(error: BaseException, command: str) -> tuple[int, str]:
     """Exit code and sentence of an error."""
     sentence = " ".join(str(error).split())
     match error:
         case CycloptsError():
-            return 2, sentence
+            return 2, _limit(error) or sentence
         case CganError():
             return error.exit_code, sentence
         case KeyboardInterrupt():

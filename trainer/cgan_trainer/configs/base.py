@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from cgan_runtime.errors import UsageError
+from cgan_runtime.limits import first_problem
 from pydantic import Field, TypeAdapter, ValidationError
 
 __all__ = ["Count", "RunOptions", "Share", "TrainConfig", "Weight", "Width", "check_config", "command_line"]
@@ -154,12 +155,7 @@ def check_config(config: TrainConfig, run: RunOptions | None = None) -> None:
         try:
             TypeAdapter(type(holder)).validate_python({f.name: getattr(holder, f.name) for f in fields(holder)})
         except ValidationError as error:
-            raise UsageError(_sentence(error)) from error
+            name, given, needed = first_problem(error)
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} {given} cannot be used: give {needed}.") from error
     config.check()
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    name, needed = str(first["loc"][0]).replace("_", "-"), first["msg"]
-    needed = needed.removeprefix("Input should be ").removeprefix("a valid ")
-    return f"--{name} {first['input']} cannot be used: give {needed}."
