@@ -119,7 +119,7 @@ def judge_run(
         data=str(root),
         split=held_out.name,
         files=judged.files,
-        available=held_out.count,
+        available=sum(len(names) for names in set(held_out.files.values())),
         pictures_sha256=held_out.sha256,
         direction=asdict(config).get("direction"),
         size=config.size,
