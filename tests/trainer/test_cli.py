@@ -186,3 +186,13 @@ def test_the_config_of_a_run_asks_for_the_same_run_and_given_options_win(
         assert (ended, err.count("\n")) == (code, 1)
         assert sentence in err
     assert outcome([*words], capsys)[0] == 2
+
+
+@pytest.mark.parametrize("family", [[], ["pix2pix"]])
+def test_a_comparison_needs_its_name_data_and_place_only(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], family: list[str]
+) -> None:
+    words = ["ablate", *family, "--what", "patch", "--data", str(pairs), "--out", str(tmp_path / "out")]
+    code, _, err = outcome([*words, "--size", "64"], capsys)
+    assert code == 2  # the options were taken: what is refused is one variant
+    assert "--patch 286 cannot be used with --size 64" in err

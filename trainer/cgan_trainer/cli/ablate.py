@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cgan_runtime.errors import UsageError
 from cyclopts import App, Parameter
 
-from cgan_trainer.cli.family_command import family_command
+from cgan_trainer.cli.family_command import REQUIRED, family_command
 from cgan_trainer.configs import CONFIGS
 from cgan_trainer.configs.base import RunOptions, TrainConfig
 
@@ -21,6 +21,10 @@ The same command goes on after an interruption. Leaves losses.md, losses.json an
 family the first one is taken."""
 
 
+_JUDGED = Parameter(name=["--images-judged", "--pictures"], help="Judge on at most so many held-out images.")
+_JSON = Parameter(name="--json", negative=(), help="Print the JSON instead of the table.")
+
+
 def ablate_app() -> App:
     """`cgan-train ablate [FAMILY] --what NAME`: every family whose paper compares something."""
     app = App(name="ablate", help=_HELP)
@@ -30,12 +34,9 @@ def ablate_app() -> App:
         command = family_command(
             config,
             _ablate,
-            what=Annotated[names, Parameter(help="The comparison.")],
-            images_judged=Annotated[
-                int | None,
-                Parameter(name=["--images-judged", "--pictures"], help="Judge on at most so many held-out images."),
-            ],
-            as_json=Annotated[bool, Parameter(name="--json", help="Print the JSON instead of the table.")],
+            what=(Annotated[names, Parameter(help="The comparison.")], REQUIRED),
+            images_judged=(Annotated[int | None, _JUDGED], None),
+            as_json=(Annotated[bool, _JSON], False),
         )
         app.command(command, name=name, help=f"The comparisons of {name}.")
         if at == 0:
@@ -43,7 +44,9 @@ def ablate_app() -> App:
     return app
 
 
-def _ablate(config: TrainConfig, run: RunOptions, *, what: str, images_judged: int | None, as_json: bool) -> int:
+def _ablate(
+    config: TrainConfig, run: RunOptions, *, what: str, images_judged: int | None = None, as_json: bool = False
+) -> int:
     from cgan_runtime.progress import note
     from rich.console import Console
     from rich.table import Table

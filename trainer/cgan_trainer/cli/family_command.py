@@ -4,42 +4,41 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 
 from cgan_trainer.configs.base import RunOptions, TrainConfig
 
-__all__ = ["family_command"]
+__all__ = ["REQUIRED", "family_command"]
+
+REQUIRED: Final = inspect.Parameter.empty
 
 
-def family_command(config: type[TrainConfig], execute: Callable[..., int], **more: object) -> Callable[..., int]:
+def family_command(
+    config: type[TrainConfig], execute: Callable[..., int], **more: tuple[object, object]
+) -> Callable[..., int]:
     """A function whose signature is what cyclopts asks of the command line.
 
     Args:
         config: the family's options.
-        execute: called with the config, the run's options, and what else was given.
-        more: further keyword parameters, by name, as annotations; all are required.
+        execute: called with the config, the run's options, and what else was given; it has the same defaults.
+        more: further keyword parameters, by name: annotation, and default or REQUIRED.
     """
     defaults = config()
 
     def command(*, run: RunOptions, config: TrainConfig = defaults, **given: object) -> int:
         return execute(config, run, **given)
 
-    annotations = {
+    asked: dict[str, tuple[object, object]] = {
         **more,
-        "run": Annotated[RunOptions, Parameter(name="*", group="This run")],
-        "config": Annotated[config, Parameter(name="*", group="What decides the weights")],
+        "run": (Annotated[RunOptions, Parameter(name="*", group="This run")], REQUIRED),
+        "config": (Annotated[config, Parameter(name="*", group="What decides the weights")], defaults),
     }
     parameters = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            annotation=annotation,
-            default=defaults if name == "config" else inspect.Parameter.empty,
-        )
-        for name, annotation in annotations.items()
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+        for name, (annotation, default) in asked.items()
     ]
     command.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]  # read by inspect
-    command.__annotations__ = {**annotations, "return": int}
+    command.__annotations__ = {**{name: annotation for name, (annotation, _) in asked.items()}, "return": int}
     return command
