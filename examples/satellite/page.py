@@ -151,12 +151,12 @@ def _fidelity(figures: dict[str, dict[str, Any]]) -> str:
 
 
 def _benchmark(bench: dict[str, Any]) -> str:
-    heads = ("backend", "p50 ms", "p90 ms", "p99 ms", "pictures/s", "times PyTorch eager", "PSNR dB", "peak MB")
+    heads = ("backend", "p50 ms", "p90 ms", "p99 ms", "images/s", "times PyTorch eager", "PSNR dB", "peak MB")
     rows = ["<tr>" + "".join(f"<th{' class=number' if i else ''}>{h}</th>" for i, h in enumerate(heads)) + "</tr>"]
     for row in bench["rows"]:
         ratio, psnr = row["ratio_to_reference"], row["psnr_db"]
         figures = [
-            *(f"{row[key]:.1f}" for key in ("p50_ms", "p90_ms", "p99_ms", "pictures_per_s")),
+            *(f"{row[key]:.1f}" for key in ("p50_ms", "p90_ms", "p99_ms", "images_per_s")),
             f"{ratio['median']:.2f} ({ratio['q1']:.2f}-{ratio['q3']:.2f})" if ratio else "1",
             f"{psnr:.1f}" if psnr is not None else "reference",
             f"{row['peak_memory_mb']:.0f}" if row["peak_memory_mb"] else "-",
