@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cgan_runtime.contract import Contract, image_size
-from cgan_runtime.errors import BadInputError, CganError
+from cgan_runtime.errors import BadInputError, CganError, UsageError
 from cgan_runtime.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -48,21 +48,28 @@ def generator_of(target: Target, *, threads: int) -> tuple[Generator, Contract]:
         torch.set_num_threads(threads)
     wanted = target.bundle.manifest.contract
     try:
-        loaded = _read(target.checkpoint, target.bundle.manifest)
-        generator, contract = loaded.generator, loaded.generator.contract
-        policy = None if wanted.statistics in ("none", contract.statistics) else wanted.statistics
-        contract = sized(generator, contract, _size_wish(wanted))
-        generator, contract = with_statistics(generator, contract, policy)
+        generator = _read(target.checkpoint, target.bundle.manifest).generator
     except CganError as error:
         raise BadInputError(str(error)) from error
+    contract = generator.contract
+    policy = None if wanted.statistics in ("none", contract.statistics) else wanted.statistics
+    try:
+        contract = sized(generator, contract, _size_wish(wanted))
+        generator, contract = with_statistics(generator, contract, policy)
+    except UsageError as error:  # it cannot have the bundle's size or statistics at all
+        raise _another_contract(target.checkpoint, ["size or statistics"]) from error
     if different := [
         part for part in type(wanted).model_fields if getattr(contract, part) != getattr(wanted, part)
     ]:
-        raise BadInputError(
-            f"{target.checkpoint} has another contract than the bundle (other {' and '.join(different)}); name the "
-            "checkpoint that the bundle was exported from."
-        )
+        raise _another_contract(target.checkpoint, different)
     return generator, contract
+
+
+def _another_contract(path: Path, different: list[str]) -> BadInputError:
+    return BadInputError(
+        f"{path} has another contract than the bundle (other {' and '.join(different)}); name the checkpoint that "
+        "the bundle was exported from."
+    )
 
 
 def _read(path: Path, manifest: Manifest) -> Loaded:
