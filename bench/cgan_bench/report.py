@@ -59,7 +59,7 @@ class Report(BaseReport[Block, Row]):
     def table(self, block: Block, *, wide: bool) -> Table:
         """One row per backend."""
         first = block.rows[0]
-        facts = [self.title, *[self.size] * bool(self.size), f"batch {first.batch}"]
+        facts = [self.title, *([self.size] if self.size else []), f"batch {first.batch}"]
         table = new_table("backend", ", ".join([*facts, f"{len(first.latencies_ms)} rounds"]))
         percents = (50, 90, 99) if wide else (50, 90)
         column_heads(table, *(f"p{percent} ms" for percent in percents), "images/s", "times")
