@@ -40,6 +40,7 @@ def generator_of(target: Target, *, threads: int) -> tuple[Generator, Contract]:
         BadInputError: the checkpoint cannot be used, or it is not one the bundle could have been made from.
     """
     import torch
+    from cgan_export.graph.sizes import sized
     from cgan_export.graph.statistics import with_statistics
 
     assert target.checkpoint is not None and target.bundle is not None  # noqa: S101 - `absence` was asked first
@@ -47,34 +48,28 @@ def generator_of(target: Target, *, threads: int) -> tuple[Generator, Contract]:
         torch.set_num_threads(threads)
     wanted = target.bundle.manifest.contract
     try:
-        loaded = _read(target.checkpoint, target.bundle.manifest)
-        generator, contract = loaded.generator, loaded.generator.contract
-        policy = None if wanted.statistics in ("none", contract.statistics) else wanted.statistics
-        contract = _sized_as(wanted, generator, contract, target)
-        generator, contract = with_statistics(generator, contract, policy)
+        generator = _read(target.checkpoint, target.bundle.manifest).generator
     except CganError as error:
         raise BadInputError(str(error)) from error
+    contract = generator.contract
+    policy = None if wanted.statistics in ("none", contract.statistics) else wanted.statistics
+    try:
+        contract = sized(generator, contract, _size_wish(wanted))
+        generator, contract = with_statistics(generator, contract, policy)
+    except UsageError as error:  # it cannot have the bundle's size or statistics at all
+        raise _another_contract(target.checkpoint, ["size or statistics"]) from error
     if different := [
         part for part in type(wanted).model_fields if getattr(contract, part) != getattr(wanted, part)
     ]:
-        raise BadInputError(
-            f"{target.checkpoint} has another contract than the bundle (other {' and '.join(different)}); name the "
-            "checkpoint that the bundle was exported from."
-        )
+        raise _another_contract(target.checkpoint, different)
     return generator, contract
 
 
-def _sized_as(wanted: Contract, generator: Generator, contract: Contract, target: Target) -> Contract:
-    """The contract at the size of the bundle's."""
-    from cgan_export.graph.sizes import sized
-
-    try:
-        return sized(generator, contract, _size_wish(wanted))
-    except UsageError as error:
-        raise BadInputError(
-            f"{target.checkpoint} has another contract than the bundle ({error}); name the checkpoint that the "
-            "bundle was exported from."
-        ) from error
+def _another_contract(path: Path, different: list[str]) -> BadInputError:
+    return BadInputError(
+        f"{path} has another contract than the bundle (other {' and '.join(different)}); name the checkpoint that "
+        "the bundle was exported from."
+    )
 
 
 def _read(path: Path, manifest: Manifest) -> Loaded:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
-from cgan_export.fidelity.measures import psnr_db
+from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB, psnr_db
 from cgan_runtime.contract import Contract, ImageEncoding, Output
 from cgan_runtime.runners.base import Array
 
@@ -60,7 +60,9 @@ class Agreement:
 
     @property
     def words(self) -> str:
-        """The figure with its unit: ``137.2 dB``, or ``2.1e-07`` for a relative error."""
+        """The figure with its unit: ``137.2 dB``, ``2.1e-07`` for a relative error, or ``equal``."""
+        if self.psnr_db == PSNR_OF_EQUAL_DB or self.relative_error == 0:
+            return "equal"
         return f"{self.psnr_db:.1f} dB" if self.psnr_db is not None else f"{self.relative_error:.1e}"
 
     @property
@@ -96,9 +98,8 @@ def _agreement(output: Output, reference: Answers, answers: Answers, precisions:
         psnr_db(one, other, peak) if np.isfinite(other).all() else 0.0
         for one, other in zip(theirs, ours, strict=True)
     )
-    return Agreement(
-        output=output.name, kind=kind, psnr_db=worst, limit=min(MIN_PSNR_DB[precision] for precision in precisions)
-    )
+    least = min(MIN_PSNR_DB[precision] for precision in precisions)
+    return Agreement(output=output.name, kind=kind, psnr_db=worst, limit=least)
 
 
 def _peak(output: Output) -> float | None:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rich.markup import escape
 from rich.table import Table
 
-from cgan_bench.report_base import BaseReport, column_heads, machine_note, ratio_cell, title_cell
+from cgan_bench.report_base import BaseReport, column_heads, figure, machine_note, new_table, ratio_cell, title_cell
 from cgan_bench.rounds import Block
 from cgan_bench.rows import Row
 from cgan_bench.sizes import image_size_of, size_words
@@ -60,25 +59,24 @@ class Report(BaseReport[Block, Row]):
     def table(self, block: Block, *, wide: bool) -> Table:
         """One row per backend."""
         first = block.rows[0]
-        facts = [self.title, *[self.size] * bool(self.size), f"batch {first.batch}"]
-        title = escape(", ".join(map(str, [*facts, f"{len(first.latencies_ms)} rounds"])))
-        table = Table("backend", title=title, title_justify="left", title_style="bold")
+        facts = [self.title, *([self.size] if self.size else []), f"batch {first.batch}"]
+        table = new_table("backend", ", ".join([*facts, f"{len(first.latencies_ms)} rounds"]))
         percents = (50, 90, 99) if wide else (50, 90)
-        column_heads(table, *(f"p{percent} ms" for percent in percents), "images/s", f"times {first.title}")
+        column_heads(table, *(f"p{percent} ms" for percent in percents), "images/s", "times")
         column_heads(table, self._fidelity_head(), *["peak MB"] * wide)
         for row in block.rows:
             memory = f"{row.peak_memory_mb:.0f}" if row.peak_memory_mb is not None else "-"
             table.add_row(
                 title_cell(row),
-                *(f"{row.percentile_ms(percent):.1f}" for percent in percents),
-                f"{row.images_per_s:.2f}",
+                *(figure(row.percentile_ms(percent)) for percent in percents),
+                figure(row.images_per_s),
                 ratio_cell(row.ratio, "1" if row is first else "-"),
                 "reference" if row is first else self._fidelity(row),
                 *[memory] * wide,
             )
         return table
 
-    def notes(self) -> Iterator[str]:
+    def notes(self, *, wide: bool) -> Iterator[str]:
         """What the figures mean."""
         yield machine_note(self.environment)
         yield (
@@ -86,11 +84,13 @@ class Report(BaseReport[Block, Row]):
             "images, drawing the noise, the network (except in server rows), loading, compiling."
         )
         if any(row.ratio for row in self.rows):
-            yield "times: the reference's time / the row's, paired within each round; median, quartiles below."
+            first = self.rows[0].title
+            yield f"times: the time of {first} / the row's, paired within each round; median, quartiles below."
         if any(one.relative_error is not None for row in self.rows for one in row.agreements):
             yield "agreement: worst PSNR of an image; largest difference of a score / largest score."
-        yield "Peak memory: of the row's own process, with interpreter and libraries, loading included."
-        if self.rows and min(len(row.latencies_ms) for row in self.rows) < PLENTY_OF_ROUNDS:
+        if wide:
+            yield "Peak memory: of the row's own process, with interpreter and libraries, loading included."
+        if wide and self.rows and min(len(row.latencies_ms) for row in self.rows) < PLENTY_OF_ROUNDS:
             yield f"Fewer than {PLENTY_OF_ROUNDS} rounds: p99 is close to the slowest one; --seconds makes more."
         for row in self.invalid:
             for one in (one for one in row.agreements if not one.within_limit):
@@ -120,5 +120,5 @@ class Report(BaseReport[Block, Row]):
         if not row.agreements:
             return "-"
         if self._fidelity_head() == "PSNR dB":
-            return f"{row.psnr_db:.1f}"
+            return row.agreements[0].words.removesuffix(" dB")
         return "\n".join(f"{one.output} {one.words}" for one in row.agreements)

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cgan_bench.rounds import Plan
@@ -22,14 +24,16 @@ __all__ = [
     "BaseReport",
     "Measured",
     "column_heads",
+    "figure",
     "machine_note",
+    "new_table",
     "print_report",
     "ratio_cell",
     "title_cell",
 ]
 
 WIDTH_WITHOUT_TERMINAL: Final = 120
-WIDE: Final = 112  # columns that the whole table needs; in fewer the least needed figures stay in the JSON
+WIDE: Final = 104  # columns that the whole table needs; in fewer the least needed figures stay in the JSON
 
 
 class Measured(Protocol):
@@ -134,8 +138,8 @@ class BaseReport(ABC, Generic[B, R]):
         """The rows of a block; not `wide` where they must fit 80 columns."""
 
     @abstractmethod
-    def notes(self) -> Iterator[str]:
-        """What the figures mean."""
+    def notes(self, *, wide: bool) -> Iterator[str]:
+        """What the figures in the table mean."""
 
     @abstractmethod
     def verdicts(self) -> Iterator[str]:
@@ -147,13 +151,13 @@ def print_report(report: BaseReport[Any, Any]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:  # a file or a pipe has no width to fit
         console = Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+    wide = console.width >= WIDE
     for block in report.blocks:
         if block.rows:
-            console.print(report.table(block, wide=console.width >= WIDE))
-            console.print()
+            console.print(report.table(block, wide=wide))
     for absent in report.absent:
         console.print(f"absent: {absent.title}: {absent.reason}", markup=False)
-    for line in (*report.notes(), *_warnings(report)):
+    for line in (*report.notes(wide=wide), *_warnings(report)):
         console.print(line, markup=False)
     console.print()
     for line in report.verdicts():
@@ -166,17 +170,31 @@ def machine_note(environment: dict[str, Any]) -> str:
     return f"{where['cpu']}, {where['cores']} cores, {where['os']}, Python {where['python']}"
 
 
+def new_table(first: str, title: str) -> Table:
+    """An empty table whose first column names the rows."""
+    table = Table(
+        title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    table.add_column(first)
+    return table
+
+
 def column_heads(table: Table, *names: str) -> None:
     """Columns of figures, to the right."""
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
+
+
+def figure(value: float) -> str:
+    """A time or a rate with three digits that count, or all before the point."""
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3}f}"
 
 
 def title_cell(row: Measured, *more: str) -> str:
-    """Name of a row with what must be said of it, and below it how it ran."""
+    """Name of a row, and below it what must be said of it and how it ran."""
     remarks = [*more] if row.valid else ["[red]INVALID[/]", *more]
     remarks += ["[yellow]noisy[/]"] if row.noisy else []
-    return f"{row.title}{' ' if remarks else ''}{', '.join(remarks)}\n[dim]{row.description}[/]"
+    return f"{row.title}\n{', '.join([*remarks, f'[dim]{escape(row.description)}[/]'])}"
 
 
 def ratio_cell(ratio: Ratio | None, otherwise: str) -> str:

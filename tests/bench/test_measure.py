@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 from cgan_bench.backends import OrtBundle, OrtPlain, TorchCompile, TorchEager, local_backends
-from cgan_bench.reference import reference_target
+from cgan_bench.reference import SOURCES, reference_target
 from cgan_bench.rounds import Plan, measure
 from cgan_bench.rows import ratio
 from cgan_bench.target import Target
@@ -134,6 +136,24 @@ def test_the_reference_is_built_once(cache: Path) -> None:
     assert found.bundle is not None
     assert found.bundle.path.parent.parent == cache
     assert len(list(cache.iterdir())) == 1, "no temporary stays"
+
+
+def test_the_name_of_the_reference_depends_on_every_source_file_it_names() -> None:
+    """A pattern that matches nothing would keep the model of an older exporter."""
+    for package, patterns in SOURCES.items():
+        root = Path(importlib.import_module(package).__file__ or "").parent
+        for pattern in patterns:
+            assert list(root.glob(pattern)), f"{package} has no {pattern}"
+
+
+def test_a_damaged_reference_is_built_again(cache: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "cache"
+    shutil.copytree(cache, copied)
+    (model,) = copied.glob("*/bundle/model.onnx")
+    sound = model.read_bytes()
+    model.write_bytes(sound[:-1])
+    assert reference_target(copied, options=SMALL).bundle is not None
+    assert len(model.read_bytes()) == len(sound)
 
 
 def test_another_torch_or_exporter_makes_another_reference(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
-from cgan_bench.report_base import BaseReport, column_heads, machine_note, ratio_cell, title_cell
+from cgan_bench.report_base import BaseReport, column_heads, figure, machine_note, new_table, ratio_cell, title_cell
 from cgan_bench.train.loops import Setup
 from cgan_bench.train.measure import TrainingBlock
 from cgan_bench.train.rows import TrainingRow
@@ -64,24 +63,23 @@ class TrainingReport(BaseReport[TrainingBlock, TrainingRow]):
         """One row per loop."""
         first = block.rows[0]
         rounds = f"{len(first.latencies_ms)} rounds of {first.steps} step{'s' if first.steps > 1 else ''}"
-        title = f"{escape(self.title)}, batch {first.batch}, {rounds}"
-        table = Table("training loop", title=title, title_justify="left", title_style="bold")
-        column_heads(table, "ms/step", *["p90 ms"] * wide, "data ms", "step ms", "images/s", "times reference")
+        table = new_table("training loop", f"{self.title}, batch {first.batch}, {rounds}")
+        column_heads(table, "ms/step", *["p90 ms"] * wide, "data ms", "step ms", "images/s", "times")
         column_heads(table, *["peak MB"] * wide)
         for row in block.rows:
             table.add_row(
                 title_cell(row, *_remarks(row)),
-                f"{row.percentile_ms(50):.1f}",
-                *[f"{row.percentile_ms(90):.1f}"] * wide,
-                f"{row.data_ms:.1f}",
-                f"{row.step_ms:.1f}",
-                f"{row.images_per_s:.2f}",
+                figure(row.percentile_ms(50)),
+                *[figure(row.percentile_ms(90))] * wide,
+                figure(row.data_ms),
+                figure(row.step_ms),
+                figure(row.images_per_s),
                 ratio_cell(row.ratio, "1"),
                 *[f"{row.peak_memory_mb:.0f}"] * wide,
             )
         return table
 
-    def notes(self) -> Iterator[str]:
+    def notes(self, *, wide: bool) -> Iterator[str]:
         """What the figures mean."""
         yield machine_note(self.environment)
         yield (
@@ -89,7 +87,8 @@ class TrainingReport(BaseReport[TrainingBlock, TrainingRow]):
             "included: starting, validating, saving."
         )
         yield "times: the reference's time / the row's, paired within each round; median, quartiles below."
-        yield "Peak memory: of the loop's own process, interpreter and libraries included, loader processes not."
+        if wide:
+            yield "Peak memory: of the loop's process, interpreter and libraries included, loader processes not."
         for row in (row for row in self.rows if row.difference is not None):
             verdict = "" if row.loop.must_agree else " (another arithmetic, no limits)"
             yield f"Against one plain step, batch {row.batch}: {row.title}: {row.difference}{verdict}"
