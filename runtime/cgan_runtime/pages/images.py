@@ -28,5 +28,5 @@ def data_uri(image: Image, kind: Literal["webp", "jpeg", "png"] = "webp", *, qua
     """
     stream = io.BytesIO()
     words = dict(_SAVE[kind]) if kind == "png" else {**_SAVE[kind], "quality": quality}
-    image.save(stream, **words)  # type: ignore[arg-type]
+    image.save(stream, **words)  # type: ignore[arg-type]  # Pillow types its options one by one
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"

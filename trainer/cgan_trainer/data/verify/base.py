@@ -7,23 +7,33 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, TypeVar
 
+from cgan_runtime.errors import BadInputError
+
+from cgan_trainer.data.layouts.base import SPLITS
 from cgan_trainer.data.layouts.recognise import COMMANDS
 from cgan_trainer.data.verify.scan import ImageFacts
 
 __all__ = [
     "NAMED",
+    "UNEVEN",
     "Check",
     "Verdict",
     "check_of",
     "content_check",
+    "held_out_check",
+    "leak_check",
+    "listings_of",
     "next_command",
+    "readable_check",
     "size_hints",
     "size_text",
     "told",
 ]
 
 NAMED = 5  # files told one by one
+UNEVEN = 10  # times as many images of one class or domain as of another are worth a hint
 EMPTY_SHARE = 0.1  # more nearly empty images than this are worth a look
 TRAINED_AT = {"paired": 256, "unpaired": 256, "labelled": 32}  # the size a command trains at when it is not told
 
@@ -74,6 +84,50 @@ class Verdict:
     def ok(self) -> bool:
         """Whether every check passed."""
         return all(check.ok for check in self.checks)
+
+
+Listing_co = TypeVar("Listing_co", covariant=True)
+
+
+class _Splits(Protocol[Listing_co]):
+    """What the layouts of every kind have in common."""
+
+    def has(self, split: str) -> bool: ...
+
+    def listing(self, split: str) -> Listing_co: ...
+
+
+def listings_of(layout: _Splits[Listing_co]) -> tuple[dict[str, Listing_co], dict[str, str]]:
+    """Split to its listing, and split to sentence where its place is there but nothing of use in it."""
+    listings: dict[str, Listing_co] = {}
+    refused: dict[str, str] = {}
+    for split in SPLITS:
+        if layout.has(split):
+            try:
+                listings[split] = layout.listing(split)
+            except BadInputError as error:
+                refused[split] = str(error)
+    return listings, refused
+
+
+def held_out_check(unit: str, usable: list[str], refused: Mapping[str, str], advice: str) -> Check:
+    """Whether a split other than train can be used: `usable` in the order in which training looks for it."""
+    name = f"held-out {unit}"
+    if usable:
+        return Check(name=name, ok=True, sentence=f"validation will use {usable[0]}")
+    why = next((why for split, why in refused.items() if split != "train"), "there is no val and no test")
+    return Check(name=name, ok=False, sentence=f"{why}; {advice}")
+
+
+def readable_check(problems: list[str], one: str = "image") -> Check:
+    """Whether all can be read; `problems` has a sentence for each that cannot."""
+    return check_of("readable", problems, f"every {one} can be read", "cannot be used and would be left out")
+
+
+def leak_check(leaks: list[str], one: str = "image") -> Check:
+    """Whether no held-out image was learnt from; `leaks` names each that was, and its twin."""
+    fine = f"no held-out {one} is in train as well"
+    return check_of("no leak", leaks, fine, "are held out but in train too: figures would flatter")
 
 
 def check_of(name: str, failing: list[str], fine: str, wrong: str) -> Check:

@@ -11,12 +11,23 @@ from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.data.layouts import SPLITS, LabelledFiles, LabelledLayout, find_labelled
 from cgan_trainer.data.layouts.base import Orphan
-from cgan_trainer.data.verify.base import Check, Verdict, check_of, content_check, next_command, size_hints, told
+from cgan_trainer.data.verify.base import (
+    UNEVEN,
+    Check,
+    Verdict,
+    check_of,
+    content_check,
+    held_out_check,
+    leak_check,
+    listings_of,
+    next_command,
+    readable_check,
+    size_hints,
+    told,
+)
 from cgan_trainer.data.verify.scan import ImageFacts, facts_of, scan, stored_as
 
 __all__ = ["verify_labelled"]
-
-UNEVEN = 10  # times as many images of one class as of another are worth a hint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +87,7 @@ def verify_labelled(root: Path, size: int, on_file: Callable[[int, int], None] |
         sides={"images": told(one.image for one in found.images)},
         checks=(
             _held_out(found),
-            check_of(
-                "readable", list(found.broken), "every image can be read", "cannot be used and would be left out"
-            ),
+            readable_check(list(found.broken)),
             _classes(found),
             _no_leak(found),
             _one_label(found),
@@ -95,15 +104,8 @@ def verify_labelled(root: Path, size: int, on_file: Callable[[int, int], None] |
 def _look(layout: LabelledLayout, on_file: Callable[[int, int], None] | None) -> _Found:
     work: list[tuple[str, LabelledFiles, int]] = []
     orphans: list[Orphan] = []
-    refused = {}
-    for split in SPLITS:
-        if not layout.has(split):
-            continue
-        try:
-            listing = layout.listing(split)
-        except BadInputError as error:
-            refused[split] = str(error)
-            continue
+    listings, refused = listings_of(layout)
+    for split, listing in listings.items():
         orphans += listing.orphans
         work += [(split, listing, row) for row in range(len(listing))]
     looked = scan(_look_at, work, on_file)
@@ -136,11 +138,8 @@ def _counts(found: _Found) -> dict[str, dict[str, int]]:
 
 def _held_out(found: _Found) -> Check:
     usable = [split for split in ("val", "test") if found.of(split)]
-    if usable:
-        return Check(name="held-out images", ok=True, sentence=f"validation will use {usable[0]}")
-    why = next((why for split, why in found.refused.items() if split != "train"), "there is no val and no test")
-    sentence = f"{why}; training needs some images it never learns from: move a tenth of each class to val."
-    return Check(name="held-out images", ok=False, sentence=sentence)
+    advice = "training needs some images it never learns from: move a tenth of each class to val."
+    return held_out_check("images", usable, found.refused, advice)
 
 
 def _classes(found: _Found) -> Check:
@@ -162,12 +161,7 @@ def _no_leak(found: _Found) -> Check:
         for one in found.images
         if one.split != "train" and one.image.sha256 in seen
     ]
-    return check_of(
-        "no leak",
-        leaks,
-        "no held-out image is in train as well",
-        "are held out but in train too: figures would flatter",
-    )
+    return leak_check(leaks)
 
 
 def _one_label(found: _Found) -> Check:

@@ -20,7 +20,11 @@ from cgan_trainer.data.verify.base import (
     Verdict,
     check_of,
     content_check,
+    held_out_check,
+    leak_check,
+    listings_of,
     next_command,
+    readable_check,
     size_hints,
     size_text,
     told,
@@ -115,15 +119,8 @@ def verify_paired(root: Path, size: int, on_file: Callable[[int, int], None] | N
 def _look(layout: Layout, on_file: Callable[[int, int], None] | None) -> _Found:
     work: list[tuple[str, PairFiles, bool]] = []
     orphans: list[Orphan] = []
-    refused = {}
-    for split in SPLITS:
-        if not layout.has(split):
-            continue
-        try:
-            listing = layout.listing(split)
-        except BadInputError as error:
-            refused[split] = str(error)
-            continue
+    listings, refused = listings_of(layout)
+    for split, listing in listings.items():
         orphans += listing.orphans
         every = -(-len(listing.pairs) // SKETCHES)
         work += [(split, pair, row % every == 0) for row, pair in enumerate(listing.pairs)]
@@ -152,16 +149,13 @@ def _look_at(item: tuple[str, PairFiles, bool]) -> _Pair | tuple[str, str]:
 
 def _held_out(found: _Found) -> Check:
     usable = [split for split in ("val", "test") if found.of(split)]
-    if usable:
-        return Check(name="held-out pairs", ok=True, sentence=f"validation will use {usable[0]}")
-    why = next((why for split, why in found.refused.items() if split != "train"), "there is no val and no test")
-    sentence = f"{why}; training needs some pairs it never learns from: move a tenth of train to val."
-    return Check(name="held-out pairs", ok=False, sentence=sentence)
+    advice = "training needs some pairs it never learns from: move a tenth of train to val."
+    return held_out_check("pairs", usable, found.refused, advice)
 
 
 def _readable(found: _Found) -> Check:
     problems = [problem for _, problem in found.broken]
-    return check_of("readable", problems, "every picture can be read", "cannot be used and would be left out")
+    return readable_check(problems, "picture")
 
 
 def _partnered(found: _Found) -> Check:
@@ -194,12 +188,7 @@ def _no_leak(found: _Found) -> Check:
             if twin is not None:
                 leaks.append(f"{pair.split}/{pair.name} has the same {name} as train/{twin}")
                 break
-    return check_of(
-        "no leak",
-        leaks,
-        "no held-out picture is in train as well",
-        "are held out but in train too: figures would flatter",
-    )
+    return leak_check(leaks, "picture")
 
 
 def _not_identical(found: _Found) -> Check:

@@ -13,19 +13,22 @@ from cgan_trainer.data.domains import read_domains
 from cgan_trainer.data.layouts import SPLITS, find_unpaired
 from cgan_trainer.data.pictures import open_rgb
 from cgan_trainer.data.verify.base import (
+    UNEVEN,
     Check,
     Verdict,
     check_of,
     content_check,
+    held_out_check,
+    leak_check,
+    listings_of,
     next_command,
+    readable_check,
     size_hints,
     told,
 )
 from cgan_trainer.data.verify.scan import ImageFacts, facts_of, scan, stored_as
 
 __all__ = ["verify_unpaired"]
-
-UNEVEN = 10  # times as many images in one domain as in the other are worth a hint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +89,7 @@ def verify_unpaired(root: Path, size: int, on_file: Callable[[int, int], None] |
         sides={side: told(one.image for one in found.images if one.side == side) for side in "AB"},
         checks=(
             _held_out(found),
-            check_of(
-                "readable", list(found.broken), "every image can be read", "cannot be used and would be left out"
-            ),
+            readable_check(list(found.broken)),
             _no_leak(found),
             _two_domains(found),
             content_check(empty, len(found.images), "are of nearly one colour"),
@@ -103,15 +104,8 @@ def verify_unpaired(root: Path, size: int, on_file: Callable[[int, int], None] |
 def _look(root: Path, on_file: Callable[[int, int], None] | None) -> _Found:
     layout = find_unpaired(root)
     work: list[tuple[Path, str, str, Path]] = []
-    refused = {}
-    for split in SPLITS:
-        if not layout.has(split):
-            continue
-        try:
-            listing = layout.listing(split)
-        except BadInputError as error:
-            refused[split] = str(error)
-            continue
+    listings, refused = listings_of(layout)
+    for split, listing in listings.items():
         work += [(root, split, side, path) for side, paths in listing.items() for path in paths]
     looked = scan(_look_at, work, on_file)
     return _Found(
@@ -132,13 +126,8 @@ def _look_at(item: tuple[Path, str, str, Path]) -> _Member | str:
 
 def _held_out(found: _Found) -> Check:
     usable = [split for split in ("val", "test") if found.of(split, "A") and found.of(split, "B")]
-    if usable:
-        return Check(name="held-out images", ok=True, sentence=f"validation will use {usable[0]}")
-    why = next((why for split, why in found.refused.items() if split != "train"), "there is no val and no test")
-    sentence = (
-        f"{why}; training needs some images of both domains it never learns from: move a tenth of each to test."
-    )
-    return Check(name="held-out images", ok=False, sentence=sentence)
+    advice = "training needs some images of both domains it never learns from: move a tenth of each to test."
+    return held_out_check("images", usable, found.refused, advice)
 
 
 def _no_leak(found: _Found) -> Check:
@@ -148,12 +137,7 @@ def _no_leak(found: _Found) -> Check:
         for one in found.images
         if one.split != "train" and one.image.sha256 in seen
     ]
-    return check_of(
-        "no leak",
-        leaks,
-        "no held-out image is in train as well",
-        "are held out but in train too: figures would flatter",
-    )
+    return leak_check(leaks)
 
 
 def _two_domains(found: _Found) -> Check:
