@@ -6,7 +6,6 @@ into train or val by its name, as in a list of pairs.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cgan_runtime.errors import BadInputError
 
-from cgan_trainer.data.layouts.base import SPLITS, Orphan
+from cgan_trainer.data.layouts.base import Orphan
 from cgan_trainer.data.layouts.labelled import LabelledFiles, LabelledLayout, class_order
-from cgan_trainer.data.layouts.list_files import read_list, split_by_name
+from cgan_trainer.data.layouts.list_files import read_rows, split_of
 from cgan_trainer.data.pictures import Mode, open_picture
 
 if TYPE_CHECKING:
@@ -96,22 +95,11 @@ class LabelList(LabelledLayout):
 
     @cached_property
     def _rows(self) -> tuple[_Row, ...]:
-        try:
-            rows = tuple(_row(self.root, line, values) for line, values in read_list(self.root, ("file", "label")))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise BadInputError(f"{self.root} cannot be read as a list of images ({error}): repair it.") from error
-        if not rows:
-            raise BadInputError(f"{self.root} lists no images: add rows file,label,split.")
-        return rows
+        return read_rows(self.root, ("file", "label"), "images", _row)
 
 
 def _row(path: Path, line: int, values: dict[str, Any]) -> _Row:
     file, label = values.get("file"), values.get("label")
     if not isinstance(file, str) or not isinstance(label, str | int) or not file or str(label) == "":
         raise BadInputError(f"{path}, line {line} lacks file or label: every row names an image and its class.")
-    split = values["split"] if "split" in values else split_by_name(file)
-    if split not in SPLITS:
-        raise BadInputError(
-            f"{path}, line {line} has split {split!r}: it is train, val or test, or leave the whole column out."
-        )
-    return _Row(line=line, file=file, label=str(label), split=split)
+    return _Row(line=line, file=file, label=str(label), split=split_of(path, line, values, file))

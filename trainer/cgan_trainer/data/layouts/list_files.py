@@ -5,28 +5,59 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cgan_runtime.errors import BadInputError
 
-__all__ = ["SUFFIXES", "columns_of", "read_list", "split_by_name"]
+from cgan_trainer.data.layouts.base import SPLITS
+
+__all__ = ["SUFFIXES", "columns_of", "read_rows", "split_of"]
 
 SUFFIXES = (".csv", ".jsonl")
 HELD_OUT_ONE_IN = 10
 
+Row = TypeVar("Row")
 
-def read_list(path: Path, required: tuple[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and values of every row; other columns than the required ones and `split` are left out of a CSV.
+
+def read_rows(
+    path: Path, required: tuple[str, str], unit: str, make: Callable[[Path, int, dict[str, Any]], Row]
+) -> tuple[Row, ...]:
+    """Every row as `make(path, line, values)` makes it; a CSV's other columns than those and `split` are left out.
+
+    Args:
+        path: the list.
+        required: the two columns it must have.
+        unit: what a row names, "pairs" or "images", for the sentences.
+        make: raises BadInputError for a row that names nothing.
 
     Raises:
-        BadInputError: the file is no such list.
-        OSError, UnicodeDecodeError, csv.Error: it cannot be read at all.
+        BadInputError: the file cannot be read as such a list, or has no row.
     """
-    text = path.read_text(encoding="utf-8-sig")
     read = _read_csv if path.suffix.lower() == ".csv" else _read_jsonl
-    return read(path, text, required)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        rows = tuple(make(path, line, values) for line, values in read(path, text, required))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadInputError(f"{path} cannot be read as a list of {unit} ({error}): repair it.") from error
+    if not rows:
+        raise BadInputError(f"{path} lists no {unit}: add rows {','.join(required)},split.")
+    return rows
+
+
+def split_of(path: Path, line: int, values: dict[str, Any], name: str) -> str:
+    """The split that a row names; without one, by the name of its file.
+
+    Raises:
+        BadInputError: it names no split we know.
+    """
+    split = values["split"] if "split" in values else _split_by_name(name)
+    if split not in SPLITS:
+        raise BadInputError(
+            f"{path}, line {line} has split {split!r}: it is train, val or test, or leave the whole column out."
+        )
+    return str(split)
 
 
 def columns_of(path: Path) -> set[str]:
@@ -41,7 +72,7 @@ def columns_of(path: Path) -> set[str]:
         return set()
 
 
-def split_by_name(name: str) -> str:
+def _split_by_name(name: str) -> str:
     """A tenth of the names is val, the rest train: by the name alone, so that none moves when others come."""
     number = int.from_bytes(hashlib.sha256(name.encode()).digest())
     return "train" if number % HELD_OUT_ONE_IN else "val"

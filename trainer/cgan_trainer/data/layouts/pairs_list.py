@@ -6,7 +6,6 @@ whose SHA-256, read as a number, is divisible by ten. So a pair stays where it i
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import Any, ClassVar
 
 from cgan_runtime.errors import BadInputError
 
-from cgan_trainer.data.layouts.base import SPLITS, Layout, Listing, Orphan, PairFiles
-from cgan_trainer.data.layouts.list_files import read_list, split_by_name
+from cgan_trainer.data.layouts.base import Layout, Listing, Orphan, PairFiles
+from cgan_trainer.data.layouts.list_files import read_rows, split_of
 
 __all__ = ["PairsList"]
 
@@ -65,22 +64,11 @@ class PairsList(Layout):
 
     @cached_property
     def _rows(self) -> tuple[_Row, ...]:
-        try:
-            rows = tuple(_row(self.root, line, values) for line, values in read_list(self.root, ("a", "b")))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise BadInputError(f"{self.root} cannot be read as a list of pairs ({error}): repair it.") from error
-        if not rows:
-            raise BadInputError(f"{self.root} lists no pairs: add rows a,b,split.")
-        return rows
+        return read_rows(self.root, ("a", "b"), "pairs", _row)
 
 
 def _row(path: Path, line: int, values: dict[str, Any]) -> _Row:
     a, b = values.get("a"), values.get("b")
     if not isinstance(a, str) or not isinstance(b, str) or not a or not b:
         raise BadInputError(f"{path}, line {line} lacks a or b: every pair names two picture files.")
-    split = values["split"] if "split" in values else split_by_name(a)
-    if split not in SPLITS:
-        raise BadInputError(
-            f"{path}, line {line} has split {split!r}: it is train, val or test, or leave the whole column out."
-        )
-    return _Row(line=line, a=a, b=b, split=split)
+    return _Row(line=line, a=a, b=b, split=split_of(path, line, values, a))
