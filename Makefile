@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: help setup demo quick test lint types tests coverage format gpu-check clean
 
 help:
-	@echo "make demo       train, export, serve, translate and benchmark on real pictures: demo/index.html"
+	@echo "make demo       train, export, serve, translate and benchmark on real images: demo/index.html"
 	@echo "make quick      lint, types and the tests that need no server and are not slow"
 	@echo "make test       lint, types and all tests"
 	@echo "make coverage   all tests, and the share of lines that they ran"

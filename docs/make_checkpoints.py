@@ -27,11 +27,11 @@ keys and shapes alone. What a file cannot say has the source's own default; cgan
 |---|---|
 | `--direction AtoB`, `BtoA`, `--source`, `--target` | names of the sides; picks one of two generators |
 | `--size N` or `WIDTHxHEIGHT` | size of the condition; a U-Net of n levels takes multiples of 2^n |
-| `--dropout`, `--no-dropout` | dropout live, or one picture per condition |
+| `--dropout`, `--no-dropout` | dropout live, or one image per condition |
 | `--statistics per_sample` or `running` | what batch norm goes by |
 | `--eps`, `--variant eps-1e-5` | eps of the norms; PyTorch-GAN wrote 0.8 where it meant the momentum |
 | `--variant affine-norm` | norms with weights beside biased convolutions are instance norm |
-| `--rounding`, `--filter` | how values become pixels, how pictures are resized |
+| `--rounding`, `--filter` | how values become pixels, how images are resized |
 
 A checkpoint of cgan-train says all of this itself. It may hold several graphs, such as AtoB and BtoA: the first is
 exported, the others are named at the end, and `--graph NAME` chooses one.

@@ -51,7 +51,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decoded pictures of tests stay out of the user's cache; commands that tests start inherit it."""
+    """Decoded images of tests stay out of the user's cache; commands that tests start inherit it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -169,7 +169,7 @@ def test_verifying_a_bundle_needs_no_torch(bundle_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "golden pictures" in done.stdout
+    assert "golden images" in done.stdout
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -171,8 +172,8 @@ def _measure_training(
     from cgan_bench.environment import environment
     from cgan_bench.train import loops
     from cgan_bench.train.measure import measure_training
-    from cgan_bench.train.pictures import COUNT, check_pairs, write_pairs
     from cgan_bench.train.report import TrainingReport
+    from cgan_bench.train.sample_pairs import COUNT, check_pairs, write_pairs
 
     given = {name: value for name, value in setup.items() if value is not None}
     if data is not None:
@@ -275,6 +276,6 @@ def _say(text: str) -> None:
     print(f"cgan-bench: {text}", file=sys.stderr, flush=True)
 
 
-def main() -> NoReturn:
-    """Console entry point."""
-    run(command)
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of cgan-bench; `argv` are its words, those of the process by default."""
+    run(command, argv)

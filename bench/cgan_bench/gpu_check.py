@@ -154,7 +154,7 @@ def check_training(
     install_stand_ins()
     from cgan_bench.train.loop_runner import open_stage
     from cgan_bench.train.loops import Setup, loops
-    from cgan_bench.train.pictures import write_pairs
+    from cgan_bench.train.sample_pairs import write_pairs
     from cgan_bench.train.step_parity import compare
 
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:

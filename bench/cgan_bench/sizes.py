@@ -63,14 +63,14 @@ def at_size(contract: Contract, size: Size | None) -> Contract:
 
 def golden_size(bundle: Bundle) -> Size | None:
     """(height, width) of the first golden sample; None where the bundle's size is fixed or it has no sample."""
-    from cgan_runtime.pictures import read_picture
+    from cgan_runtime.images import read_image
 
     sizes: dict[str, int] = {}
     for golden in bundle.manifest.golden[:1]:
         for condition in bundle.manifest.contract.conditions:
             path = bundle.path / golden.conditions[condition.name]
             if isinstance(condition.encoding, ImageEncoding):
-                width, height = read_picture(path).size
+                width, height = read_image(path).size
                 sizes |= _bound(condition.shape, (condition.shape[0], height, width))
             else:
                 sizes |= _bound(condition.shape, np.load(path, allow_pickle=False).shape)

@@ -1,4 +1,4 @@
-"""The whole way of a generator, from real pictures to a page of results: run by `make demo`.
+"""The whole way of a generator, from real images to a page of results: run by `make demo`.
 
     data -> train -> evaluate -> export -> serve -> translate over HTTP and gRPC -> benchmark -> demo/index.html
 
@@ -28,7 +28,7 @@ DATA = ROOT / "data" / "satellite-relief"
 RUN = ROOT / "runs" / "satellite"
 BUNDLE = ROOT / "satellite"
 MAPS = ROOT / "maps"
-PICTURES = ROOT / "pictures"
+IMAGES = ROOT / "pictures"
 BENCH = ROOT / "bench.json"
 SEEDS = (1, 2, 3)
 SPREAD_SAMPLES = 16
@@ -106,9 +106,9 @@ def train() -> None:
 
 
 def judge() -> None:
-    """A few held-out pictures are enough to see what the minutes were worth."""
-    title("evaluate: held-out pictures, beside a lookup table and the truth")
-    words = ("cgan-train", "evaluate", RUN, "--pictures", "24", "--seeds", "4")
+    """A few held-out images are enough to see what the minutes were worth."""
+    title("evaluate: held-out images, beside a lookup table and the truth")
+    words = ("cgan-train", "evaluate", RUN, "--images", "24", "--seeds", "4")
     found = RUN / "evaluation.json"
     sha256 = hashlib.sha256((RUN / "last.pt").read_bytes()).hexdigest()
     if found.exists() and json.loads(found.read_text())["weights"]["sha256"] == sha256:
@@ -141,7 +141,7 @@ def choose_maps() -> None:
     for tile in tiles:
         if len(chosen) < TILES and not any(overlap(tile["box"], other["box"]) for other in chosen):
             chosen.append(tile)
-    for folder in (MAPS, ROOT / "targets", PICTURES):
+    for folder in (MAPS, ROOT / "targets", IMAGES):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
     for tile in chosen:
@@ -177,14 +177,14 @@ def translate(http: str, grpc: str) -> int:
             "local": ("--bundle", BUNDLE),
         }
         for way, words in ways.items():
-            run("cgan-translate", MAPS, *words, "--seed", seed, "-o", PICTURES / f"{way}-{seed}", quiet=True)
-        for picture in sorted((PICTURES / f"http-{seed}").glob("*.png")):
-            files = {(PICTURES / f"{way}-{seed}" / picture.name).read_bytes() for way in ways}
+            run("cgan-translate", MAPS, *words, "--seed", seed, "-o", IMAGES / f"{way}-{seed}", quiet=True)
+        for image in sorted((IMAGES / f"http-{seed}").glob("*.png")):
+            files = {(IMAGES / f"{way}-{seed}" / image.name).read_bytes() for way in ways}
             if len(files) != 1:
-                raise SystemExit(f"demo: {picture.name} with seed {seed} differs between {', '.join(ways)}")
+                raise SystemExit(f"demo: {image.name} with seed {seed} differs between {', '.join(ways)}")
             compared += len(ways)
     many = ("--url", grpc, "--model", "satellite", "--seed", 7, "--samples", SPREAD_SAMPLES)
-    run("cgan-translate", MAPS, *many, "-o", PICTURES / "spread", quiet=True)
+    run("cgan-translate", MAPS, *many, "-o", IMAGES / "spread", quiet=True)
     print(f"{compared} files compared: the same bytes over HTTP, over gRPC and from the bundle.")
     return compared
 

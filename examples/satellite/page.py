@@ -12,7 +12,7 @@ import numpy.typing as npt
 from cgan_export.report.page import figures_table
 from cgan_runtime import pages
 from cgan_runtime.manifest import Figure
-from cgan_runtime.pages import Cell, Exhibit, Picture, Table, data_uri
+from cgan_runtime.pages import CaptionedImage, Cell, Exhibit, Table, data_uri
 from cgan_trainer.watching.tables import evaluation_notes, evaluation_tables
 from PIL import Image
 
@@ -84,8 +84,8 @@ def _tile(results: Results, source: Path, spread: npt.NDArray[np.float64]) -> Ex
         ("satellite (target)", _open(results.targets / source.name)),
     ]
     return Exhibit(
-        pictures=tuple(
-            Picture(uri=data_uri(image, quality=92), heading=heading, alt=f"{heading} of tile {source.stem}")
+        images=tuple(
+            CaptionedImage(uri=data_uri(image, quality=92), heading=heading, alt=f"{heading} of tile {source.stem}")
             for heading, image in images
         )
     )

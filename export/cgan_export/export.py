@@ -71,7 +71,7 @@ def export_checkpoint(
     *,
     name: str,
     statistics: Statistics | None = None,
-    pictures: Path | None = None,
+    images: Path | None = None,
     choices: Choices | None = None,
     options: ArtifactOptions | None = None,
     size: SizeWish | None = None,
@@ -83,14 +83,14 @@ def export_checkpoint(
         path: a checkpoint written by cgan-train, or by code the readers know.
         name: name of the model inside the graph.
         statistics: the policy for batch-norm; None takes the checkpoint's.
-        pictures: a folder of conditions to test on; None takes the checkpoint's examples.
+        images: a folder of conditions to test on; None takes the checkpoint's examples.
         choices: what a file from other code does not say.
         options: precisions besides FP32, and how they are made.
-        size: another picture size, or a free one; None takes the checkpoint's.
+        size: another image size, or a free one; None takes the checkpoint's.
         progress: told what is being done.
 
     Raises:
-        BadInputError: the checkpoint or a picture cannot be used.
+        BadInputError: the checkpoint or an image cannot be used.
         UsageError: a choice does not fit the checkpoint.
         CheckFailedError: the graph is not a valid pure function.
     """
@@ -100,7 +100,7 @@ def export_checkpoint(
     loaded, contract = load_source(path, choices, statistics)
     native, contract = contract, sized(loaded.generator, contract, size)
     tested = native if contract.sides is not None else contract  # a free size is tested at the checkpoint's first
-    samples = sample_conditions(tested, examples_of(loaded), pictures)
+    samples = sample_conditions(tested, examples_of(loaded), images)
     exported = export_generator(
         loaded.generator,
         contract,

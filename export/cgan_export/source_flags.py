@@ -21,12 +21,12 @@ class SourceFlags:
     Args:
         direction: Which way the data went; names the two sides (and chooses, where a file holds two generators).
         source: What the condition shows, for example labels.
-        target: What the picture shows, for example photo.
-        dropout: Dropout live, or off: one picture per condition.
+        target: What the image shows, for example photo.
+        dropout: Dropout live, or off: one image per condition.
         eps: Of every norm.
         variant: A known deviation of a layout: eps-1e-5, affine-norm.
         rounding: How values become 8-bit pixels.
-        filter: How pictures of another size are resampled.
+        filter: How images of another size are resampled.
     """
 
     direction: Literal["AtoB", "BtoA"] | None = None

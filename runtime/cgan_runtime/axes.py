@@ -1,4 +1,4 @@
-"""Free axes of a contract: sizes that follow the picture.
+"""Free axes of a contract: sizes that follow the image.
 
 An axis of a shape is a number, the name of a free size ("h", "w"), or that name with a whole factor: "h/64",
 "2*h". A condition names its free sizes plainly, so its tensor says what they are; everything else, the noise
@@ -74,7 +74,7 @@ def require_legal(sizes: Sizes, sides: SizeRule | None) -> None:
     if sides is not None and not all(sides.takes(size) for size in sizes.values()):
         given = "x".join(str(sizes[name]) for name in ("w", "h") if name in sizes)
         raise UsageError(
-            f"a picture of {given} was given; each side must be a multiple of {sides.multiple}, from {sides.min} "
+            f"an image of {given} was given; each side must be a multiple of {sides.multiple}, from {sides.min} "
             f"to {sides.max}."
         )
 

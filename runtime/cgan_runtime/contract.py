@@ -51,9 +51,9 @@ class Value(BaseModel):
 
 
 class ImageEncoding(Value):
-    """How a tensor [C, H, W] stands for an 8-bit picture: ``value = (pixel / 255 - mean) / std``.
+    """How a tensor [C, H, W] stands for an 8-bit image: ``value = (pixel / 255 - mean) / std``.
 
-    In: a picture of another size is resampled to H x W by `size_rule` and `filter`. Out: the value is turned
+    In: an image of another size is resampled to H x W by `size_rule` and `filter`. Out: the value is turned
     back into 0..255, clamped, and made whole by `rounding` (halves to even).
     """
 
@@ -83,7 +83,7 @@ class LabelEncoding(Value):
 
 
 class VectorEncoding(Value):
-    """Float values given as they are: a style code, a text vector, features of a picture."""
+    """Float values given as they are: a style code, a text vector, features of an image."""
 
     kind: Literal["vector"] = "vector"
 
@@ -181,14 +181,14 @@ class SizeRule(Value):
         return self
 
     def takes(self, side: int) -> bool:
-        """Whether a picture may have this height or width."""
+        """Whether an image may have this height or width."""
         return self.min <= side <= self.max and side % self.multiple == 0
 
 
 class Contract(Value):
     """The whole signature, in the order of the call: conditions, then noise inputs.
 
-    `sides` is given where the picture size is free ("h" and "w" in the shapes).
+    `sides` is given where the image size is free ("h" and "w" in the shapes).
     """
 
     noise_version: Literal[1] = 1
@@ -235,21 +235,21 @@ class Contract(Value):
 
     @property
     def image_condition(self) -> Condition | None:
-        """The first condition that is a picture."""
+        """The first condition that is an image."""
         return next((c for c in self.conditions if isinstance(c.encoding, ImageEncoding)), None)
 
     @property
     def image_output(self) -> Output | None:
-        """The first output that is a picture."""
+        """The first output that is an image."""
         return next((o for o in self.outputs if isinstance(o.encoding, ImageEncoding)), None)
 
 
 def image_size(tensor: Tensor) -> tuple[int, int] | None:
-    """(height, width) in pixels of a picture tensor; None when its axes are free."""
+    """(height, width) in pixels of an image tensor; None when its axes are free."""
     height, width = tensor.shape[-2:]
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
 def _check_image_shape(name: str, shape: Shape, encoding: Value | None) -> None:
     if isinstance(encoding, ImageEncoding) and (len(shape) != 3 or shape[0] != len(encoding.mean)):
-        raise ValueError(f"{name} is a {encoding.color} picture, so its shape must be [{len(encoding.mean)}, H, W]")
+        raise ValueError(f"{name} is a {encoding.color} image, so its shape must be [{len(encoding.mean)}, H, W]")

@@ -72,7 +72,7 @@ class SeededGenerator:
 
 
 def sizes_of(contract: Contract, conditions: Tensors) -> dict[str, int]:
-    """The free sizes that conditions [N, ...] bind; nothing where the picture size is fixed.
+    """The free sizes that conditions [N, ...] bind; nothing where the image size is fixed.
 
     Raises:
         UsageError: a size that the contract does not allow.

@@ -14,7 +14,7 @@ from cgan_runtime.atomic import write_atomic
 from cgan_runtime.contract import Contract, LabelEncoding, Output
 from cgan_runtime.encodings import JsonObject, decoder_of, encoder_of
 from cgan_runtime.errors import BadInputError, UsageError
-from cgan_runtime.pictures import SUFFIXES, picture_text, read_picture
+from cgan_runtime.images import SUFFIXES, image_text, read_image
 from cgan_runtime.runners.base import Array
 from cgan_runtime.source import Source
 
@@ -156,8 +156,8 @@ def _run_batch(
 
 def _decoded(source: Source, job: Job, sample: Mapping[str, Array], *, seed: int, original_size: bool) -> Made:
     """Write the files of a sample and collect its values."""
-    text = picture_text(source.name, source.digest, seed, job.draw)
-    size = read_picture(job.source).size if original_size and job.source is not None else None
+    text = image_text(source.name, source.digest, seed, job.draw)
+    size = read_image(job.source).size if original_size and job.source is not None else None
     values: dict[str, JsonObject] = {}
     for output in source.contract.outputs:
         decoded = decoder_of(output).decode(np.asarray(sample[output.name]), output, text=text, size=size)
@@ -187,10 +187,10 @@ def _images(path: Path) -> Iterator[tuple[Path, Path]]:
         files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
         files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(path).parts)]
         if not files:
-            raise BadInputError(f"{path} holds no picture ({', '.join(SUFFIXES)}).")
+            raise BadInputError(f"{path} holds no image ({', '.join(SUFFIXES)}).")
         yield from ((file, file.relative_to(path)) for file in files)
     else:
-        raise BadInputError(f"{path} does not exist; name a picture or a folder of pictures.")
+        raise BadInputError(f"{path} does not exist; name an image or a folder of images.")
 
 
 def _file_name(stem: str, output: str, suffixes: Mapping[str, str]) -> str:

@@ -95,7 +95,7 @@ class Artifact(File):
 
     `io` is the type of the file's float inputs and outputs. It is a matter of the file alone: runners take and
     give the contract's float32 and cast at this edge. `kept` names the layers of an INT8 artifact that compute
-    in FP32, because the picture needs them to. A `backend` without a runner in this release is read all the same:
+    in FP32, because the image needs them to. A `backend` without a runner in this release is read all the same:
     the other artifacts can be used.
     """
 
@@ -110,7 +110,7 @@ class Artifact(File):
 
 
 class Golden(Value):
-    """One sample anybody can repeat: inputs and outputs by tensor name (PNG for pictures, else .npy)."""
+    """One sample anybody can repeat: inputs and outputs by tensor name (PNG for images, else .npy)."""
 
     seed: Seed
     draw: Annotated[int, Field(ge=0, lt=2**32)] = 0

@@ -4,7 +4,7 @@ A sample's noise depends on ``(seed, tensor, draw)`` only, never on a batch, a t
 
 * ``seed``    0 .. 2**64-1, chosen by the caller;
 * ``tensor``  0 .. 2**32-1, the order index of the noise input in the bundle's contract;
-* ``draw``    0 .. 2**32-1, the number of the sample within one request (0 is *the* picture of a seed).
+* ``draw``    0 .. 2**32-1, the number of the sample within one request (0 is *the* image of a seed).
 
 The words come from Philox4x64-10 with key (seed, 0) and counter (block, tensor, draw, 1); block counts from 1
 and the last counter word is the version of these rules. Each 64-bit word gives two 32-bit words ``r``, low
@@ -45,7 +45,7 @@ def parse_seed(value: object) -> int:
 
     Raises:
         ValueError: not an integer, negative, beyond 2**64-1, a JSON number from 2**53 upwards (another
-            reader would round it to another picture), or a string with anything but digits.
+            reader would round it to another image), or a string with anything but digits.
     """
     if isinstance(value, str):
         digits = value.isascii() and value.isdigit() and (value == "0" or value[0] != "0")

@@ -15,7 +15,7 @@ from cgan_runtime.cli.shell import run
 from cgan_runtime.serving.server import TritonServer
 
 from tests.bench.fakes import Fake
-from tests.helpers import assert_one_sentence, hear_ctrl_c, run_command
+from tests.helpers import assert_one_sentence, hear_ctrl_c, run_command, run_here
 
 BRIEF = ("--rounds", "3", "--warmup", "1")
 
@@ -55,7 +55,7 @@ def test_the_table_names_every_row_and_every_absence(
     assert "our bundle is " in done.stdout.splitlines()[-1]
 
 
-def test_a_wrong_picture_ends_with_5_after_the_result(
+def test_a_wrong_image_ends_with_5_after_the_result(
     bundle_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(backends, "local_backends", lambda *_: [Fake("right"), Fake("odd", "wrong")])
@@ -107,25 +107,25 @@ def test_bad_options_are_one_sentence(
 
 
 def test_a_batch_beyond_the_bundles_is_refused(bundle_path: Path) -> None:
-    assert_one_sentence(run_command("cgan-bench", bundle_path, "--batch", "65"), 2, "64")
+    assert_one_sentence(run_here("cgan-bench", bundle_path, "--batch", "65"), 2, "64")
 
 
 def test_a_damaged_bundle_ends_with_3(bundle_path: Path, tmp_path: Path) -> None:
     copied = tmp_path / "copy"
     copied.mkdir()
     (copied / "bundle.json").write_bytes((bundle_path / "bundle.json").read_bytes())
-    assert_one_sentence(run_command("cgan-bench", copied), 3, "missing")
-    assert_one_sentence(run_command("cgan-bench", tmp_path / "none"), 3, "does not exist")
+    assert_one_sentence(run_here("cgan-bench", copied), 3, "missing")
+    assert_one_sentence(run_here("cgan-bench", tmp_path / "none"), 3, "does not exist")
 
 
 def test_a_missing_checkpoint_ends_with_3(bundle_path: Path) -> None:
-    assert_one_sentence(run_command("cgan-bench", bundle_path, "--checkpoint", "none.pt"), 3, "none.pt")
+    assert_one_sentence(run_here("cgan-bench", bundle_path, "--checkpoint", "none.pt"), 3, "none.pt")
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 @pytest.mark.parametrize("clients", ["1", "2"])
 def test_an_unreachable_server_ends_with_4(scheme: str, clients: str) -> None:
-    done = run_command(
+    done = run_here(
         "cgan-bench", "--url", f"{scheme}://127.0.0.1:9", "--model", "m", "--concurrency", clients, *BRIEF
     )
     assert_one_sentence(done, 4, "cannot be reached")
@@ -136,7 +136,7 @@ def test_a_gpu_that_is_not_there_ends_with_1(bundle_path: Path) -> None:
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    assert_one_sentence(run_command("cgan-bench", bundle_path, "--device", "cuda"), 1, "CUDA")
+    assert_one_sentence(run_here("cgan-bench", bundle_path, "--device", "cuda"), 1, "CUDA")
 
 
 @pytest.mark.parametrize("clients", [1, 3])
@@ -144,7 +144,7 @@ def test_a_server_is_measured_beside_its_bundle(bundle_path: Path, server: Trito
     url = f"grpc://127.0.0.1:{server.options.ports.grpc}"
     words = ("--url", url, "--model", "facades", "--concurrency", str(clients), "--json")
     budget = BRIEF if clients == 1 else ("--seconds", "1")
-    done = run_command("cgan-bench", bundle_path, *words, *budget)
+    done = run_here("cgan-bench", bundle_path, *words, *budget)
     assert done.returncode == 0, done.stderr
     ours, served = json.loads(done.stdout)["rows"]
     assert (ours["backend"], served["backend"]) == ("ort_bundle", "triton")

@@ -49,7 +49,7 @@ def test_every_row_gets_the_same_new_inputs_in_every_round(target: Target, tmp_p
     assert [len(row.latencies_ms) for row in block.rows] == [4, 4, 4], "warm-up rounds are not counted"
 
 
-def test_the_first_row_is_the_reference_of_ratio_and_pictures(target: Target, brief: Plan) -> None:
+def test_the_first_row_is_the_reference_of_ratio_and_images(target: Target, brief: Plan) -> None:
     block = measure(target, [Fake("first"), Fake("second", "slow")], batch=1, plan=brief, say=quiet)
     first, second = block.rows
     assert (first.ratio, first.psnr_db) == (None, None)
@@ -58,7 +58,7 @@ def test_the_first_row_is_the_reference_of_ratio_and_pictures(target: Target, br
 
 
 @pytest.mark.parametrize("fault", ["wrong", "nan"])
-def test_other_pictures_make_a_row_invalid(target: Target, brief: Plan, fault: str) -> None:
+def test_other_images_make_a_row_invalid(target: Target, brief: Plan, fault: str) -> None:
     wrong = Fake("odd", "wrong" if fault == "wrong" else "nan")
     block = measure(target, [Fake("first"), wrong, Fake("third")], batch=1, plan=brief, say=quiet)
     assert [row.valid for row in block.rows] == [True, False, True]
@@ -121,7 +121,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_torch_the_plain_export_and_the_bundle_make_the_same_pictures(cache: Path, brief: Plan) -> None:
+def test_torch_the_plain_export_and_the_bundle_make_the_same_images(cache: Path, brief: Plan) -> None:
     small = reference_target(cache, options=SMALL)
     block = measure(small, [TorchEager(), OrtPlain(), OrtBundle()], batch=3, plan=brief, say=quiet)
     assert [row.key for row in block.rows] == ["torch_eager", "ort_plain", "ort_bundle"]

@@ -19,13 +19,13 @@ from cgan_trainer.nets.init import init_weights
 
 from tests.bench.toys import TwoOutputs, write_toy_bundle
 from tests.export.sources.files import FILES
-from tests.helpers import assert_one_sentence, run_command, write_pix2pix_checkpoint
+from tests.helpers import assert_one_sentence, run_here, write_pix2pix_checkpoint
 
 BRIEF = ("--rounds", "2", "--warmup", "0", "--json")
 
 
 def result_of(*words: str | Path, code: int = 0) -> dict[str, Any]:
-    done = run_command("cgan-bench", *words, *BRIEF, PATH="", CXX="")  # no compiler: torch.compile is absent
+    done = run_here("cgan-bench", *words, *BRIEF, PATH="", CXX="")  # no compiler: torch.compile is absent
     assert done.returncode == code, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result
@@ -39,7 +39,7 @@ def free(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     generator = Pix2pixGenerator(Pix2pixOptions(net="resnet-6", size=64, ngf=2, dropout="off"))
     init_weights(generator)
     checkpoint = write_pix2pix_checkpoint(root / "free.pt", generator)
-    done = run_command("cgan-export", checkpoint, "-o", root / "free", "--dynamic-size")
+    done = run_here("cgan-export", checkpoint, "-o", root / "free", "--dynamic-size")
     assert done.returncode == 0, done.stderr
     return root / "free", checkpoint
 
@@ -51,7 +51,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     checkpoint = root / "latest_net_G.pth"
     checkpoint.write_bytes(FILES["unet6-batch"]().data)
     chosen = ("--size", "64", "--no-dropout", "--eps", "0.01", "--statistics", "running", "--source", "labels")
-    done = run_command("cgan-export", checkpoint, "-o", root / "facades", *chosen)
+    done = run_here("cgan-export", checkpoint, "-o", root / "facades", *chosen)
     assert done.returncode == 0, done.stderr
     return root / "facades", checkpoint
 
@@ -70,9 +70,9 @@ def test_a_bundle_of_free_size_is_measured_beside_pytorch(
 
 
 def test_a_size_the_generator_does_not_take_is_one_sentence(free: tuple[Path, Path], bundle_path: Path) -> None:
-    assert_one_sentence(run_command("cgan-bench", free[0], "--size", "30"), 2, "30x30", "multiple of")
-    assert_one_sentence(run_command("cgan-bench", free[0], "--size", "big"), 2, "--size big", "WIDTHxHEIGHT")
-    assert_one_sentence(run_command("cgan-bench", bundle_path, "--size", "128"), 2, "128x128", "64x64 only")
+    assert_one_sentence(run_here("cgan-bench", free[0], "--size", "30"), 2, "30x30", "multiple of")
+    assert_one_sentence(run_here("cgan-bench", free[0], "--size", "big"), 2, "--size big", "WIDTHxHEIGHT")
+    assert_one_sentence(run_here("cgan-bench", bundle_path, "--size", "128"), 2, "128x128", "64x64 only")
 
 
 def test_a_file_of_other_code_is_the_reference_of_its_bundle(foreign: tuple[Path, Path]) -> None:
@@ -103,7 +103,7 @@ def test_a_checkpoint_with_another_contract_is_refused(foreign: tuple[Path, Path
         assert "\n" not in str(caught.value)
         assert checkpoint.name in str(caught.value)
     assert_one_sentence(
-        run_command("cgan-bench", free[0], "--checkpoint", foreign[1]), 3, "latest_net_G.pth", "another contract"
+        run_here("cgan-bench", free[0], "--checkpoint", foreign[1]), 3, "latest_net_G.pth", "another contract"
     )
 
 
@@ -122,9 +122,9 @@ def test_label_vector_and_two_outputs_go_through_and_each_precision_has_its_limi
     rows = {row["backend"]: row for row in result["rows"]}
     assert list(rows) == ["ort_bundle", "ort_bundle_fp16", "ort_bundle_int8"], "FP32 is the reference"
     assert [rows[key]["valid"] for key in rows] == [True, False, True]
-    picture, score = rows["ort_bundle_fp16"]["agreements"]
-    assert (picture["output"], picture["kind"], picture["within_limit"]) == ("picture", "image", True)
-    assert picture["psnr_db"] > 100
+    image, score = rows["ort_bundle_fp16"]["agreements"]
+    assert (image["output"], image["kind"], image["within_limit"]) == ("picture", "image", True)
+    assert image["psnr_db"] > 100
     assert (score["output"], score["kind"], score["within_limit"]) == ("score", "score", False)
     assert score["relative_error"] == pytest.approx(0.02, rel=1e-2)
     assert score["limit"] == pytest.approx(5e-3)
@@ -141,9 +141,9 @@ def test_only_the_precisions_that_are_asked_for_are_measured(toy: Path) -> None:
 
 
 def test_the_table_shows_every_output_and_says_what_is_wrong(toy: Path) -> None:
-    done = run_command("cgan-bench", toy, "--rounds", "2", "--warmup", "0", PATH="", CXX="")
+    done = run_here("cgan-bench", toy, "--rounds", "2", "--warmup", "0", PATH="", CXX="")
     assert done.returncode == 5
-    for words in ("agreement", "picture equal", "score 2.0e-02", "bundle toy (", ", 8x8, batch 1", "INVALID"):
+    for words in ("agreement", "image equal", "score 2.0e-02", "bundle toy (", ", 8x8, batch 1", "INVALID"):
         assert words in done.stdout
     assert "our bundle, FP16 at batch 1: score agrees to 2.0e-02, needs 5.0e-03 or less" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 120
@@ -166,4 +166,4 @@ def test_the_batch_is_limited_by_the_artifacts_that_are_measured(toy: Path) -> N
     target = target_of_bundle(toy)
     assert target.max_batch == 16
     assert replace(target, bundle=None).max_batch == 64
-    assert_one_sentence(run_command("cgan-bench", toy, "--batch", "17"), 2, "16")
+    assert_one_sentence(run_here("cgan-bench", toy, "--batch", "17"), 2, "16")

@@ -13,9 +13,9 @@ from cgan_bench import cli
 from cgan_bench.rows import Ratio
 from cgan_bench.train import loops, measure
 from cgan_bench.train.loops import Loop, Setup
-from cgan_bench.train.pictures import write_pairs
 from cgan_bench.train.plain import PairFiles, PlainTraining, endless
 from cgan_bench.train.rows import TrainingRow
+from cgan_bench.train.sample_pairs import write_pairs
 from cgan_bench.train.step_parity import LIMITS, Difference, compare
 from cgan_bench.worker_client import GRACE_SECONDS, Worker
 from cgan_runtime.cli.shell import run

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from cgan_runtime.bundle import Bundle, read_bundle
 
-from tests.helpers import png, run_command, smooth_pictures
+from tests.helpers import png, run_here, smooth_images
 
 
 @pytest.fixture(scope="session")
 def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of the user's pictures."""
+    """A folder of the user's images."""
     folder = tmp_path_factory.mktemp("pictures")
-    for number, pixels in enumerate(smooth_pictures(6, seed=5)):
+    for number, pixels in enumerate(smooth_images(6, seed=5)):
         (folder / f"{number}.png").write_bytes(png(pixels))
     return folder
 
@@ -24,6 +24,6 @@ def full_bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path, cali
     """facades/ in FP32, FP16 with FP16 inputs, and INT8."""
     target = tmp_path_factory.mktemp("full") / "facades"
     words = ("--precision", "int8,fp16", "--io-type", "fp16", "--calibrate", calibration)
-    done = run_command("cgan-export", checkpoint, "-o", target, *words)
+    done = run_here("cgan-export", checkpoint, "-o", target, *words)
     assert done.returncode == 0, done.stderr
     return read_bundle(target)

@@ -18,8 +18,7 @@ from cgan_runtime.contract import Condition, Contract, LabelEncoding
 from cgan_trainer.checkpoint import Graph, write_checkpoint
 
 from tests.export.toys import EveryKind, Unconditional
-from tests.helpers import assert_one_sentence, pix2pix_generator
-from tests.helpers import run_command as run_program
+from tests.helpers import assert_one_sentence, pix2pix_generator, run_here
 from tests.toys import LabelGenerator
 
 
@@ -39,7 +38,7 @@ def test_verify_is_a_command_and_an_option(
     code, out, err = outcome(capsys, *words, bundle.path, "--json")
     assert code == 0, err
     assert json.loads(out)["bundle"] == bundle.digest
-    assert json.loads(out)["figures"]["golden_levels"]["label"] == "golden pictures, 8-bit levels"
+    assert json.loads(out)["figures"]["golden_levels"]["label"] == "golden images, 8-bit levels"
 
 
 @pytest.mark.parametrize("words", [("compare",), ("--compare",)])
@@ -106,7 +105,7 @@ def test_a_graph_that_is_not_in_the_checkpoint_is_one_sentence_with_the_names(
 
 @pytest.mark.slow
 def test_a_checkpoint_with_one_graph_names_no_other(checkpoint: Path, tmp_path: Path) -> None:
-    done = run_program("cgan-export", checkpoint, "--graph", "BtoA", "-o", tmp_path / "out")
+    done = run_here("cgan-export", checkpoint, "--graph", "BtoA", "-o", tmp_path / "out")
     assert_one_sentence(done, 2, "--graph BtoA is not in", "which holds main")
 
 
@@ -118,14 +117,14 @@ def with_label(*names: str) -> Contract:
 @pytest.mark.parametrize(
     ("contract", "line"),
     [
-        (pix2pix_generator(ngf=4).contract, "cgan-translate PICTURE --bundle out --seed 7"),
+        (pix2pix_generator(ngf=4).contract, "cgan-translate IMAGE --bundle out --seed 7"),
         (with_label("cat", "dog"), "cgan-generate --bundle out --label cat --samples 16"),
         (with_label("ankle boot"), "cgan-generate --bundle out --label 'ankle boot' --samples 16"),
         (with_label(), "cgan-generate --bundle out --label 0 --samples 16"),
         (Unconditional().contract, "cgan-generate --bundle out --samples 16"),
         (
             EveryKind().contract,
-            "cgan-generate --bundle out --set content=PICTURE --set style=PICTURE --set label='class 0' "
+            "cgan-generate --bundle out --set content=IMAGE --set style=IMAGE --set label='class 0' "
             "--set code=FILE.npy --samples 16",
         ),
     ],

@@ -25,7 +25,7 @@ from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from tests.helpers import assert_one_sentence, pix2pix_generator, run_command, write_pix2pix_checkpoint
+from tests.helpers import assert_one_sentence, pix2pix_generator, run_here, write_pix2pix_checkpoint
 from tests.toys import LabelGenerator
 
 
@@ -56,11 +56,11 @@ def test_the_bundle_has_what_was_promised(bundle: Bundle) -> None:
 
 
 def test_the_command_prints_figures_sizes_and_the_next_commands(checkpoint: Path, tmp_path: Path) -> None:
-    done = run_command("cgan-export", checkpoint, "-o", tmp_path / "out", "--name", "palace")
+    done = run_here("cgan-export", checkpoint, "-o", tmp_path / "out", "--name", "palace")
     assert done.returncode == 0, done.stderr
     for words in ("difference from PyTorch", "model.onnx", " MB", "cgan-serve", "cgan-export verify", "palace"):
         assert words in done.stdout
-    again = run_command("cgan-export", checkpoint, "-o", tmp_path / "out", "--name", "palace")
+    again = run_here("cgan-export", checkpoint, "-o", tmp_path / "out", "--name", "palace")
     assert_one_sentence(again, 2, "exists already", "--force")
 
 
@@ -99,7 +99,7 @@ def test_running_statistics_fold_the_averages_of_training() -> None:
 
 def test_the_command_takes_the_policy(checkpoint: Path, tmp_path: Path) -> None:
     words = ("--statistics", "running", "-o", tmp_path / "averaged", "--json")
-    done = run_command("cgan-export", checkpoint, *words)
+    done = run_here("cgan-export", checkpoint, *words)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["figures"]["parity_max_abs"]["passed"]
     manifest = json.loads((tmp_path / "averaged" / "bundle.json").read_text())
@@ -159,7 +159,7 @@ def test_a_pickle_that_would_run_code_never_does(tmp_path: Path) -> None:
     plain.write_bytes(pickle.dumps(Hostile(sentinel)))
     torch.save({"generator": Hostile(sentinel)}, zipped)
     for path in (plain, zipped):
-        assert_one_sentence(run_command("cgan-export", path, "-o", tmp_path / "out"), 3, path.name)
+        assert_one_sentence(run_here("cgan-export", path, "-o", tmp_path / "out"), 3, path.name)
     assert not sentinel.exists()
     assert not (tmp_path / "out").exists()
 
@@ -172,7 +172,7 @@ def test_what_is_no_checkpoint_is_one_sentence(checkpoint: Path, tmp_path: Path)
     damaged[len(damaged) // 2] ^= 1
     (tmp_path / "flipped.pt").write_bytes(damaged)
     for name in ("words.pt", "empty.pt", "cut.pt", "flipped.pt", "nothing.pt"):
-        done = run_command("cgan-export", tmp_path / name, "-o", tmp_path / "out")
+        done = run_here("cgan-export", tmp_path / name, "-o", tmp_path / "out")
         assert_one_sentence(done, 3, name)
     assert not (tmp_path / "out").exists()
 
@@ -184,7 +184,7 @@ def test_a_model_that_fails_a_gate_is_not_written(tmp_path: Path) -> None:
         for weights in generator.parameters():
             weights.zero_()
     path = write_pix2pix_checkpoint(tmp_path / "dead.pt", generator)
-    done = run_command("cgan-export", path, "-o", tmp_path / "out")
+    done = run_here("cgan-export", path, "-o", tmp_path / "out")
     assert_one_sentence(done, 5, "failed its fidelity gates", "other_seed_max_abs", "out.failed.html")
     assert "FAILED" in done.stdout
     assert sorted(p.name for p in tmp_path.iterdir()) == ["dead.pt", "out.failed.html"]
@@ -212,7 +212,7 @@ def test_a_full_disk_leaves_nothing_half_written(checkpoint: Path, tmp_path: Pat
 
 
 def test_verify_finds_a_bundle_that_does_not_hold(bundle: Bundle) -> None:
-    done = run_command("cgan-export", "--verify", bundle.path, "--json")
+    done = run_here("cgan-export", "--verify", bundle.path, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["bundle"] == bundle.digest
-    assert_one_sentence(run_command("cgan-export", "--verify", bundle.path.parent), 3, "is not a bundle")
+    assert_one_sentence(run_here("cgan-export", "--verify", bundle.path.parent), 3, "is not a bundle")

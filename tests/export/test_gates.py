@@ -16,7 +16,7 @@ from cgan_runtime.bundle import Bundle
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.runners.base import Array, Runner, Tensors
 
-from tests.helpers import smooth_pictures
+from tests.helpers import smooth_images
 
 
 class Changed(Runner):
@@ -51,7 +51,7 @@ def unchanged(_: Tensors, answer: Array) -> Array:
 @pytest.fixture(scope="module")
 def case_of(bundle: Bundle) -> Callable[..., Case]:
     runner = bundle.runner()
-    pictures = np.ascontiguousarray(smooth_pictures(8, seed=3).transpose(0, 3, 1, 2), dtype=np.float32) / 127.5 - 1
+    images = np.ascontiguousarray(smooth_images(8, seed=3).transpose(0, 3, 1, 2), dtype=np.float32) / 127.5 - 1
 
     def make(
         change: Callable[[Tensors, Array], Array], live: Callable[[Tensors, Array], Array] = unchanged
@@ -60,7 +60,7 @@ def case_of(bundle: Bundle) -> Callable[..., Case]:
             target=SeededGenerator(Changed(runner, change)),
             reference=SeededGenerator(runner),
             live=Changed(runner, live),
-            samples={"condition": pictures},
+            samples={"condition": images},
             limits=Limits.of("fp32"),
         )
 
@@ -123,7 +123,7 @@ def test_noise_is_alive_finds_one_dead_input(case_of: Callable[..., Case], bundl
 
 
 def test_noise_is_alive_finds_another_spread(case_of: Callable[..., Case], bundle: Bundle) -> None:
-    """Masks of 0 and 1 instead of 0 and 2: as many pictures, less spread."""
+    """Masks of 0 and 1 instead of 0 and 2: as many images, less spread."""
     runner = bundle.runner()
 
     def weaken(inputs: Tensors, _: Array) -> Array:

@@ -323,8 +323,8 @@ def test_compare_looks_at_every_output(bundle: Bundle, tmp_path: Path) -> None:
 
     class Shifted(EveryKind):
         def forward(self, *inputs: Array) -> tuple[Array, ...]:  # type: ignore[override]  # arrays stand for tensors
-            picture, heat, score, features = super().forward(*inputs)  # type: ignore[arg-type]
-            return picture, heat, score * 1.01, features  # type: ignore[return-value]
+            image, heat, score, features = super().forward(*inputs)  # type: ignore[arg-type]  # see above
+            return image, heat, score * 1.01, features  # type: ignore[return-value]  # see above
 
     moved = compare_bundles(bundle, written(exported_toy(Shifted()), tmp_path / "toy"))
     (fp32, *_) = moved.drifts

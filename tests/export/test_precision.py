@@ -208,14 +208,14 @@ def test_each_artifact_was_held_to_its_own_floor(full_bundle: Bundle) -> None:
 
 def test_every_precision_runs_from_the_bundle_as_the_gates_saw_it(full_bundle: Bundle) -> None:
     x = np.random.default_rng(0).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32)
-    pictures = {}
+    images = {}
     for precision, floor in (("fp32", 1e-6), ("fp16", 0.05), ("int8", 0.6)):
         generator = full_bundle.generator(precision=precision)
-        pictures[precision] = generator.generate({"condition": x}, [7, 8], [0, 0])["picture"]
-        assert pictures[precision].dtype == np.float32
-        assert np.abs(pictures[precision] - pictures["fp32"]).max() <= floor
-    assert not np.array_equal(pictures["fp16"], pictures["fp32"])
-    assert not np.array_equal(pictures["int8"], pictures["fp16"])
+        images[precision] = generator.generate({"condition": x}, [7, 8], [0, 0])["picture"]
+        assert images[precision].dtype == np.float32
+        assert np.abs(images[precision] - images["fp32"]).max() <= floor
+    assert not np.array_equal(images["fp16"], images["fp32"])
+    assert not np.array_equal(images["int8"], images["fp16"])
 
 
 def test_a_choice_between_classes_is_made_in_fp32() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tests.export.sources import pytorch_gan
 from tests.export.sources.files import FILES, SourceFile, trained_like
-from tests.helpers import REPOSITORY, assert_one_sentence, run_command
+from tests.helpers import REPOSITORY, assert_one_sentence, run_here
 
 TOLERANCE = 1e-4  # of a range of 2: what parity of FP32 is held to everywhere
 
@@ -54,7 +54,7 @@ def test_the_generator_is_the_sources_own(kind: str, tmp_path: Path) -> None:
         (ours,) = loaded.generator(*inputs)
     theirs = made.forward(*inputs)
     assert ours.shape == theirs.shape == (2, *loaded.generator.contract.outputs[0].shape)
-    assert theirs.std() > 0.02, "the source's picture says something"
+    assert theirs.std() > 0.02, "the source's image says something"
     torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE)
 
 
@@ -81,7 +81,7 @@ def test_masks_are_numbered_in_the_order_of_use(tmp_path: Path) -> None:
     assert [n.shape[1] for n in gan.noise] == [16, 8, 4, 2, 1, 2, 4, 8, 16]
 
 
-def test_the_contract_carries_the_sources_way_with_pictures(tmp_path: Path) -> None:
+def test_the_contract_carries_the_sources_way_with_images(tmp_path: Path) -> None:
     contract = load(FILES["unet6-batch"](), tmp_path).generator.contract
     for encoding in (contract.conditions[0].encoding, contract.outputs[0].encoding):
         assert isinstance(encoding, ImageEncoding)
@@ -129,7 +129,7 @@ def test_the_command_exports_it_and_says_what_it_assumed(kind: str, tmp_path: Pa
     path = tmp_path / made.name
     path.write_bytes(made.data)
     size = ("--size", "x".join(map(str, made.size))) if made.size else ()
-    done = run_command("cgan-export", path, "-o", tmp_path / "out", "--json", *size)
+    done = run_here("cgan-export", path, "-o", tmp_path / "out", "--json", *size)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["figures"]["parity_max_abs"]["passed"]
     manifest = read_bundle(tmp_path / "out").manifest
@@ -155,9 +155,9 @@ def test_the_graph_is_what_the_source_computes(tmp_path: Path) -> None:
 def test_a_damaged_file_ends_the_command_with_3(tmp_path: Path) -> None:
     path = tmp_path / "latest_net_G.pth"
     path.write_bytes(FILES["unet6-batch"]().data[:-50])
-    assert_one_sentence(run_command("cgan-export", path), 3, "truncated")
+    assert_one_sentence(run_here("cgan-export", path), 3, "truncated")
     path.write_bytes(FILES["unet6-batch"]().data)
-    assert_one_sentence(run_command("cgan-export", path, "--size", "100"), 2, "multiples of 64")
+    assert_one_sentence(run_here("cgan-export", path, "--size", "100"), 2, "multiples of 64")
 
 
 def test_the_table_in_the_documentation_names_every_source() -> None:

@@ -20,7 +20,7 @@ from cgan_runtime.errors import UsageError
 from cgan_runtime.generator import noise_tensors
 from onnx import numpy_helper
 
-from tests.helpers import assert_one_sentence, run_command
+from tests.helpers import assert_one_sentence, run_here
 from tests.pages import check_page
 
 
@@ -82,7 +82,7 @@ def test_a_heat_map_is_black_where_nothing_differs_and_white_where_most_does() -
 
 
 def test_verify_runs_the_gates_of_every_artifact(full_bundle: Bundle) -> None:
-    done = run_command("cgan-export", "--verify", full_bundle.path, "--json")
+    done = run_here("cgan-export", "--verify", full_bundle.path, "--json")
     assert done.returncode == 0, done.stderr
     artifacts = json.loads(done.stdout)["artifacts"]
     assert list(artifacts) == ["model.onnx", "model.fp16.onnx", "model.int8.onnx"]
@@ -97,7 +97,7 @@ def test_compare_finds_a_bundle_that_moved(full_bundle: Bundle, tmp_path: Path) 
     assert not same.files
     assert [(d.kept, d.levels) for d in same.drifts] == [(True, 0)] * 3
     moved = changed_copy(full_bundle, tmp_path / "moved", bent(full_bundle, 1.01, 0)[0])
-    done = run_command("cgan-export", "--compare", full_bundle.path, moved.path, "--json")
+    done = run_here("cgan-export", "--compare", full_bundle.path, moved.path, "--json")
     assert_one_sentence(done, 5, "model.onnx", "at most 1 level")
     told = json.loads(done.stdout)
     assert [a["kept"] for a in told["artifacts"]] == [False, True, True]
@@ -106,17 +106,17 @@ def test_compare_finds_a_bundle_that_moved(full_bundle: Bundle, tmp_path: Path) 
 
 
 def test_compare_says_which_artifact_is_gone(full_bundle: Bundle, bundle: Bundle) -> None:
-    done = run_command("cgan-export", "--compare", full_bundle.path, bundle.path)
+    done = run_here("cgan-export", "--compare", full_bundle.path, bundle.path)
     assert_one_sentence(done, 5, "model.int8.onnx: the newer bundle has none")
     assert "only in the older bundle" in done.stdout
-    assert_one_sentence(run_command("cgan-export", "--compare", bundle.path), 2, "--compare OLD NEW")
+    assert_one_sentence(run_here("cgan-export", "--compare", bundle.path), 2, "--compare OLD NEW")
 
 
 def test_exporting_twice_differs_in_the_time_alone(
     full_bundle: Bundle, checkpoint: Path, calibration: Path, tmp_path: Path
 ) -> None:
     words = ("--precision", "int8,fp16", "--io-type", "fp16", "--calibrate", calibration)
-    done = run_command("cgan-export", checkpoint, "-o", tmp_path / "facades", *words)
+    done = run_here("cgan-export", checkpoint, "-o", tmp_path / "facades", *words)
     assert done.returncode == 0, done.stderr
     first, second = (json.loads((p / MANIFEST).read_text()) for p in (full_bundle.path, tmp_path / "facades"))
     for document in (first, second):  # the card names the time too
@@ -126,7 +126,7 @@ def test_exporting_twice_differs_in_the_time_alone(
 
 
 def test_a_wrong_word_is_one_sentence(checkpoint: Path, tmp_path: Path) -> None:
-    done = run_command("cgan-export", checkpoint, "-o", tmp_path / "out", "--size", "100")
+    done = run_here("cgan-export", checkpoint, "-o", tmp_path / "out", "--size", "100")
     assert_one_sentence(done, 2, "multiple of 64")
     for call, said in (
         (lambda: parse_precisions("fp8"), "choose from fp32, fp16, int8"),

@@ -17,7 +17,7 @@ Layer = nn.Conv2d | nn.ConvTranspose2d
 
 
 def model_of(layer: Layer, height: int, width: int) -> onnx.ModelProto:
-    """The layer as a one-node ONNX model for pictures of a fixed size and any batch."""
+    """The layer as a one-node ONNX model for images of a fixed size and any batch."""
     parts = {"w": layer.weight, **({"b": layer.bias} if layer.bias is not None else {})}
     weights = [numpy_helper.from_array(value.detach().numpy(), name) for name, value in parts.items()]
     kind = "Conv" if isinstance(layer, nn.Conv2d) else "ConvTranspose"

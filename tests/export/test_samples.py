@@ -16,7 +16,7 @@ from cgan_trainer.readers import Loaded
 from torch import Tensor
 
 from tests.export.toys import CLASSES, SIDE, EveryKind, Unconditional
-from tests.helpers import png, smooth_pictures
+from tests.helpers import png, smooth_images
 from tests.toys import LabelGenerator
 
 CONTRACT = EveryKind().contract
@@ -24,7 +24,7 @@ CONTRACT = EveryKind().contract
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for number, pixels in enumerate(smooth_pictures(3, seed=1, size=SIDE)):
+    for number, pixels in enumerate(smooth_images(3, seed=1, size=SIDE)):
         (tmp_path / f"{number}.png").write_bytes(png(pixels))
     return tmp_path
 
@@ -83,8 +83,8 @@ def test_a_folder_for_each_image_condition_is_taken_by_its_name(folder: Path) ->
     assert not np.array_equal(samples["content"], samples["style"])
 
 
-def test_a_folder_without_pictures_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="holds no picture"):
+def test_a_folder_without_images_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="holds no image"):
         sample_conditions(CONTRACT, None, tmp_path)
 
 
@@ -104,7 +104,7 @@ def loaded(examples: dict[str, Tensor]) -> Loaded:
 
 
 def test_the_examples_of_a_checkpoint_are_taken_by_the_name_of_their_condition() -> None:
-    pixels = smooth_pictures(8, seed=4, size=SIDE).transpose(0, 3, 1, 2).copy()
+    pixels = smooth_images(8, seed=4, size=SIDE).transpose(0, 3, 1, 2).copy()
     expected = pixels.astype(np.float32) / 127.5 - 1
     single = sample_conditions(CONTRACT, pixels, None)
     np.testing.assert_allclose(single["content"][:8], expected, atol=1e-6)
@@ -121,7 +121,7 @@ def test_the_examples_of_a_checkpoint_are_taken_by_the_name_of_their_condition()
     assert examples_of(loaded({})) == {}
 
 
-def test_calibration_takes_the_pictures_and_repeats_the_rest(folder: Path) -> None:
+def test_calibration_takes_the_images_and_repeats_the_rest(folder: Path) -> None:
     samples = sample_conditions(CONTRACT, None, None)
     conditions = calibration_conditions(CONTRACT, folder, samples)
     assert {name: len(value) for name, value in conditions.items()} == dict.fromkeys(samples, 3)

@@ -1,4 +1,4 @@
-"""Pictures of any size that the net takes: found by asking it, kept by every runner, refused with the rule."""
+"""Images of any size that the net takes: found by asking it, kept by every runner, refused with the rule."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.contract import Contract, SizeRule
 from cgan_runtime.errors import UsageError
 from cgan_runtime.generator import SeededGenerator, noise_tensors
-from cgan_runtime.pictures import read_picture
+from cgan_runtime.images import read_image
 from cgan_runtime.serving.repository import RepositoryOptions, write_repository
 from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 from PIL import Image
 from torch import nn
 
-from tests.helpers import pix2pix_generator, png, run_command, smooth_pictures
+from tests.helpers import pix2pix_generator, png, run_here, smooth_images
 from tests.toys import LabelGenerator
 
 
@@ -33,13 +33,13 @@ def contract_of(generator: Pix2pixGenerator | LabelGenerator) -> Contract:
 @pytest.fixture(scope="module")
 def free_bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Bundle:
     target = tmp_path_factory.mktemp("free") / "facades"
-    done = run_command("cgan-export", checkpoint, "-o", target, "--dynamic-size", "--precision", "fp16")
+    done = run_here("cgan-export", checkpoint, "-o", target, "--dynamic-size", "--precision", "fp16")
     assert done.returncode == 0, done.stderr
     assert "PSNR at other sizes" in done.stdout
     return read_bundle(target)
 
 
-def test_the_noise_follows_the_picture_and_the_rule_is_the_nets_own(generator: Pix2pixGenerator) -> None:
+def test_the_noise_follows_the_image_and_the_rule_is_the_nets_own(generator: Pix2pixGenerator) -> None:
     free = sized(generator.eval(), contract_of(generator), SizeWish())
     assert free.sides == SizeRule(multiple=64, min=64, max=4096)
     assert free.conditions[0].shape == (3, "h", "w")
@@ -73,7 +73,7 @@ def test_a_size_that_leaves_one_pixel_to_normalise_is_not_taken() -> None:
 
 
 def test_a_net_of_one_size_is_refused() -> None:
-    with pytest.raises(UsageError, match="one picture as its condition"):
+    with pytest.raises(UsageError, match="one image as its condition"):
         sized(LabelGenerator(), contract_of(LabelGenerator()), SizeWish())
 
 
@@ -83,13 +83,13 @@ def test_any_legal_size_is_what_pytorch_gives(free_bundle: Bundle, generator: Pi
     ours = free_bundle.generator()
     for height, width in ((64, 64), (128, 64), (64, 192)):
         x = np.random.default_rng(height + width).uniform(-1, 1, (2, 3, height, width)).astype(np.float32)
-        picture = ours.generate({"condition": x}, [7, 8], [0, 0])["picture"]
-        assert picture.shape == (2, 3, height, width)
+        image = ours.generate({"condition": x}, [7, 8], [0, 0])["picture"]
+        assert image.shape == (2, 3, height, width)
         np.testing.assert_allclose(
-            picture, torch_runs.generate({"condition": x}, [7, 8], [0, 0])["picture"], atol=1e-4
+            image, torch_runs.generate({"condition": x}, [7, 8], [0, 0])["picture"], atol=1e-4
         )
         alone = ours.generate({"condition": x[1:]}, [8], [0])["picture"]
-        np.testing.assert_allclose(picture[1:], alone, atol=1e-6)
+        np.testing.assert_allclose(image[1:], alone, atol=1e-6)
     inputs = onnx.load(free_bundle.path / "model.onnx").graph.input
     assert [d.dim_param or d.dim_value for d in inputs[0].type.tensor_type.shape.dim] == ["batch", 3, "h", "w"]
 
@@ -107,20 +107,20 @@ def test_an_illegal_size_is_refused_with_the_rule(free_bundle: Bundle) -> None:
         ours.generate({"condition": np.zeros((1, 3, 70, 64), dtype=np.float32)}, [1], [0])
 
 
-def test_pictures_keep_their_size_or_take_the_nearest(free_bundle: Bundle, tmp_path: Path) -> None:
+def test_images_keep_their_size_or_take_the_nearest(free_bundle: Bundle, tmp_path: Path) -> None:
     for name, size in (("a", (128, 64)), ("b", (150, 70)), ("c", (64, 64)), ("d", (20, 300))):
-        pixels = np.asarray(Image.fromarray(smooth_pictures(1)[0]).resize(size))
+        pixels = np.asarray(Image.fromarray(smooth_images(1)[0]).resize(size))
         (tmp_path / f"{name}.png").write_bytes(png(pixels))
     words = [tmp_path / f"{name}.png" for name in "abcd"]
     common = ("--bundle", free_bundle.path, "--seed", "7")
-    done = run_command("cgan-translate", *words, *common, "-o", tmp_path / "out")
+    done = run_here("cgan-translate", *words, *common, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    sizes = {p.stem: read_picture(p).size for p in (tmp_path / "out").iterdir()}
+    sizes = {p.stem: read_image(p).size for p in (tmp_path / "out").iterdir()}
     assert sizes == {"a": (128, 64), "b": (128, 64), "c": (64, 64), "d": (64, 320)}
     more = ("-o", tmp_path / "half.png", "--precision", "fp16")
-    half = run_command("cgan-translate", words[0], *common, *more)
+    half = run_here("cgan-translate", words[0], *common, *more)
     assert half.returncode == 0, half.stderr
-    a, b = (np.asarray(read_picture(p)).astype(int) for p in (tmp_path / "out" / "a.png", tmp_path / "half.png"))
+    a, b = (np.asarray(read_image(p)).astype(int) for p in (tmp_path / "out" / "a.png", tmp_path / "half.png"))
     assert np.abs(a - b).max() <= 8
 
 
@@ -134,7 +134,7 @@ def test_triton_is_told_which_axes_are_free(free_bundle: Bundle, tmp_path: Path)
 
 def test_samples_follow_the_size_asked_for(generator: Pix2pixGenerator) -> None:
     contract = sized(generator.eval(), contract_of(generator), parse_size("128x64"))
-    examples = smooth_pictures(8).transpose(0, 3, 1, 2)
+    examples = smooth_images(8).transpose(0, 3, 1, 2)
     assert sample_conditions(contract, examples, None)["condition"].shape == (8, 3, 64, 128)
 
 

@@ -18,7 +18,7 @@ from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.server import ServerOptions, TritonServer
 from cgan_runtime.triton_client import TritonClient, TritonGenerator
 
-from tests.helpers import assert_one_sentence, free_ports, run_command
+from tests.helpers import assert_one_sentence, free_ports, run_here
 from tests.toys import LabelGenerator
 
 LABELS = np.array([0, 1, 2, 0], dtype=np.int64)
@@ -61,8 +61,8 @@ def test_the_bundle_gives_what_pytorch_gives(animals: Bundle) -> None:
     assert len({row.tobytes() for row in ours}) == 4
 
 
-def test_triton_serves_it_with_the_same_pictures(animals: Bundle, served: TritonServer) -> None:
-    assert served.models == ("animals_core", "animals", "animals_png")  # a picture comes out
+def test_triton_serves_it_with_the_same_images(animals: Bundle, served: TritonServer) -> None:
+    assert served.models == ("animals_core", "animals", "animals_png")  # an image comes out
     ours = animals.generator().generate({"label": LABELS}, SEEDS, [0] * 4)["picture"]
     for url in (served.http_url, f"grpc://{served.grpc_url}"):
         client = TritonClient(url)
@@ -76,7 +76,7 @@ def test_its_golden_samples_verify(animals: Bundle) -> None:
     assert all(figure.passed for figure in figures.values()), figures
 
 
-def test_translating_pictures_with_it_is_refused_with_the_reason(animals: Bundle, tmp_path: Path) -> None:
+def test_translating_images_with_it_is_refused_with_the_reason(animals: Bundle, tmp_path: Path) -> None:
     (tmp_path / "in.png").write_bytes((animals.path / "golden" / "0-picture.png").read_bytes())
-    done = run_command("cgan-translate", tmp_path / "in.png", "--bundle", animals.path, "--seed", "1")
-    assert_one_sentence(done, 2, "animals takes label and cannot translate pictures")
+    done = run_here("cgan-translate", tmp_path / "in.png", "--bundle", animals.path, "--seed", "1")
+    assert_one_sentence(done, 2, "animals takes label and cannot translate images")

@@ -1,4 +1,4 @@
-"""A label map stays a picture of colours on its whole way: trained, exported, translated."""
+"""A label map stays an image of colours on its whole way: trained, exported, translated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cgan_trainer.seeding import to_float
 from cgan_trainer.training.start import train
 from PIL import Image
 
-from tests.helpers import LABEL_COLORS, run_command
+from tests.helpers import LABEL_COLORS, run_here
 
 CONFIG = Pix2pixConfig(size=64, ngf=4, ndf=4, images=30, condition="labels", objective="L1", lr=2e-3)
 SEED = 7
@@ -33,15 +33,15 @@ def run(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def labels_bundle(run: Path) -> Bundle:
     target = run.parent / "blocks"
-    done = run_command("cgan-export", run / "last.pt", "-o", target, "--precision", "fp32,fp16")
+    done = run_here("cgan-export", run / "last.pt", "-o", target, "--precision", "fp32,fp16")
     assert done.returncode == 0, done.stderr
     return read_bundle(target)
 
 
 def palette_png(path: Path, classes: np.ndarray) -> None:
-    picture = Image.fromarray(classes.astype(np.uint8), mode="P")
-    picture.putpalette([value for color in LABEL_COLORS for value in color])
-    picture.save(path)
+    image = Image.fromarray(classes.astype(np.uint8), mode="P")
+    image.putpalette([value for color in LABEL_COLORS for value in color])
+    image.save(path)
 
 
 def test_the_checkpoint_knows_the_classes(run: Path) -> None:
@@ -50,13 +50,13 @@ def test_the_checkpoint_knows_the_classes(run: Path) -> None:
     assert read_checkpoint(run / "last.pt").graphs["main"].options["palette"]["names"] == ["ground", "red", "green"]
 
 
-def test_a_palette_png_of_any_size_gives_the_picture_pytorch_gives(
+def test_a_palette_png_of_any_size_gives_the_image_pytorch_gives(
     run: Path, labels_bundle: Bundle, tmp_path: Path
 ) -> None:
     classes = np.random.default_rng(0).integers(0, 3, (4, 4)).repeat(50, axis=0).repeat(50, axis=1)
     palette_png(tmp_path / "labels.png", classes)
     words = ("--bundle", labels_bundle.path, "--seed", str(SEED), "-o", tmp_path / "out.png")
-    done = run_command("cgan-translate", tmp_path / "labels.png", *words)
+    done = run_here("cgan-translate", tmp_path / "labels.png", *words)
     assert done.returncode == 0, done.stderr
     made = np.asarray(Image.open(tmp_path / "out.png").convert("RGB")).astype(int)
 
@@ -80,6 +80,6 @@ def test_other_colours_are_other_classes_and_shades_of_one_are_not(run: Path) ->
         for color in ((255, 0, 0), (220, 10, 10), (0, 255, 0))
     )
     with torch.no_grad():
-        pictures = [generator(to_float(color), *masks)[0] for color in (red, dark_red, green)]
-    assert torch.equal(pictures[0], pictures[1])
-    assert not torch.equal(pictures[0], pictures[2])
+        images = [generator(to_float(color), *masks)[0] for color in (red, dark_red, green)]
+    assert torch.equal(images[0], images[1])
+    assert not torch.equal(images[0], images[2])

@@ -62,7 +62,7 @@ from cgan_trainer.seeding import draw_noise, to_float
 from PIL import Image
 from torch import Tensor, nn
 
-from tests.helpers import free_ports, smooth_pictures
+from tests.helpers import free_ports, smooth_images
 
 SIZE, LATENT, CLASSES = 16, 5, ("dark", "bright")
 GREY = ImageEncoding(color="L", mean=(0.5,), std=(0.5,))
@@ -229,7 +229,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for label, name in enumerate(CLASSES):
             folder = root / split / name
             folder.mkdir(parents=True)
-            for index, pixels in enumerate(smooth_pictures(count, size=SIZE, seed=seed + 10 * label)):
+            for index, pixels in enumerate(smooth_images(count, size=SIZE, seed=seed + 10 * label)):
                 Image.fromarray(pixels).convert("L").save(folder / f"{index}.png")
     return root
 
@@ -287,7 +287,7 @@ def test_critic_weights_are_cut(run: Path) -> None:
 
 def test_the_bundle_gives_what_pytorch_gives(run: Path, bundle: Bundle) -> None:
     generator = build_graph(read_checkpoint(run / "last.pt"), "main")
-    images = to_float(torch.from_numpy(smooth_pictures(2, size=SIZE)[:, None, :, :, 0].copy()))
+    images = to_float(torch.from_numpy(smooth_images(2, size=SIZE)[:, None, :, :, 0].copy()))
     labels = torch.tensor([1, 0])
     noise = noise_tensors(bundle.manifest.contract.noise, [7, 8], [0, 0])
     with torch.no_grad():
@@ -304,7 +304,7 @@ def test_the_server_and_the_benchmark_take_it(
 ) -> None:
     options = ServerOptions(ports=free_ports(), drain_seconds=2)
     given = {
-        "sketch": to_float(torch.from_numpy(smooth_pictures(2, size=SIZE)[:, None, :, :, 0].copy())).numpy(),
+        "sketch": to_float(torch.from_numpy(smooth_images(2, size=SIZE)[:, None, :, :, 0].copy())).numpy(),
         "label": np.array([1, 0]),
     }
     ours = bundle.generator().generate(given, [7, 2**63], [0, 3])

@@ -1,4 +1,4 @@
-"""The promise: one seed, one picture, on every backend, in any batch, on every server, after any restart."""
+"""The promise: one seed, one image, on every backend, in any batch, on every server, after any restart."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from cgan_export.graph.statistics import with_statistics
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import ImageEncoding
 from cgan_runtime.generator import SeededGenerator, noise_tensors
-from cgan_runtime.pictures import pixels_from_tensor, png_text, read_picture
+from cgan_runtime.images import pixels_from_tensor, png_text, read_image
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.server import ServerOptions, TritonServer
 from cgan_runtime.triton_client import TritonClient, TritonGenerator, TritonRunner
 from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 
-from tests.helpers import free_ports, png, smooth_pictures
+from tests.helpers import free_ports, png, smooth_images
 
 Pixels = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.float32]
-PICTURES = smooth_pictures(5, seed=77)
-CONDITIONS: Tensor = np.ascontiguousarray(PICTURES.transpose(0, 3, 1, 2), dtype=np.float32) / 127.5 - 1
+IMAGES = smooth_images(5, seed=77)
+CONDITIONS: Tensor = np.ascontiguousarray(IMAGES.transpose(0, 3, 1, 2), dtype=np.float32) / 127.5 - 1
 SEED = 7
 
 
@@ -51,7 +51,7 @@ def assert_same_on_another_runtime(ours: Pixels, reference: Pixels) -> None:
     assert (apart > 0).mean() <= 0.001
 
 
-def test_the_picture_has_contrast_so_that_equality_means_something(reference: Pixels) -> None:
+def test_the_image_has_contrast_so_that_equality_means_something(reference: Pixels) -> None:
     assert reference.std() > 20
 
 
@@ -107,7 +107,7 @@ def test_from_triton_as_png(server: TritonServer, bundle: Bundle, reference: Pix
     client = TritonClient(address(server, "http"))
     file = client.infer("facades_png", png_request(SEED), ["picture"])["picture"][0, 0]
     client.close()
-    np.testing.assert_array_equal(np.asarray(read_picture(file)), reference)
+    np.testing.assert_array_equal(np.asarray(read_image(file)), reference)
     assert png_text(file)["cgan-bundle"] == bundle.digest
     assert png_text(file)["cgan-seed"] == str(SEED)
 
@@ -133,23 +133,23 @@ def test_from_triton_under_sixteen_concurrent_requests_with_different_seeds(
     np.testing.assert_array_equal(together[0], reference)
     for seed, concurrent, single in zip(seeds, together, alone, strict=True):
         np.testing.assert_array_equal(concurrent, pixels(bundle, single), err_msg=f"seed {seed}")
-    assert len({picture.tobytes() for picture in together}) == 16
+    assert len({image.tobytes() for image in together}) == 16
 
 
 def test_after_a_server_restart(bundle: Bundle, server_environment: ServerEnvironment, reference: Pixels) -> None:
-    pictures = []
+    images = []
     for _ in range(2):
         options = ServerOptions(ports=free_ports(), drain_seconds=2)
         with TritonServer([bundle], server_environment, options) as restarted:
             client = TritonClient(address(restarted, "grpc"))
             remote = TritonGenerator(client, "facades")
-            pictures.append(remote.generate({"condition": CONDITIONS[:1]}, [SEED], [0])["picture"][0])
+            images.append(remote.generate({"condition": CONDITIONS[:1]}, [SEED], [0])["picture"][0])
             client.close()
-    for picture in pictures:
-        np.testing.assert_array_equal(pixels(bundle, picture), reference)
+    for image in images:
+        np.testing.assert_array_equal(pixels(bundle, image), reference)
 
 
-def test_another_seed_gives_another_picture(bundle: Bundle, reference: Pixels) -> None:
+def test_another_seed_gives_another_image(bundle: Bundle, reference: Pixels) -> None:
     with bundle.runner() as runner:
         for seed, draw in ((8, 0), (0, 0), (2**64 - 1, 0), (SEED, 1)):
             other = SeededGenerator(runner).generate({"condition": CONDITIONS[:1]}, [seed], [draw])["picture"][0]
@@ -161,5 +161,5 @@ def address(server: TritonServer, scheme: str) -> str:
 
 
 def png_request(seed: int) -> dict[str, npt.NDArray[np.generic]]:
-    image = np.array([[png(PICTURES[0])]], dtype=object)
+    image = np.array([[png(IMAGES[0])]], dtype=object)
     return {"image": image, "seed": np.array([[seed]], dtype=np.uint64)}

@@ -16,16 +16,16 @@ from cgan_runtime.contract import VectorEncoding
 from cgan_runtime.encodings import decoder_of, encoder_of
 from cgan_runtime.errors import BundleError, CganError, UsageError
 from cgan_runtime.generator import SeededGenerator
+from cgan_runtime.images import read_image
 from cgan_runtime.manifest import Artifact, Manifest, dumps, loads, needed_version
 from cgan_runtime.onnx_file import has_external_data
-from cgan_runtime.pictures import read_picture
 from cgan_runtime.runners import RUNNERS
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.helpers import assert_one_sentence, run_command
+from tests.helpers import assert_one_sentence, run_here
 
-# Exported by the code before version 2 existed, without its report and picture grid.
+# Exported by the code before version 2 existed, without its report and image grid.
 VERSION_1 = Path(__file__).parent / "old" / "bundle-v1"
 VERSION_1_DIGEST = "812a23cde0dbb79ed6f538fdb6957c0232db3fbefb3234ee2a8f65c6515c2dca"
 
@@ -147,7 +147,7 @@ def test_a_damaged_bundle_is_refused_in_one_sentence_with_exit_code_3(copy: Path
     damage(copy)
     picture = copy.parent / "in.png"
     picture.write_bytes(b"never reached")
-    done = run_command("cgan-translate", picture, "--bundle", copy, "--seed", "7")
+    done = run_here("cgan-translate", picture, "--bundle", copy, "--seed", "7")
     assert_one_sentence(done, 3, DAMAGES[damage])
 
 
@@ -206,7 +206,7 @@ def test_the_manifest_survives_its_own_text(bundle_path: Path) -> None:
     assert '"18446744073709551615"' in dumps(manifest)
 
 
-def test_a_bundle_of_version_1_reads_and_gives_its_golden_pictures() -> None:
+def test_a_bundle_of_version_1_reads_and_gives_its_golden_images() -> None:
     old = read_bundle(VERSION_1)
     assert (old.digest, old.manifest.schema_version) == (VERSION_1_DIGEST, 1)
     assert dumps(old.manifest).encode() == (VERSION_1 / "bundle.json").read_bytes()
@@ -218,8 +218,7 @@ def test_a_bundle_of_version_1_reads_and_gives_its_golden_pictures() -> None:
             made = decoder_of(output).decode(answer["picture"][0], output)
             assert isinstance(made, bytes)
             ours, theirs = (
-                np.asarray(read_picture(image)).astype(int)
-                for image in (made, VERSION_1 / golden.outputs["picture"])
+                np.asarray(read_image(image)).astype(int) for image in (made, VERSION_1 / golden.outputs["picture"])
             )
             assert np.abs(ours - theirs).max() <= 1
             assert (ours != theirs).mean() <= 0.001

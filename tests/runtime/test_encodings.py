@@ -22,11 +22,11 @@ from cgan_runtime.contract import (
 )
 from cgan_runtime.encodings import DECODERS, ENCODERS, decoder_of, encoder_of
 from cgan_runtime.encodings.heatmap import COLORS, heatmap_pixels
-from cgan_runtime.errors import BadInputError, CganError, PictureError, UsageError
-from cgan_runtime.pictures import png_text, read_picture, tensor_from_picture
+from cgan_runtime.errors import BadInputError, CganError, ImageError, UsageError
+from cgan_runtime.images import png_text, read_image, tensor_from_image
 from PIL import Image
 
-from tests.helpers import png, smooth_pictures
+from tests.helpers import png, smooth_images
 
 SHOES = Condition(
     name="label", shape=(), dtype="int64", encoding=LabelEncoding(names=("T-shirt", "Sneaker", "Ankle boot"))
@@ -37,7 +37,7 @@ RAW = Condition(name="raw", shape=(2, 2))
 STEP = Condition(name="step", shape=(), dtype="int64")
 PHOTO = Condition(name="photo", shape=(3, 16, 16), encoding=ImageEncoding())
 MAP = Output(name="map", shape=(1, 2, 3), range=(-1.0, 3.0), encoding=HeatmapEncoding())
-PIXELS = smooth_pictures(1, size=16)[0]
+PIXELS = smooth_images(1, size=16)[0]
 
 
 def encode(condition: Condition, given: Any) -> np.ndarray:
@@ -152,24 +152,24 @@ def test_a_file_that_is_not_there_or_of_another_kind(tmp_path: Path) -> None:
 
 def test_an_image_is_the_tensor_of_its_pixels(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(png(PIXELS))
-    expected = tensor_from_picture(Image.fromarray(PIXELS), PHOTO)
+    expected = tensor_from_image(Image.fromarray(PIXELS), PHOTO)
     for given in (tmp_path / "photo.png", str(tmp_path / "photo.png"), png(PIXELS), Image.fromarray(PIXELS)):
         np.testing.assert_array_equal(encode(PHOTO, given), expected)
-    with pytest.raises(PictureError, match="photo is not a PNG, JPEG or WebP picture"):
+    with pytest.raises(ImageError, match="photo is not a PNG, JPEG or WebP image"):
         encode(PHOTO, b"these are words")
 
 
 def test_an_image_comes_back_with_its_text_and_in_the_size_asked_for() -> None:
     output = Output(name="picture", shape=(3, 16, 16), encoding=ImageEncoding())
-    tensor = tensor_from_picture(Image.fromarray(PIXELS), PHOTO)
+    tensor = tensor_from_image(Image.fromarray(PIXELS), PHOTO)
     data = decoder_of(output).decode(tensor, output, text={"cgan-seed": "7"})
     assert isinstance(data, bytes)
-    np.testing.assert_array_equal(np.asarray(read_picture(data)), PIXELS)
+    np.testing.assert_array_equal(np.asarray(read_image(data)), PIXELS)
     assert png_text(data) == {"cgan-seed": "7"}
     larger = decoder_of(output).decode(tensor, output, size=(40, 20))
     assert isinstance(larger, bytes)
     expected = Image.fromarray(PIXELS).resize((40, 20), Image.Resampling.BICUBIC)
-    np.testing.assert_array_equal(np.asarray(read_picture(larger)), np.asarray(expected))
+    np.testing.assert_array_equal(np.asarray(read_image(larger)), np.asarray(expected))
 
 
 def test_a_heatmap_runs_from_black_over_red_and_yellow_to_white_over_its_range() -> None:
@@ -187,7 +187,7 @@ def test_a_heatmap_in_grey_and_what_is_not_a_number() -> None:
 def test_a_heatmap_is_a_png() -> None:
     data = DECODERS["heatmap"].decode(np.full((1, 9, 8), 3, dtype=np.float32), MAP)
     assert isinstance(data, bytes)
-    assert (np.asarray(read_picture(data)) == 255).all()
+    assert (np.asarray(read_image(data)) == 255).all()
 
 
 @pytest.mark.parametrize(

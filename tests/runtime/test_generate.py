@@ -14,17 +14,17 @@ from cgan_runtime import __version__
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.cli.generate import main
 from cgan_runtime.encodings.heatmap import heatmap_pixels
-from cgan_runtime.pictures import png_text, read_picture
+from cgan_runtime.images import png_text, read_image
 from cgan_runtime.serving.server import TritonServer
 
-from tests.helpers import assert_one_sentence, png, run_command, smooth_pictures
+from tests.helpers import assert_one_sentence, png, run_here, smooth_images
 from tests.runtime import tiny
 
-CONTENT, STYLE = smooth_pictures(2, size=16, seed=5)
+CONTENT, STYLE = smooth_images(2, size=16, seed=5)
 
 
 def generate(*words: str | Path, command: str = "cgan-generate") -> subprocess.CompletedProcess[str]:
-    return run_command(command, *words)
+    return run_here(command, *words)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def scaled(pixels: np.ndarray) -> np.ndarray:
 
 def levels_apart(path: Path, expected: np.ndarray) -> int:
     """Largest difference of a PNG from 8-bit values that were not yet rounded."""
-    return int(np.abs(np.asarray(read_picture(path)).astype(float) - np.rint(expected)).max())
+    return int(np.abs(np.asarray(read_image(path)).astype(float) - np.rint(expected)).max())
 
 
 def test_a_class_by_name_and_by_number_gives_the_images_of_the_formula(shoes: Bundle, tmp_path: Path) -> None:
@@ -113,12 +113,12 @@ def test_every_image_may_be_given_by_its_own_name(blends: Bundle, images: Path, 
 
 
 def test_heatmaps_take_the_original_size_too(blends: Bundle, images: Path, tmp_path: Path) -> None:
-    read_picture(images / "content.png").resize((40, 24)).save(tmp_path / "wide.png")
+    read_image(images / "content.png").resize((40, 24)).save(tmp_path / "wide.png")
     words = ("--style", images / "style.png", "--style-code", "0,0,0,0", "--original-size", "-o", tmp_path)
     done = generate(tmp_path / "wide.png", "--bundle", blends.path, "--seed", "5", *words)
     assert done.returncode == 0, done.stderr
     for name in ("picture", "change"):
-        assert read_picture(tmp_path / f"wide-{name}.png").size == (40, 24)
+        assert read_image(tmp_path / f"wide-{name}.png").size == (40, 24)
 
 
 def test_one_sample_may_go_to_a_file(shoes: Bundle, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ MISTAKES: list[tuple[tuple[str, ...], int, list[str]]] = [
     (("--bundle", "SHOES", "--label", "1", "--set", "label=2"), 2, ["label is given twice"]),
     (("--bundle", "SHOES", "--set", "labl=2"), 2, ["shoes has no condition labl; did you mean label?"]),
     (("--bundle", "SHOES", "--set", "label"), 2, ["--set label: NAME=VALUE is needed"]),
-    (("--bundle", "SHOES", "CONTENT", "--label", "1"), 2, ["shoes takes label and cannot translate pictures"]),
+    (("--bundle", "SHOES", "CONTENT", "--label", "1"), 2, ["shoes takes label and cannot translate images"]),
     (("--bundle", "SHOES", "--label", "1", "--backend", "tensorrt"), 3, ["no tensorrt fp32 artifact, only"]),
     (("--bundle", "SHOES", "--label", "1", "--device", "tpu"), 2, ["no device 'tpu'", "cpu, cuda or cuda:N"]),
     (("--bundle", "CLOUDS", "--label", "1"), 2, ["clouds has no label; it takes no condition"]),
@@ -172,7 +172,7 @@ MISTAKES: list[tuple[tuple[str, ...], int, list[str]]] = [
         2,
         ["2 files (.png) cannot go to the one file x.png"],
     ),
-    (("--bundle", "BLENDS"), 2, ["blends needs a picture for content"]),
+    (("--bundle", "BLENDS"), 2, ["blends needs an image for content"]),
     (("--bundle", "BLENDS", "CONTENT"), 2, ["blends needs style: give --style a PNG, JPEG or WebP image"]),
     (("--bundle", "BLENDS", "CONTENT", "--style", "CONTENT"), 2, ["needs style_code", "--style-code 4 numbers"]),
     (("--bundle", "BLENDS", "CONTENT", "--style-code", "1,2"), 2, ["style_code has 2 numbers, 4 are needed"]),

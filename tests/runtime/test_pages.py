@@ -8,12 +8,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import jinja2
 import numpy as np
 import pytest
 from cgan_runtime import __version__
-from cgan_runtime.pages import Cell, Exhibit, Picture, Table, data_uri, readable, render, write_page
+from cgan_runtime.pages import CaptionedImage, Cell, Exhibit, Table, data_uri, readable, render, write_page
 from markupsafe import Markup
 from PIL import Image
 
@@ -48,7 +49,7 @@ def values(text: str) -> dict[str, object]:
         "lead": text,
         "figures": [(text, text, text), (text, "1", "")],
         "table": Table(heads=(text, text), rows=((text, Cell(text=text, mark="best", note=text)), (text, "2"))),
-        "rows": [Exhibit(pictures=(Picture(uri=PIXEL, heading=text, alt=text),), caption=(text, text))],
+        "rows": [Exhibit(images=(CaptionedImage(uri=PIXEL, heading=text, alt=text),), caption=(text, text))],
         "words": [text, text],
         "notes": [text],
     }
@@ -127,8 +128,10 @@ def test_the_style_loads_nothing_and_knows_dark_and_narrow_screens() -> None:
 
 
 def palettes() -> tuple[dict[str, str], dict[str, str]]:
-    light, dark = re.findall(r":root \{([^}]*)\}", STYLE)
-    return tuple(dict(re.findall(r"--([\w-]+): (#\w+)", text)) for text in (light, dark))  # type: ignore[return-value]
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): (#\w+)", text)) for text in re.findall(r":root \{([^}]*)\}", STYLE)
+    )
+    return light, dark
 
 
 def luminance(color: str) -> float:
@@ -168,8 +171,9 @@ def test_everything_can_be_read(scheme: int) -> None:
 
 def test_data_uris_hold_the_image() -> None:
     image = Image.effect_noise((40, 32), 80).convert("RGB")
-    for kind, error in (("png", 0), ("webp", 40), ("jpeg", 40)):
-        uri = data_uri(image, kind, quality=95)  # type: ignore[arg-type]
+    errors: dict[Literal["png", "webp", "jpeg"], int] = {"png": 0, "webp": 40, "jpeg": 40}
+    for kind, error in errors.items():
+        uri = data_uri(image, kind, quality=95)
         start = f"data:image/{kind};base64,"
         assert uri.startswith(start)
         back = Image.open(io.BytesIO(base64.b64decode(uri.removeprefix(start))))

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.errors import CganError, ServerError
-from cgan_runtime.pictures import read_picture
+from cgan_runtime.images import read_image
 from cgan_runtime.serving import environment
 from cgan_runtime.serving.repository import RepositoryOptions, write_repository
 from cgan_runtime.serving.server import TritonServer
@@ -26,9 +26,9 @@ from cgan_runtime.triton_client import TritonClient, TritonGenerator
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from tests.helpers import assert_one_sentence, free_ports, hear_ctrl_c, png, run_command, smooth_pictures
+from tests.helpers import assert_one_sentence, free_ports, hear_ctrl_c, png, run_command, run_here, smooth_images
 
-PICTURE = smooth_pictures(1, seed=5)[0]
+IMAGE = smooth_images(1, seed=5)[0]
 
 
 def post(server: TritonServer, model: str, inputs: list[dict[str, object]]) -> tuple[int, dict[str, object]]:
@@ -78,12 +78,12 @@ def test_a_seed_is_echoed_and_drawn_when_there_is_none(server: TritonServer) -> 
 
 def test_one_bad_request_among_good_ones_fails_alone(server: TritonServer) -> None:
     client = TritonClient(f"grpc://{server.grpc_url}")
-    good = np.array([[png(PICTURE)]], dtype=object)
+    good = np.array([[png(IMAGE)]], dtype=object)
     bad = np.array([[b"these are words"]], dtype=object)
     seed = np.array([[7]], dtype=np.uint64)
     expected = client.infer("facades_png", {"image": good, "seed": seed}, ["picture"])["picture"][0, 0]
     for _ in range(3):
-        with pytest.raises(ServerError, match="image is not a PNG, JPEG or WebP picture"):
+        with pytest.raises(ServerError, match="image is not a PNG, JPEG or WebP image"):
             client.infer("facades_png", {"image": bad, "seed": seed}, ["picture"])
         answer = client.infer("facades_png", {"image": good, "seed": seed}, ["picture"])["picture"][0, 0]
         assert answer == expected
@@ -194,7 +194,7 @@ def test_the_printed_lines_work_and_a_signal_leaves_nothing(
 ) -> None:
     process, http, _ = start_command(bundle_path)
     text = read_until_ready(process)
-    (tmp_path / "in.png").write_bytes(png(PICTURE))
+    (tmp_path / "in.png").write_bytes(png(IMAGE))
     curl = text[text.index("(printf") : text.index("\n\nor in Python")]
     snippet = text[text.index("import numpy") : text.index("\n\nor: cgan-translate")]
     answers = []
@@ -206,7 +206,7 @@ def test_the_printed_lines_work_and_a_signal_leaves_nothing(
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
     assert answers[0] == answers[1]
-    assert read_picture(answers[0]).size == (64, 64)
+    assert read_image(answers[0]).size == (64, 64)
     assert process.returncode == code, error
     assert leftovers(process) == []
     with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", http), timeout=5):
@@ -235,20 +235,20 @@ def test_a_port_in_use_is_one_sentence(bundle_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = run_command("cgan-serve", bundle_path, "--http-port", str(port))
+        done = run_here("cgan-serve", bundle_path, "--http-port", str(port))
     assert_one_sentence(done, 1, f"HTTP port {port} on 127.0.0.1 cannot be used", "--http-port")
 
 
 def test_no_bundle_and_no_such_bundle(tmp_path: Path) -> None:
-    assert_one_sentence(run_command("cgan-serve"), 2, "a bundle is needed")
-    assert_one_sentence(run_command("cgan-serve", tmp_path / "x"), 3, "does not exist")
+    assert_one_sentence(run_here("cgan-serve"), 2, "a bundle is needed")
+    assert_one_sentence(run_here("cgan-serve", tmp_path / "x"), 3, "does not exist")
 
 
 def test_a_repository_for_another_machine(bundle_path: Path, tmp_path: Path) -> None:
-    done = run_command("cgan-serve", bundle_path, "--triton-repo", tmp_path / "repository")
+    done = run_here("cgan-serve", bundle_path, "--triton-repo", tmp_path / "repository")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "repository" / "facades_core" / "1" / "model.onnx").is_file()
-    again = run_command("cgan-serve", bundle_path, "--triton-repo", tmp_path / "repository")
+    again = run_here("cgan-serve", bundle_path, "--triton-repo", tmp_path / "repository")
     assert_one_sentence(again, 2, "exists already")
 
 
@@ -308,7 +308,7 @@ def test_two_first_starts_make_one_environment(tmp_path: Path, monkeypatch: pyte
 def test_a_missing_client_library_names_the_extra(tmp_path: Path) -> None:
     """The command with tritonclient hidden from it."""
     (tmp_path / "tritonclient.py").write_text("raise ImportError('hidden', name='tritonclient')")
-    (tmp_path / "in.png").write_bytes(png(PICTURE))
+    (tmp_path / "in.png").write_bytes(png(IMAGE))
     words = (tmp_path / "in.png", "--url", "grpc://127.0.0.1:9", "--model", "facades")
     done = run_command("cgan-translate", *words, PYTHONPATH=str(tmp_path))
     assert_one_sentence(done, 1, 'pip install "cgan-deploy[serve]"')

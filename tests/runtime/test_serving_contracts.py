@@ -17,7 +17,7 @@ from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Condition, Contract, LabelEncoding
 from cgan_runtime.encodings import decoder_of, encoder_of
 from cgan_runtime.errors import ServerError, UsageError
-from cgan_runtime.pictures import png_text, read_picture
+from cgan_runtime.images import png_text, read_image
 from cgan_runtime.serving.examples import command_line, curl_line, python_snippet, ready_text
 from cgan_runtime.serving.repository import RepositoryOptions, model_names, package_files, write_repository
 from cgan_runtime.serving.server import TritonServer
@@ -26,10 +26,10 @@ from cgan_runtime.triton_client import TritonClient, TritonGenerator, TritonRunn
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from tests.helpers import png, smooth_pictures
+from tests.helpers import png, smooth_images
 from tests.runtime import tiny
 
-CONTENT, STYLE = smooth_pictures(2, size=16, seed=5)
+CONTENT, STYLE = smooth_images(2, size=16, seed=5)
 CODE = np.array([[0.5, -1, 2, 0]], dtype=np.float32)
 SEED = np.array([[5]], dtype=np.uint64)
 ALL = ["picture", "change", "score", "features", "seed"]
@@ -69,7 +69,7 @@ def expected_png(bundle: Bundle, output: str, tensors: dict[str, np.ndarray], se
 
 
 def same_pixels(a: bytes, b: bytes) -> bool:
-    return np.array_equal(np.asarray(read_picture(a)), np.asarray(read_picture(b)))
+    return np.array_equal(np.asarray(read_image(a)), np.asarray(read_image(b)))
 
 
 def blend_tensors(bundle: Bundle) -> dict[str, np.ndarray]:
@@ -167,7 +167,7 @@ def test_a_dtype_no_model_takes_is_named(client: TritonClient) -> None:
 
 def test_a_bad_image_is_named(client: TritonClient) -> None:
     inputs = {"content": texts(png(CONTENT)), "style": texts(b"words"), "style_code": CODE, "seed": SEED}
-    with pytest.raises(ServerError, match="style is not a PNG, JPEG or WebP picture"):
+    with pytest.raises(ServerError, match="style is not a PNG, JPEG or WebP image"):
         client.infer("blends_png", inputs, ["picture"])
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cgan_runtime.bundle import Bundle
-from cgan_runtime.pictures import png_text, read_picture
+from cgan_runtime.images import png_text, read_image
 from cgan_runtime.serving.server import TritonServer
 
-from tests.helpers import assert_one_sentence, png, run_command, smooth_pictures
+from tests.helpers import assert_one_sentence, png, run_command, run_here, smooth_images
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pictures") / "map.png"
-    path.write_bytes(png(smooth_pictures(1, seed=5)[0]))
+    path.write_bytes(png(smooth_images(1, seed=5)[0]))
     return path
 
 
@@ -26,11 +26,11 @@ def sha(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_file_becomes_a_picture_that_says_where_it_comes_from(
-    picture: Path, bundle: Bundle, bundle_path: Path, tmp_path: Path
+def test_a_file_becomes_an_image_that_says_where_it_comes_from(
+    image: Path, bundle: Bundle, bundle_path: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "out.png"
-    done = run_command("cgan-translate", picture, "--bundle", bundle_path, "--seed", "7", "-o", target)
+    done = run_command("cgan-translate", image, "--bundle", bundle_path, "--seed", "7", "-o", target)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(target)]
     assert png_text(target.read_bytes()) == {
@@ -42,7 +42,7 @@ def test_a_file_becomes_a_picture_that_says_where_it_comes_from(
 
 
 def test_the_same_file_comes_from_a_bundle_and_from_a_server_in_any_batch(
-    picture: Path, bundle_path: Path, server: TritonServer, tmp_path: Path
+    image: Path, bundle_path: Path, server: TritonServer, tmp_path: Path
 ) -> None:
     grpc = ("--url", f"grpc://{server.grpc_url}", "--model", "facades")
     http = ("--url", server.http_url, "--model", "facades")
@@ -51,7 +51,7 @@ def test_the_same_file_comes_from_a_bundle_and_from_a_server_in_any_batch(
         for batch in ("1", "3"):
             folder = tmp_path / f"{number}-{batch}"
             words = ("--seed", str(2**64 - 1), "--samples", "3", "--batch", batch, "-o", str(folder))
-            done = run_command("cgan-translate", picture, *where, *words)
+            done = run_here("cgan-translate", image, *where, *words)
             assert done.returncode == 0, done.stderr
             sums.append([sha(folder / f"map-{draw}.png") for draw in range(3)])
     assert all(item == sums[0] for item in sums)
@@ -59,103 +59,101 @@ def test_the_same_file_comes_from_a_bundle_and_from_a_server_in_any_batch(
 
 
 def test_a_folder_keeps_its_tree_and_a_bad_file_stops_nothing(
-    picture: Path, bundle_path: Path, tmp_path: Path
+    image: Path, bundle_path: Path, tmp_path: Path
 ) -> None:
     source = tmp_path / "maps"
     (source / "deep").mkdir(parents=True)
-    (source / "a.png").write_bytes(picture.read_bytes())
-    read_picture(picture).convert("L").save(source / "deep" / "b.jpg")
-    (source / "words.png").write_text("not a picture")
+    (source / "a.png").write_bytes(image.read_bytes())
+    read_image(image).convert("L").save(source / "deep" / "b.jpg")
+    (source / "words.png").write_text("not an image")
     (source / "notes.txt").write_text("left alone")
     target = tmp_path / "out"
-    done = run_command("cgan-translate", source, "--bundle", bundle_path, "--seed", "7", "-o", target)
+    done = run_here("cgan-translate", source, "--bundle", bundle_path, "--seed", "7", "-o", target)
     assert done.returncode == 1
-    assert "words.png is not a PNG, JPEG or WebP picture" in done.stderr
-    assert "2 pictures written, 1 inputs skipped" in done.stderr
+    assert "words.png is not a PNG, JPEG or WebP image" in done.stderr
+    assert "2 images written, 1 inputs skipped" in done.stderr
     assert sorted(p.relative_to(target).as_posix() for p in target.rglob("*.png")) == ["a.png", "deep/b.png"]
 
 
 def test_any_size_goes_in_and_the_original_size_comes_out_when_asked(
-    picture: Path, bundle_path: Path, tmp_path: Path
+    image: Path, bundle_path: Path, tmp_path: Path
 ) -> None:
     wide = tmp_path / "wide.webp"
-    read_picture(picture).resize((90, 31)).save(wide)
+    read_image(image).resize((90, 31)).save(wide)
     for words, size in ((), (64, 64)), (("--original-size",), (90, 31)):
         target = tmp_path / "out.png"
-        done = run_command("cgan-translate", wide, "--bundle", bundle_path, "--seed", "1", "-o", target, *words)
+        done = run_here("cgan-translate", wide, "--bundle", bundle_path, "--seed", "1", "-o", target, *words)
         assert done.returncode == 0, done.stderr
-        assert read_picture(target).size == size
+        assert read_image(target).size == size
 
 
-def test_without_a_seed_one_is_drawn_and_told(picture: Path, bundle_path: Path, tmp_path: Path) -> None:
+def test_without_a_seed_one_is_drawn_and_told(image: Path, bundle_path: Path, tmp_path: Path) -> None:
     outputs = []
     for name in ("a.png", "b.png"):
-        done = run_command("cgan-translate", picture, "--bundle", bundle_path, "-o", tmp_path / name)
+        done = run_here("cgan-translate", image, "--bundle", bundle_path, "-o", tmp_path / name)
         seed = done.stderr.rsplit("seed ", 1)[1].strip()
         assert png_text((tmp_path / name).read_bytes())["cgan-seed"] == seed
         outputs.append(seed)
     assert outputs[0] != outputs[1]
-    again = run_command(
-        "cgan-translate", picture, "--bundle", bundle_path, "-o", tmp_path / "c.png", "--seed", outputs[0]
+    again = run_here(
+        "cgan-translate", image, "--bundle", bundle_path, "-o", tmp_path / "c.png", "--seed", outputs[0]
     )
     assert again.returncode == 0
     assert sha(tmp_path / "a.png") == sha(tmp_path / "c.png")
 
 
-def test_json_is_one_object_with_large_seeds_as_text(picture: Path, bundle_path: Path, tmp_path: Path) -> None:
+def test_json_is_one_object_with_large_seeds_as_text(image: Path, bundle_path: Path, tmp_path: Path) -> None:
     words = ("--seed", str(2**53), "-o", str(tmp_path / "x.png"), "--json")
-    done = run_command("cgan-translate", picture, "--bundle", bundle_path, *words)
+    done = run_here("cgan-translate", image, "--bundle", bundle_path, *words)
     assert json.loads(done.stdout)["seed"] == str(2**53)
 
 
 @pytest.mark.parametrize("seed", ["-1", str(2**64), "seven", "1.5", ""])
-def test_a_seed_that_is_none_is_a_usage_error(picture: Path, bundle_path: Path, seed: str) -> None:
-    assert_one_sentence(
-        run_command("cgan-translate", picture, "--bundle", bundle_path, f"--seed={seed}"), 2, "--seed"
-    )
+def test_a_seed_that_is_none_is_a_usage_error(image: Path, bundle_path: Path, seed: str) -> None:
+    assert_one_sentence(run_here("cgan-translate", image, "--bundle", bundle_path, f"--seed={seed}"), 2, "--seed")
 
 
 @pytest.mark.parametrize(
     ("words", "code", "parts"),
     [
-        ((), 2, ["a picture or a folder is needed"]),
-        (("PICTURE",), 2, ["--bundle FOLDER and --url ADDRESS"]),
-        (("PICTURE", "--url", "ftp://x"), 2, ["--url needs --model NAME"]),
-        (("PICTURE", "--url", "ftp://x", "--model", "facades"), 2, ["give http://HOST:PORT or grpc://HOST:PORT"]),
-        (("PICTURE", "--bundle", "BUNDLE", "--sed", "7"), 2, ["Unknown option: --sed", "--seed"]),
-        (("PICTURE", "--bundle", "BUNDLE", "--samples", "0"), 2, ["--samples"]),
-        (("PICTURE", "--bundle", "BUNDLE", "--samples", "2", "-o", "x.png"), 2, ["name a folder with -o"]),
-        (("PICTURE", "PICTURE", "--bundle", "BUNDLE"), 2, ["would both become"]),
+        ((), 2, ["an image or a folder is needed"]),
+        (("IMAGE",), 2, ["--bundle FOLDER and --url ADDRESS"]),
+        (("IMAGE", "--url", "ftp://x"), 2, ["--url needs --model NAME"]),
+        (("IMAGE", "--url", "ftp://x", "--model", "facades"), 2, ["give http://HOST:PORT or grpc://HOST:PORT"]),
+        (("IMAGE", "--bundle", "BUNDLE", "--sed", "7"), 2, ["Unknown option: --sed", "--seed"]),
+        (("IMAGE", "--bundle", "BUNDLE", "--samples", "0"), 2, ["--samples"]),
+        (("IMAGE", "--bundle", "BUNDLE", "--samples", "2", "-o", "x.png"), 2, ["name a folder with -o"]),
+        (("IMAGE", "IMAGE", "--bundle", "BUNDLE"), 2, ["would both become"]),
         (("nothing.png", "--bundle", "BUNDLE"), 3, ["nothing.png does not exist"]),
-        (("WORDS", "--bundle", "BUNDLE", "--seed", "7"), 3, ["words.png is not a PNG, JPEG or WebP picture"]),
+        (("WORDS", "--bundle", "BUNDLE", "--seed", "7"), 3, ["words.png is not a PNG, JPEG or WebP image"]),
         (("DOT", "--bundle", "BUNDLE", "--seed", "7"), 3, ["1x1 pixels"]),
-        (("EMPTY", "--bundle", "BUNDLE"), 3, ["holds no picture"]),
-        (("PICTURE", "--url", "http://127.0.0.1:9", "--model", "facades"), 4, ["cannot be reached"]),
-        (("PICTURE", "--url", "grpc://127.0.0.1:9", "--model", "facades"), 4, ["cannot be reached"]),
+        (("EMPTY", "--bundle", "BUNDLE"), 3, ["holds no image"]),
+        (("IMAGE", "--url", "http://127.0.0.1:9", "--model", "facades"), 4, ["cannot be reached"]),
+        (("IMAGE", "--url", "grpc://127.0.0.1:9", "--model", "facades"), 4, ["cannot be reached"]),
     ],
 )
 def test_mistakes_get_one_sentence(
-    picture: Path, bundle_path: Path, tmp_path: Path, words: tuple[str, ...], code: int, parts: list[str]
+    image: Path, bundle_path: Path, tmp_path: Path, words: tuple[str, ...], code: int, parts: list[str]
 ) -> None:
     (tmp_path / "words.png").write_text("these are words")
     (tmp_path / "dot.png").write_bytes(png(np.zeros((1, 1, 3), dtype=np.uint8)))
     (tmp_path / "empty").mkdir()
     names = {
-        "PICTURE": str(picture),
+        "IMAGE": str(image),
         "BUNDLE": str(bundle_path),
         "WORDS": str(tmp_path / "words.png"),
         "DOT": str(tmp_path / "dot.png"),
         "EMPTY": str(tmp_path / "empty"),
     }
-    done = run_command("cgan-translate", *(names.get(word, word) for word in words))
+    done = run_here("cgan-translate", *(names.get(word, word) for word in words))
     assert_one_sentence(done, code, *parts)
 
 
 def test_an_input_is_never_overwritten(bundle_path: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    path.write_bytes(png(smooth_pictures(1)[0]))
+    path.write_bytes(png(smooth_images(1)[0]))
     before = sha(path)
     for words in ((str(path), "-o", str(path)), (str(tmp_path), "-o", str(tmp_path))):
-        done = run_command("cgan-translate", *words, "--bundle", bundle_path, "--seed", "1")
+        done = run_here("cgan-translate", *words, "--bundle", bundle_path, "--seed", "1")
         assert_one_sentence(done, 2, "would overwrite an input")
     assert sha(path) == before

@@ -64,10 +64,10 @@ def shoes(root: Path) -> Bundle:
 
 
 def shoes_formula(label: int, seed: int, draw: int = 0) -> Array:
-    """picture [1, 16, 16] in float64."""
+    """image [1, 16, 16] in float64."""
     both = W["classes"][label] + _z(seed, draw) @ W["z8"].astype(np.float64)
-    picture: Array = 1 / (1 + np.exp(-(both @ W["grow"].astype(np.float64))))
-    return picture.reshape(1, SIDE, SIDE)
+    image: Array = 1 / (1 + np.exp(-(both @ W["grow"].astype(np.float64))))
+    return image.reshape(1, SIDE, SIDE)
 
 
 def clouds(root: Path) -> Bundle:
@@ -91,8 +91,8 @@ def clouds(root: Path) -> Bundle:
 
 def clouds_formula(seed: int, draw: int = 0) -> dict[str, Array]:
     """Both outputs in float64."""
-    picture = np.tanh(_z(seed, draw) @ W["clouds"].astype(np.float64)).reshape(3, SIDE, SIDE)
-    return {"picture": picture, "score": picture.mean()}
+    image = np.tanh(_z(seed, draw) @ W["clouds"].astype(np.float64)).reshape(3, SIDE, SIDE)
+    return {"picture": image, "score": image.mean()}
 
 
 def blends(root: Path) -> Bundle:
@@ -131,10 +131,10 @@ def blends(root: Path) -> Bundle:
 def blends_formula(content: Array, style: Array, code: Array, seed: int, draw: int = 0) -> dict[str, Array]:
     """Every output of one sample in float64; content and style [3, 16, 16], code [4]."""
     features = code.astype(np.float64) @ W["code"] + _z(seed, draw) @ W["z3"] + style.mean(axis=(1, 2))
-    picture = np.tanh(content + features[:, None, None])
-    far = np.abs(content - picture)
+    image = np.tanh(content + features[:, None, None])
+    far = np.abs(content - image)
     return {
-        "picture": picture,
+        "picture": image,
         "change": far.mean(axis=0, keepdims=True),
         "score": far.mean(),
         "features": features,

@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def write_pairs(folder: Path, count: int, *, size: int = 64, seed: int = 0) -> None:
-    """Smooth random pictures whose right half is the left one with its channels turned round."""
+    """Smooth random images whose right half is the left one with its channels turned round."""
     folder.mkdir(parents=True)
     draws = np.random.default_rng(seed)
     for index in range(count):

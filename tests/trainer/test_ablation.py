@@ -55,7 +55,7 @@ def test_every_variant_is_trained_once_judged_alike_and_put_into_one_table(
     spreads = {one.variant.name: one.evaluation.row("generator").figures["seed_std"].value for one in compared}
     assert spreads["dropout off"] == 0
     assert min(spreads["dropout paper"], spreads["dropout port"]) > 0
-    assert len({one.evaluation.pictures_sha256 for one in compared}) == 1
+    assert len({one.evaluation.images_sha256 for one in compared}) == 1
     found = json.loads((out / "dropout.json").read_text())
     assert [one["changes"] for one in found["variants"]] == [{"dropout": name} for name in ("paper", "port", "off")]
     lines = (out / "dropout.md").read_text().splitlines()

@@ -21,6 +21,7 @@ from cgan_trainer.configs.cgan import CganConfig
 from cgan_trainer.families import build_graph
 from cgan_trainer.families.base import Progress
 from cgan_trainer.families.cgan import CGAN
+from cgan_trainer.families.class_conditional import ClassRecipe
 from cgan_trainer.training.start import make_recipe, train
 from cgan_trainer.training.trainer import Trainer, Turn
 from PIL import Image
@@ -94,10 +95,11 @@ def test_batches_that_are_added_up_train_as_one_of_all() -> None:
     weights = []
     for sizes in ((8,), (4, 4), (4,)):
         recipe = make_recipe(CGAN, PAPER, FACTS)
+        assert isinstance(recipe, ClassRecipe)
         (stage,) = recipe.plan(8)
         trainer, begin, batches = Trainer(recipe, stage), 0, []
         for size in sizes:
-            batches.append(batch_of(recipe, range(begin, begin + size), shape=(1, 8, 8)))  # type: ignore[arg-type]
+            batches.append(batch_of(recipe, range(begin, begin + size), shape=(1, 8, 8)))
             begin += size
         turns = [Turn(phase=phase, batches=tuple(batches)) for phase in stage.phases]
         for _ in range(3):

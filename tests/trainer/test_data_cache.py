@@ -15,8 +15,8 @@ from cgan_trainer.cli.data import main
 from cgan_trainer.data import arrays as arrays_module
 from cgan_trainer.data import cache as module
 from cgan_trainer.data.decoding import Array, Rows, decode_rows
+from cgan_trainer.data.images import open_rgb
 from cgan_trainer.data.pairs import Pairs, load_pairs
-from cgan_trainer.data.pictures import open_rgb
 from PIL import Image
 
 from tests.trainer.conftest import write_pairs
@@ -150,7 +150,7 @@ def test_a_damaged_entry_is_never_used(
     assert decoded == [5, 5]
 
 
-def test_an_entry_of_other_pictures_is_never_used(root: Path, cache: Path, tmp_path: Path) -> None:
+def test_an_entry_of_other_images_is_never_used(root: Path, cache: Path, tmp_path: Path) -> None:
     load_pairs(root, "train", 64, cache=cache)
     write_pairs(tmp_path / "other" / "train", 5, seed=9)
     expected = load_pairs(tmp_path / "other", "train", 64, cache=tmp_path / "elsewhere")
@@ -186,7 +186,7 @@ def test_writing_to_the_tensors_never_reaches_the_cache(root: Path, cache: Path,
 
 
 @pytest.mark.parametrize("why", ["a file in the way", "disk full"])
-def test_without_a_cache_the_pictures_are_kept_in_memory(
+def test_without_a_cache_the_images_are_kept_in_memory(
     root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], why: str
 ) -> None:
     expected = load_pairs(root, "train", 64, cache=cache / "good")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from cgan_runtime.errors import BadInputError
+from cgan_trainer.data.images import open_rgb
 from cgan_trainer.data.kinds import DataKind, LabelledData, PairedData, Source, UnpairedData
 from cgan_trainer.data.pairs import load_pairs, palette_of
-from cgan_trainer.data.pictures import open_rgb
 from cgan_trainer.palette import Palette
 from cgan_trainer.seeding import augment, row_at, to_float
 from PIL import Image
@@ -190,7 +190,7 @@ def test_every_label_stays_with_its_image(tmp_path: Path) -> None:
     assert [int(given["label"]) for given in epochs] == [
         int(split.arrays["label"][row_at(0, position, 11)]) for position in range(22)
     ]
-    with pytest.raises(BadInputError, match=r"03\.png is not a picture"):
+    with pytest.raises(BadInputError, match=r"03\.png is not an image"):
         data.load(root, "train", strict=True)
 
 
@@ -288,9 +288,9 @@ def test_trees_of_equal_names_are_two_domains_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
-        ("trainB empty", r"trainB holds no pictures: the images of domain B are needed there, as jpg"),
+        ("trainB empty", r"trainB holds no images: the images of domain B are needed there, as jpg"),
         ("trainB absent", r"has testA/ and testB/ but no .*trainB: put the images of domain B there"),
-        ("all broken", r"none of the 2 pictures can be used; the first: .*trainB"),
+        ("all broken", r"none of the 2 images can be used; the first: .*trainB"),
         ("no test", r"has no held-out images of both domains: put some into .*testA and .*testB"),
     ],
 )

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from cgan_runtime.errors import BadInputError
+from cgan_trainer.data.images import open_rgb
 from cgan_trainer.data.layouts import find_layout
 from cgan_trainer.data.pairs import count_pairs, find_validation, load_pairs, read_domains
-from cgan_trainer.data.pictures import open_rgb
 from PIL import Image
 
 from tests.trainer.conftest import write_pairs
@@ -19,18 +19,18 @@ def halves_of(pairs: Path) -> list[tuple[str, str, Image.Image, Image.Image]]:
     """(split, stem, A, B) of every side-by-side pair."""
     found = []
     for path in sorted(pairs.rglob("*.png")):
-        picture = open_rgb(path)
-        left, right = picture.crop((0, 0, 64, 64)), picture.crop((64, 0, 128, 64))
+        image = open_rgb(path)
+        left, right = image.crop((0, 0, 64, 64)), image.crop((64, 0, 128, 64))
         found.append((path.parent.name, path.stem, left, right))
     return found
 
 
 def as_two_trees(root: Path, pairs: Path, *, split_first: bool, endings: tuple[str, str] = ("", "")) -> None:
     for split, stem, *sides in halves_of(pairs):
-        for side, picture, ending, kind in zip("AB", sides, endings, ("bmp", "PNG"), strict=True):
+        for side, image, ending, kind in zip("AB", sides, endings, ("bmp", "PNG"), strict=True):
             folder = root / split / side if split_first else root / side / split
             folder.mkdir(parents=True, exist_ok=True)
-            picture.save(folder / f"{stem}{ending}.{kind}")
+            image.save(folder / f"{stem}{ending}.{kind}")
 
 
 def as_list(root: Path, pairs: Path, kind: str, *, split: bool = True) -> Path:
@@ -71,7 +71,7 @@ def test_what_was_seen_is_said(pairs: Path, tmp_path: Path) -> None:
     listed = as_list(tmp_path / "list", pairs, "csv")
     seen = [(layout.kind, layout.seen) for layout in map(find_layout, (pairs, tmp_path / "trees", listed))]
     assert seen == [
-        ("side by side", "train/ with pictures, no A/ and B/"),
+        ("side by side", "train/ with images, no A/ and B/"),
         ("two trees", "A/train/ and B/train/"),
         ("pairs list", "pairs.csv with 10 pairs"),
     ]
@@ -84,7 +84,7 @@ def test_what_was_seen_is_said(pairs: Path, tmp_path: Path) -> None:
             ("trainA", "trainB", "testA", "testB"),
             "cgan-train cyclegan takes them; pix2pix needs pairs: if equal names",
         ),
-        (("A", "B"), "move the pictures to A/train/ and B/train/"),
+        (("A", "B"), "move the images to A/train/ and B/train/"),
         (("photos",), "has no train/ folder"),
     ],
 )
@@ -101,7 +101,7 @@ def test_a_folder_with_a_list_points_to_it(tmp_path: Path, pairs: Path) -> None:
         load_pairs(tmp_path, "train", 64)
 
 
-def test_a_picture_without_partner_is_named_and_left_out(
+def test_an_image_without_partner_is_named_and_left_out(
     tmp_path: Path, pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     as_two_trees(tmp_path, pairs, split_first=False)

@@ -17,8 +17,8 @@ from cgan_trainer.cli.data import main
 from cgan_trainer.data import brain, day2night, sources
 from cgan_trainer.data.brain import GROUPS, SLABS, group_of, make_mri_labels
 from cgan_trainer.data.day2night import make_day2night
+from cgan_trainer.data.images import open_rgb
 from cgan_trainer.data.pairs import load_pairs, palette_of, read_domains
-from cgan_trainer.data.pictures import open_rgb
 from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 
@@ -154,7 +154,7 @@ def test_the_order_voxels_are_stored_in_changes_nothing(tmp_path: Path, flipped:
     assert one == other
 
 
-def test_the_palette_of_dataset_json_is_that_of_the_pictures(tmp_path: Path) -> None:
+def test_the_palette_of_dataset_json_is_that_of_the_images(tmp_path: Path) -> None:
     make_mri_labels(tmp_path / "out", write_head(tmp_path / "head"))
     domains = read_domains(tmp_path / "out")
     assert domains.palette_a is not None
@@ -183,8 +183,8 @@ def test_night_tiles_are_lit_and_lie_where_their_day_does(tmp_path: Path) -> Non
     day, night = (open_rgb(source / name) for name in ("earth.jpg", "night.jpg"))
     for tile in (made[0], made[-1]):
         pair = open_rgb(tmp_path / "out" / tile.split / tile.file)
-        for left, picture in ((0, day), (256, night)):
-            assert pair.crop((left, 0, left + 256, 256)).tobytes() == picture.crop(tile.box).tobytes()
+        for left, image in ((0, day), (256, night)):
+            assert pair.crop((left, 0, left + 256, 256)).tobytes() == image.crop(tile.box).tobytes()
 
 
 @pytest.mark.parametrize("packing", ["dpkg -x", "xz", "gz", ""])

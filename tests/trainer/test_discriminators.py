@@ -30,10 +30,10 @@ def test_a_logit_sees_a_patch_of_that_many_pixels(patch: int) -> None:
         if hasattr(module, "running_mean"):
             module.forward = lambda x: x  # statistics of the sample would connect them as well
     side = 512 if patch == 286 else 256
-    picture = torch.rand(1, 3, side, side, dtype=torch.float64, requires_grad=True)
-    logits = net(picture, torch.zeros_like(picture))
+    image = torch.rand(1, 3, side, side, dtype=torch.float64, requires_grad=True)
+    logits = net(image, torch.zeros_like(image))
     middle = logits.shape[-1] // 2
-    (gradient,) = torch.autograd.grad(logits[0, 0, middle, middle], picture)
+    (gradient,) = torch.autograd.grad(logits[0, 0, middle, middle], image)
     for axes in ((0, 1, 3), (0, 1, 2)):
         seen = gradient.abs().sum(dim=axes).nonzero().flatten()
         assert int(seen.max() - seen.min()) + 1 == patch
@@ -56,7 +56,7 @@ def test_the_least_size_gives_a_logit_and_half_of_it_none(patch: int) -> None:
             net(torch.zeros(1, 3, side // 2, side // 2), torch.zeros(1, 3, side // 2, side // 2))
 
 
-def test_an_unconditional_one_sees_the_picture_alone() -> None:
+def test_an_unconditional_one_sees_the_image_alone() -> None:
     net = patchgan(c_in=3, ndf=2)
     assert net(torch.zeros(1, 3, 64, 64)).shape == (1, 1, 6, 6)
     with pytest.raises(RuntimeError):

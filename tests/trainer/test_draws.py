@@ -30,7 +30,7 @@ def test_jitter_treats_both_halves_alike_and_repeats() -> None:
     assert len(seen) > 20
 
 
-def test_the_cut_is_a_square_of_the_picture_torch_enlarges() -> None:
+def test_the_cut_is_a_square_of_the_image_torch_enlarges() -> None:
     a = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     enlarged = F.interpolate(a[None], size=(72, 72), mode="bicubic", align_corners=False)[0].clamp(-1, 1)
     squares = enlarged.unfold(1, 64, 1).unfold(2, 64, 1)  # [c, top, left, 64, 64]
@@ -43,7 +43,7 @@ def test_the_cut_is_a_square_of_the_picture_torch_enlarges() -> None:
     assert len(places) > 10
 
 
-def test_half_of_the_pictures_are_mirrored() -> None:
+def test_half_of_the_images_are_mirrored() -> None:
     ramp = torch.linspace(-1, 1, 64).expand(3, 64, 64).contiguous()
     mirrored = [bool((pair := both(ramp, n, seed=0))[0][0, 0, 0] > pair[0][0, 0, -1]) for n in range(200)]
     assert 70 < sum(mirrored) < 130
@@ -58,14 +58,14 @@ def test_jitter_and_mirror_can_each_be_left_out() -> None:
         assert torch.equal(mirrored, a) or torch.equal(mirrored, a.flip(-1))
 
 
-def test_a_label_map_keeps_its_colours_where_a_picture_is_blended() -> None:
+def test_a_label_map_keeps_its_colours_where_an_image_is_blended() -> None:
     colours = torch.tensor([-1.0, 0.25, 1.0])
     a = colours[torch.randint(3, (1, 64, 64), generator=torch.Generator().manual_seed(0))]
-    labels, picture = both(a, 3, smooth=(False, True))
+    labels, image = both(a, 3, smooth=(False, True))
     assert set(labels.flatten().tolist()) == set(colours.tolist())
-    assert len(set(picture.flatten().tolist())) > 100
+    assert len(set(image.flatten().tolist())) > 100
     # and it stays in place: the same cut, to half a pixel
-    assert (labels - picture).abs().mean() < 0.35
+    assert (labels - image).abs().mean() < 0.35
 
 
 def test_an_image_has_its_masks_whatever_the_batch() -> None:

@@ -25,7 +25,7 @@ def measure_pairs(compared: Compared) -> dict[str, Figure]:
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
-    """Smooth 8-bit pictures with some grain."""
+    """Smooth 8-bit images with some grain."""
     draws = torch.Generator().manual_seed(seed)
     if not shape[0]:
         return torch.zeros(shape, dtype=torch.uint8)
@@ -34,33 +34,33 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return (smooth + 20 * torch.randn(shape, generator=draws)).round().clamp(0, 255).to(torch.uint8)
 
 
-def last_axis(picture: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = picture.permute(1, 2, 0).numpy()
+def last_axis(image: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = image.permute(1, 2, 0).numpy()
     return array
 
 
-def embed(pictures: Tensor) -> Tensor:
+def embed(images: Tensor) -> Tensor:
     """Features of a kind, without a net."""
-    return as_rgb(pictures)[:, :, ::4, ::4].flatten(1).float() / 127.5 - 1
+    return as_rgb(images)[:, :, ::4, ::4].flatten(1).float() / 127.5 - 1
 
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[Tensor, Tensor]:
-    pictures = draw(4, 3, 64, 64)
-    return pictures, (pictures.float() * 0.8 + draw(4, 3, 64, 64, seed=1).float() * 0.2).round().to(torch.uint8)
+    images = draw(4, 3, 64, 64)
+    return images, (images.float() * 0.8 + draw(4, 3, 64, 64, seed=1).float() * 0.2).round().to(torch.uint8)
 
 
 def test_l1_and_psnr_are_those_of_the_formula_and_of_scikit_image(pair: tuple[Tensor, Tensor]) -> None:
-    pictures, targets = pair
-    figures = measure_pairs(Compared(images=pictures, targets=targets))
-    difference = pictures.numpy().astype(float) - targets.numpy()
+    images, targets = pair
+    figures = measure_pairs(Compared(images=images, targets=targets))
+    difference = images.numpy().astype(float) - targets.numpy()
     assert figures["l1"].value == pytest.approx(np.abs(difference).mean())
     assert figures["l1_unit"].value == pytest.approx(np.abs(difference / 127.5).mean())
     assert figures["psnr"].value == pytest.approx(
-        metrics.peak_signal_noise_ratio(targets.numpy(), pictures.numpy(), data_range=255)
+        metrics.peak_signal_noise_ratio(targets.numpy(), images.numpy(), data_range=255)
     )
     assert figures["psnr"].each[2] == pytest.approx(
-        metrics.peak_signal_noise_ratio(targets[2].numpy(), pictures[2].numpy(), data_range=255)
+        metrics.peak_signal_noise_ratio(targets[2].numpy(), images[2].numpy(), data_range=255)
     )
 
 
@@ -68,9 +68,9 @@ def test_l1_and_psnr_are_those_of_the_formula_and_of_scikit_image(pair: tuple[Te
 def test_ssim_is_that_of_scikit_image_with_the_window_of_the_paper(
     pair: tuple[Tensor, Tensor], channels: int
 ) -> None:
-    for picture, target in zip(*pair, strict=True):
+    for image, target in zip(*pair, strict=True):
         expected = metrics.structural_similarity(
-            last_axis(picture[:channels]),
+            last_axis(image[:channels]),
             last_axis(target[:channels]),
             gaussian_weights=True,
             sigma=1.5,
@@ -78,7 +78,7 @@ def test_ssim_is_that_of_scikit_image_with_the_window_of_the_paper(
             data_range=255,
             channel_axis=2,
         )
-        assert ssim(picture[:channels], target[:channels]) == pytest.approx(expected, abs=1e-6)
+        assert ssim(image[:channels], target[:channels]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_lab_is_that_of_scikit_image_over_the_whole_cube_and_lies_in_the_bins() -> None:
@@ -91,7 +91,7 @@ def test_lab_is_that_of_scikit_image_over_the_whole_cube_and_lies_in_the_bins() 
         assert values.max() <= high + 1e-4
 
 
-def test_histogram_intersection_is_of_the_whole_set_and_not_of_each_picture() -> None:
+def test_histogram_intersection_is_of_the_whole_set_and_not_of_each_image() -> None:
     black, white = torch.zeros(1, 3, 16, 16, dtype=torch.uint8), torch.full((1, 3, 16, 16), 255, dtype=torch.uint8)
     swapped = measure_pairs(Compared(images=torch.cat((black, white)), targets=torch.cat((white, black))))
     assert swapped["lab_l"].value == 1
@@ -146,8 +146,8 @@ def test_the_distance_is_zero_on_average_for_one_distribution_and_grows_with_the
     assert kid(x, x + 1)[0] > kid(x, x + 0.5)[0] > abs(kid(x, x)[0])
 
 
-def test_a_picture_and_its_own_target_are_never_compared() -> None:
-    """The floor, found equal to true, is a distance between different pictures: not below 0 as a whole."""
+def test_an_image_and_its_own_target_are_never_compared() -> None:
+    """The floor, found equal to true, is a distance between different images: not below 0 as a whole."""
     draws = torch.Generator().manual_seed(1)
     floors = [kid(x, x)[0] for x in torch.randn(30, 12, 16, generator=draws)]
     assert abs(np.mean(floors)) < 3 * np.std(floors) / math.sqrt(30)
@@ -195,7 +195,7 @@ def test_absent_weights_are_one_sentence_with_the_command(monkeypatch: pytest.Mo
         lite.embed(draw(1, 3, 16, 16))
 
 
-def test_diversity_is_that_of_numpy_and_zero_for_equal_pictures() -> None:
+def test_diversity_is_that_of_numpy_and_zero_for_equal_images() -> None:
     samples = torch.stack([draw(5, 3, 32, 32, seed=seed) for seed in range(2)])
     compared = Compared(images=samples[:, 0], targets=samples[:, 1], samples=samples)
     figures = measure_pairs(compared)
@@ -209,9 +209,9 @@ def test_diversity_is_that_of_numpy_and_zero_for_equal_pictures() -> None:
     assert equal["seed_std"].value == equal["seed_l1"].value == 0
 
 
-def test_perfect_pictures_score_perfectly() -> None:
+def test_perfect_images_score_perfectly() -> None:
     targets = draw(6, 3, 32, 32)
-    labels = Labels(true=targets[:, 0].long() // 64, count=4, classify=lambda pictures: pictures[:, 0].long() // 64)
+    labels = Labels(true=targets[:, 0].long() // 64, count=4, classify=lambda images: images[:, 0].long() // 64)
     figures = measure_pairs(Compared(images=targets, targets=targets, labels=labels, embed=embed))
     assert figures["l1"].value == 0
     assert figures["psnr"].value == math.inf
@@ -223,17 +223,17 @@ def test_perfect_pictures_score_perfectly() -> None:
 
 
 def test_one_channel_is_measured_as_three_equal_ones() -> None:
-    pictures, targets = draw(4, 1, 32, 32), draw(4, 1, 32, 32, seed=1)
-    grey = measure_pairs(Compared(images=pictures, targets=targets, embed=embed))
+    images, targets = draw(4, 1, 32, 32), draw(4, 1, 32, 32, seed=1)
+    grey = measure_pairs(Compared(images=images, targets=targets, embed=embed))
     rgb = measure_pairs(
-        Compared(images=pictures.expand(-1, 3, -1, -1), targets=targets.expand(-1, 3, -1, -1), embed=embed)
+        Compared(images=images.expand(-1, 3, -1, -1), targets=targets.expand(-1, 3, -1, -1), embed=embed)
     )
     assert {key: figure.value for key, figure in grey.items()} == pytest.approx(
         {key: figure.value for key, figure in rgb.items()}
     )
 
 
-def test_no_pictures_are_refused() -> None:
+def test_no_images_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one image"):
         Compared(images=draw(0, 3, 32, 32), targets=draw(0, 3, 32, 32))
     with pytest.raises(ValueError, match="the same shape"):

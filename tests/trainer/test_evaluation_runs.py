@@ -34,7 +34,7 @@ from cgan_trainer.training.judge_run import evaluate_run
 from PIL import Image
 from torch import Tensor
 
-from tests.helpers import run_command
+from tests.helpers import run_command, run_here
 
 
 def train(data: Path, out: Path, **more: Any) -> Path:
@@ -50,8 +50,8 @@ def run(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_same_command_twice_writes_the_same_files(run: Path) -> None:
     written = []
-    for _ in range(2):
-        done = run_command("cgan-train", "evaluate", str(run), "--seeds", "2", "--json")
+    for start_it in (run_command, run_here):  # in a process of its own, and in this one
+        done = start_it("cgan-train", "evaluate", str(run), "--seeds", "2", "--json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == json.loads((run / "evaluation.json").read_text())
         written.append([(run / name).read_bytes() for name in ("evaluation.json", "evaluation.html")])
@@ -216,7 +216,7 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segmenter, "_WIDTHS", (16, 16, 16))
 
 
-def test_without_training_pictures_rows_are_absent_and_the_reason_is_given(
+def test_without_training_images_rows_are_absent_and_the_reason_is_given(
     run: Path, labelled: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(labelled, tmp_path / "data", ignore=shutil.ignore_patterns("train"))
@@ -232,7 +232,7 @@ def test_several_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(run, other)
     out = tmp_path / "joint"
-    done = run_command("cgan-train", "evaluate", str(run), str(other), "--seeds", "1", "--out", str(out))
+    done = run_here("cgan-train", "evaluate", str(run), str(other), "--seeds", "1", "--out", str(out))
     assert done.returncode == 0, done.stderr
     names = [line.split("│")[1].strip() for line in done.stdout.splitlines() if line.startswith("│")]
     assert names == ["plain", "other", "lookup table", "truth"]
@@ -272,7 +272,7 @@ def test_what_is_no_run_is_one_sentence(run: Path, pairs: Path, tmp_path: Path) 
     (copy / "config.json").write_text('{"data": "x", "seed": 0, "family": "other"}')
     assert "run of 'other'" in refused(copy)
     assert not (copy / "evaluation.json").exists()
-    done = run_command("cgan-train", "evaluate", str(tmp_path / "absent"))
+    done = run_here("cgan-train", "evaluate", str(tmp_path / "absent"))
     assert done.returncode == 3
     assert len(done.stderr.strip().splitlines()) == 1
-    assert run_command("cgan-train", "evaluate").returncode == 2
+    assert run_here("cgan-train", "evaluate").returncode == 2

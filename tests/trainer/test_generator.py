@@ -27,7 +27,7 @@ def small(dropout: DropoutPlacement = "paper", size: int = 64, net: Architecture
     torch.manual_seed(1)
     generator = Pix2pixGenerator(Pix2pixOptions(size=size, ngf=4, dropout=dropout, net=net))
     init_weights(generator)
-    with torch.no_grad():  # weights this large make every mask matter in the picture
+    with torch.no_grad():  # weights this large make every mask matter in the image
         for parameter in generator.parameters():
             parameter.mul_(4)
     return generator
@@ -74,8 +74,8 @@ def test_without_skips_everything_passes_the_innermost_layer() -> None:
         with torch.no_grad():
             generator.get_parameter("unet.down.5.conv.weight").zero_()
         masks = masks_of(generator, 1)
-        pictures = [generator(values, *masks)[0] for values in (conditions(1), -conditions(1))]
-        assert (not torch.equal(*pictures)) == reaches
+        images = [generator(values, *masks)[0] for values in (conditions(1), -conditions(1))]
+        assert (not torch.equal(*images)) == reaches
 
 
 @pytest.mark.parametrize(("net", "parameters"), [("resnet-9", 11_378_179), ("resnet-6", 7_837_699)])
@@ -88,17 +88,17 @@ def test_the_resnets_have_the_published_parameters(net: Architecture, parameters
 
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
 @pytest.mark.parametrize("net", ["unet", "encoder-decoder", "resnet-6"])
-def test_every_net_and_norm_makes_pictures_of_any_channels(net: Architecture, norm: Norm) -> None:
+def test_every_net_and_norm_makes_images_of_any_channels(net: Architecture, norm: Norm) -> None:
     generator = Pix2pixGenerator(
         Pix2pixOptions(size=64, ngf=2, net=net, norm=norm, in_channels=1, out_channels=1)
     ).eval()
-    picture = generator.live([conditions(2)[:, :1]], 2)[0]
-    assert picture.shape == (2, 1, 64, 64)
-    assert picture.abs().max() <= 1
+    image = generator.live([conditions(2)[:, :1]], 2)[0]
+    assert image.shape == (2, 1, 64, 64)
+    assert image.abs().max() <= 1
     assert generator.contract.statistics == ("none" if norm == "none" else "per_sample")
 
 
-def test_a_label_map_is_one_channel_per_class_and_stays_a_picture_outside() -> None:
+def test_a_label_map_is_one_channel_per_class_and_stays_an_image_outside() -> None:
     palette = Palette(names=("sea", "land", "ice"), colors=((0, 0, 200), (0, 120, 0), (255, 255, 255)))
     generator = Pix2pixGenerator(Pix2pixOptions(size=64, ngf=2, palette=palette)).eval()
     assert generator.get_parameter("unet.down.0.conv.weight").shape[1] == 3  # classes
@@ -151,7 +151,7 @@ def test_every_site_named_in_the_contract_is_a_dropout_site_with_that_shape(drop
 
 @pytest.mark.parametrize("dropout", ["paper", "port"])
 @pytest.mark.parametrize("training", [True, False])
-def test_captured_masks_give_the_picture_of_the_live_dropout_they_came_from(
+def test_captured_masks_give_the_image_of_the_live_dropout_they_came_from(
     dropout: DropoutPlacement, training: bool
 ) -> None:
     generator = small(dropout).train(training)

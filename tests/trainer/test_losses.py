@@ -41,8 +41,8 @@ def test_the_penalty_of_a_linear_critic_is_known() -> None:
     weights = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0))
     real, fake = torch.rand(2, 4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
-    def judge(pictures: torch.Tensor) -> torch.Tensor:
-        return (pictures * weights).sum(dim=(1, 2, 3), keepdim=True)
+    def judge(images: torch.Tensor) -> torch.Tensor:
+        return (images * weights).sum(dim=(1, 2, 3), keepdim=True)
 
     penalty = gradient_penalty(judge, real, fake, torch.rand(4, 1, 1, 1))
     assert penalty.item() == pytest.approx((weights.norm().item() - 1) ** 2, rel=1e-5)
@@ -52,9 +52,9 @@ def test_the_penalty_is_taken_between_real_and_fake() -> None:
     real, fake = torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2, requires_grad=True)
     at: list[torch.Tensor] = []
 
-    def judge(pictures: torch.Tensor) -> torch.Tensor:
-        at.append(pictures)
-        return pictures.square().sum(dim=(1, 2, 3), keepdim=True)
+    def judge(images: torch.Tensor) -> torch.Tensor:
+        at.append(images)
+        return images.square().sum(dim=(1, 2, 3), keepdim=True)
 
     share = torch.full((1, 1, 1, 1), 0.25)
     penalty = gradient_penalty(judge, real, fake, share)

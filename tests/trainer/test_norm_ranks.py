@@ -33,9 +33,19 @@ torch.save(found, folder / f"{rank}.pt")
 """
 
 
-def cases() -> list[tuple[str, nn.Module, Tensor, Tensor]]:
+Norm = BatchNorm1d | BatchNorm2d
+
+
+def torchs_own(norm: Norm) -> nn.BatchNorm1d | nn.BatchNorm2d:
+    """torch's layer with the same weights."""
+    plain = (nn.BatchNorm1d if isinstance(norm, BatchNorm1d) else nn.BatchNorm2d)(3, eps=norm.eps)
+    plain.load_state_dict(norm.state_dict())
+    return plain
+
+
+def cases() -> list[tuple[str, Norm, Tensor, Tensor]]:
     torch.manual_seed(0)
-    found: list[tuple[str, nn.Module, Tensor, Tensor]] = []
+    found: list[tuple[str, Norm, Tensor, Tensor]] = []
     for name, norm, shape in (
         ("one", BatchNorm1d(3, eps=0.8), (6, 3)),
         ("two", BatchNorm2d(3), (6, 3, 4, 5)),
@@ -58,8 +68,7 @@ def test_two_ranks_with_half_of_a_batch_each_do_what_one_does_with_all_of_it(tmp
     assert ended.returncode == 0, ended.stderr
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for name, norm, x, slope in cases():
-        plain = (nn.BatchNorm1d if x.ndim == 2 else nn.BatchNorm2d)(3, eps=norm.eps)  # type: ignore[arg-type]
-        plain.load_state_dict(norm.state_dict())
+        plain = torchs_own(norm)
         x.requires_grad_()
         out = plain(x)
         out.backward(slope)
@@ -76,7 +85,6 @@ def test_two_ranks_with_half_of_a_batch_each_do_what_one_does_with_all_of_it(tmp
 @pytest.mark.parametrize("index", [0, 1])
 def test_alone_they_are_torchs_own(index: int) -> None:
     _, norm, x, _ = cases()[index]
-    plain = (nn.BatchNorm1d if x.ndim == 2 else nn.BatchNorm2d)(3, eps=norm.eps)  # type: ignore[arg-type]
-    plain.load_state_dict(norm.state_dict())
+    plain = torchs_own(norm)
     assert torch.equal(norm(x), plain(x))
     assert torch.equal(norm.eval()(x), plain.eval()(x))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from cgan_runtime.errors import BadInputError
+from cgan_trainer.data.images import open_rgb
 from cgan_trainer.data.pairs import find_validation, load_pairs, palette_of, read_domains
-from cgan_trainer.data.pictures import open_rgb
 from cgan_trainer.palette import Palette
 from PIL import Image
 
@@ -18,10 +18,10 @@ from tests.trainer.conftest import write_pairs
 
 def test_a_is_the_left_half_and_b_the_right(pairs: Path) -> None:
     loaded = load_pairs(pairs, "train", 64)
-    picture = np.asarray(open_rgb(pairs / "train" / "003.png"))
+    image = np.asarray(open_rgb(pairs / "train" / "003.png"))
     assert loaded.files[3] == "003.png"
-    assert np.array_equal(loaded.a[3].permute(1, 2, 0).numpy(), picture[:, :64])
-    assert np.array_equal(loaded.b[3].permute(1, 2, 0).numpy(), picture[:, 64:])
+    assert np.array_equal(loaded.a[3].permute(1, 2, 0).numpy(), image[:, :64])
+    assert np.array_equal(loaded.b[3].permute(1, 2, 0).numpy(), image[:, 64:])
 
 
 def test_pairs_of_another_size_are_resized(pairs: Path) -> None:
@@ -59,7 +59,7 @@ def bad_folder(root: Path, case: str) -> str:
         return "has no train/ folder"
     (root / "nowhere" / "train").mkdir(parents=True)
     if case == "empty":
-        return "holds no pictures: side-by-side pairs are needed, as jpg, jpeg, png"
+        return "holds no images: side-by-side pairs are needed, as jpg, jpeg, png"
     path = root / "nowhere" / "train" / "a.png"
     if case == "odd":
         Image.new("RGB", (129, 64)).save(path)
@@ -67,7 +67,7 @@ def bad_folder(root: Path, case: str) -> str:
     write_pairs(root / "good", 1)
     sound = (root / "good" / "000.png").read_bytes()
     path.write_bytes({"text": b"hello", "nothing": b"", "cut": sound[: len(sound) // 2]}[case])
-    return f"{path} is " + {"text": "not a picture that can", "nothing": "empty", "cut": "a damaged PNG"}[case]
+    return f"{path} is " + {"text": "not an image that can", "nothing": "empty", "cut": "a damaged PNG"}[case]
 
 
 @pytest.mark.parametrize("case", ["missing", "file", "no train", "empty", "odd", "text", "nothing", "cut"])
@@ -80,12 +80,12 @@ def test_a_dataset_that_cannot_be_used_is_named(tmp_path: Path, case: str) -> No
 
 
 @pytest.mark.parametrize("case", ["odd", "text", "nothing", "cut"])
-def test_a_broken_picture_is_named_left_out_and_counted(
+def test_a_broken_image_is_named_left_out_and_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str
 ) -> None:
     expected = bad_folder(tmp_path, case)
     root = tmp_path / "nowhere"
-    with pytest.raises(BadInputError, match="none of the 1 pictures can be used; the first: "):
+    with pytest.raises(BadInputError, match="none of the 1 images can be used; the first: "):
         load_pairs(root, "train", 64)
     write_pairs(root / "train" / "sound", 3)
     for _ in range(2):  # decoded, then from the cache
@@ -100,7 +100,7 @@ def test_a_broken_picture_is_named_left_out_and_counted(
     assert expected in str(refused.value)
 
 
-def test_many_broken_pictures_are_told_in_a_few_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_broken_images_are_told_in_a_few_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_pairs(tmp_path / "train", 2)
     for index in range(8):
         (tmp_path / "train" / f"x{index}.png").write_bytes(b"?")
@@ -134,9 +134,9 @@ def write_labels(path: Path, size: int, mode: str) -> set[tuple[int, ...]]:
     classes = np.random.default_rng(3).integers(0, 5, (size, size), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     if mode == "P":
-        picture = Image.fromarray(classes, "P")
-        picture.putpalette(colors.tobytes())
-        picture.save(path)
+        image = Image.fromarray(classes, "P")
+        image.putpalette(colors.tobytes())
+        image.save(path)
     else:
         Image.fromarray(colors[classes]).save(path)
     return {tuple(color) for color in colors.tolist()}
@@ -160,7 +160,7 @@ def palette_or_none(pixels: torch.Tensor) -> Palette | None:
         return None
 
 
-def test_class_numbers_in_16_bit_pictures_are_kept(tmp_path: Path) -> None:
+def test_class_numbers_in_16_bit_images_are_kept(tmp_path: Path) -> None:
     for side in "AB":
         (tmp_path / side / "train").mkdir(parents=True)
     Image.new("I;16", (64, 64), 7).save(tmp_path / "A" / "train" / "x.png")
@@ -220,8 +220,8 @@ def test_every_mode_becomes_8_bit_rgb(
     tmp_path: Path, mode: str, color: int | tuple[int, ...], expected: tuple[int, int, int]
 ) -> None:
     Image.new(mode, (4, 2), color).save(tmp_path / "x.png")
-    picture = open_rgb(tmp_path / "x.png")
-    assert (picture.mode, picture.size, picture.getpixel((1, 1))) == ("RGB", (4, 2), expected)
+    image = open_rgb(tmp_path / "x.png")
+    assert (image.mode, image.size, image.getpixel((1, 1))) == ("RGB", (4, 2), expected)
 
 
 def test_cmyk_and_exif_rotation_are_undone(tmp_path: Path) -> None:
@@ -233,11 +233,11 @@ def test_cmyk_and_exif_rotation_are_undone(tmp_path: Path) -> None:
     assert open_rgb(tmp_path / "r.jpg").size == (4, 8)
 
 
-def test_held_out_pictures_may_be_called_test(pairs: Path, tmp_path: Path) -> None:
+def test_held_out_images_may_be_called_test(pairs: Path, tmp_path: Path) -> None:
     assert find_validation(pairs) == "val"
     write_pairs(tmp_path / "test", 1)
     assert find_validation(tmp_path) == "test"
-    with pytest.raises(BadInputError, match="no pictures under val/ or test/"):
+    with pytest.raises(BadInputError, match="no images under val/ or test/"):
         find_validation(tmp_path / "test")
 
 

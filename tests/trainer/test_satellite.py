@@ -15,7 +15,7 @@ from cgan_trainer.cli.data import main
 from cgan_trainer.data import day2night
 from cgan_trainer.data import satellite as module
 from cgan_trainer.data.earth import EarthGrid
-from cgan_trainer.data.pictures import open_rgb
+from cgan_trainer.data.images import open_rgb
 from cgan_trainer.data.satellite import GRID, SUBJECTS, make_satellite, plan_tiles
 from cgan_trainer.data.sources import RawFile
 from PIL import Image
@@ -45,7 +45,7 @@ def test_tiles_of_different_splits_neither_overlap_nor_touch(satellite: Path) ->
                 columns[split][tile["box"][0] : tile["box"][2]] = True
         assert columns[split].any()
     for one, other in combinations(columns.values(), 2):
-        # The picture is a cylinder: its last column is the neighbour of its first.
+        # The image is a cylinder: its last column is the neighbour of its first.
         near = np.any([np.roll(one, shift) for shift in range(-GAP, GAP + 1)], axis=0)
         assert not (near & other).any()
 
@@ -83,8 +83,8 @@ def test_every_listed_file_is_a_pair_and_nothing_else_is_there(satellite: Path) 
     content = described(satellite)
     listed = {f"{tile['split']}/{tile['file']}" for tile in content["tiles"]}
     assert set(digests(satellite)) == listed | {"dataset.json"}
-    with Image.open(satellite / sorted(listed)[0]) as picture:
-        assert picture.size == (512, 256)
+    with Image.open(satellite / sorted(listed)[0]) as image:
+        assert image.size == (512, 256)
     assert content["domains"] == {"A": "map", "B": "satellite"}
     assert all(len(source["sha256"]) == 64 for source in content["sources"])
 
@@ -92,7 +92,7 @@ def test_every_listed_file_is_a_pair_and_nothing_else_is_there(satellite: Path) 
 def test_the_dataset_is_the_same_every_time(
     satellite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # the whole plan, but only every eighth picture: encoding them all again takes ten seconds
+    # the whole plan, but only every eighth image: encoding them all again takes ten seconds
     monkeypatch.setattr(module, "plan_tiles", lambda land: plan_tiles(land)[::8])
     make_satellite(tmp_path / "again")
     first, again = digests(satellite), digests(tmp_path / "again")
@@ -192,13 +192,13 @@ def test_the_relief_shows_the_same_places(tmp_path: Path, satellite: Path, monke
     )
     likeness = dict.fromkeys([(0, 0), (0, 4), (4, 0), (0, -4), (-4, 0)], 0.0)
     for tile in made:
-        map_and_picture = np.asarray(open_rgb(satellite / tile.split / tile.file), dtype=float)
-        relief_and_picture = np.asarray(open_rgb(tmp_path / "relief" / tile.split / tile.file), dtype=float)
-        assert np.array_equal(relief_and_picture[:, 256:], map_and_picture[:, 256:])
-        assert np.abs(relief_and_picture[:, :256] - map_and_picture[:, :256]).mean() > 10
-        relief, picture = (outlines(half) for half in (relief_and_picture[:, :256], relief_and_picture[:, 256:]))
+        map_and_image = np.asarray(open_rgb(satellite / tile.split / tile.file), dtype=float)
+        relief_and_image = np.asarray(open_rgb(tmp_path / "relief" / tile.split / tile.file), dtype=float)
+        assert np.array_equal(relief_and_image[:, 256:], map_and_image[:, 256:])
+        assert np.abs(relief_and_image[:, :256] - map_and_image[:, :256]).mean() > 10
+        relief, image = (outlines(half) for half in (relief_and_image[:, :256], relief_and_image[:, 256:]))
         for shift in likeness:
             moved = np.roll(relief, shift, axis=(0, 1))
-            likeness[shift] += float(np.corrcoef(moved[8:-8, 8:-8].ravel(), picture[8:-8, 8:-8].ravel())[0, 1])
+            likeness[shift] += float(np.corrcoef(moved[8:-8, 8:-8].ravel(), image[8:-8, 8:-8].ravel())[0, 1])
     assert max(likeness, key=lambda shift: likeness[shift]) == (0, 0)
     assert likeness[0, 0] > 0.2 * len(made)

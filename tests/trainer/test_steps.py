@@ -52,8 +52,8 @@ class Run:
         return [item.name for item in self.recipe.graphs(self.recipe.networks)["main"].contract.noise]
 
     def made_of(self, batch: Batch) -> Tensor:
-        (picture,) = self.generator.train()(batch["condition"], *(batch[name] for name in self.masks))
-        return cast("Tensor", picture)
+        (image,) = self.generator.train()(batch["condition"], *(batch[name] for name in self.masks))
+        return cast("Tensor", image)
 
 
 def trainer_of(palette: Palette | None = None, **changes: Any) -> Run:
@@ -77,14 +77,14 @@ def test_the_discriminator_objective_is_halved_and_the_l1_weighted() -> None:
     trainer = trainer_of()
     batch = batch_of(trainer)
     with torch.no_grad():
-        picture = trainer.made_of(batch)
+        image = trainer.made_of(batch)
     d = trainer.discriminator
     assert d is not None
-    fake = gan_loss(d(picture, batch["condition"]), real=False)
+    fake = gan_loss(d(image, batch["condition"]), real=False)
     real = gan_loss(d(batch["target"], batch["condition"]), real=True)
     expected = torch.autograd.grad((fake + real) / 2, list(d.parameters()))
     losses = trainer.step([batch])
-    assert losses["G_L1"] == pytest.approx(100 * l1_loss(picture, batch["target"]).item(), rel=1e-5)
+    assert losses["G_L1"] == pytest.approx(100 * l1_loss(image, batch["target"]).item(), rel=1e-5)
     assert (losses["D_real"], losses["D_fake"]) == pytest.approx((real.item(), fake.item()), rel=1e-5)
     for given, wanted in zip(gradients(trainer.trainer.optimizers["D"]), expected, strict=True):
         torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-7)
@@ -92,14 +92,12 @@ def test_the_discriminator_objective_is_halved_and_the_l1_weighted() -> None:
 
 def test_the_generator_follows_the_discriminator_as_it_is_after_its_step() -> None:
     trainer, batch = trainer_of(), batch_of(trainer_of())
-    picture = trainer.made_of(batch)
+    image = trainer.made_of(batch)
     losses = trainer.step([batch])
     d = trainer.discriminator
     assert d is not None
     with torch.no_grad():
-        assert losses["G_GAN"] == pytest.approx(
-            gan_loss(d(picture, batch["condition"]), real=True).item(), rel=1e-4
-        )
+        assert losses["G_GAN"] == pytest.approx(gan_loss(d(image, batch["condition"]), real=True).item(), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +198,7 @@ def test_the_average_follows_its_formula() -> None:
         torch.testing.assert_close(given.detach(), wanted)
 
 
-def test_the_history_keeps_every_picture_with_its_condition() -> None:
+def test_the_history_keeps_every_image_with_its_condition() -> None:
     trainer = trainer_of(buffer=2)
     for n in range(6):
         trainer.step([batch_of(trainer, range(n, n + 1))])
@@ -218,7 +216,7 @@ def test_bf16_and_channels_last_take_nearly_the_same_step() -> None:
         assert next(trainer.generator.parameters()).dtype == torch.float32
 
 
-def test_steps_bring_the_picture_nearer_to_the_target() -> None:
+def test_steps_bring_the_image_nearer_to_the_target() -> None:
     trainer = trainer_of(lr=2e-3)
     batch = batch_of(trainer)
     batch = batch_of(trainer, target=batch["condition"].flip(1))

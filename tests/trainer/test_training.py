@@ -19,7 +19,7 @@ from cgan_runtime.errors import BadInputError, CganError, UsageError
 from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
 from cgan_trainer.configs.base import RunOptions, command_line
 from cgan_trainer.configs.pix2pix import Pix2pixConfig
-from cgan_trainer.data.pictures import open_rgb
+from cgan_trainer.data.images import open_rgb
 from cgan_trainer.families import build_graph
 from cgan_trainer.training import loop, start
 from cgan_trainer.training.trainer import Trainer
@@ -307,7 +307,7 @@ def test_an_option_that_would_change_the_result_is_refused_on_resume(
         train(pairs, unbroken, replace(SMALL, **change), resume=True)
 
 
-def test_other_pictures_are_refused_on_resume(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_images_are_refused_on_resume(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         stop_at(patch, 0, lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -364,7 +364,7 @@ def test_the_same_pairs_in_two_trees_or_a_list_train_the_same_weights(pairs: Pat
         assert all(torch.equal(value, states[0][key]) for key, value in state.items())
 
 
-def test_a_broken_picture_is_named_and_skipped_or_ends_a_strict_run(
+def test_a_broken_image_is_named_and_skipped_or_ends_a_strict_run(
     pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "data"

@@ -63,13 +63,13 @@ def test_scalars_come_back_in_their_groups(tmp_path: Path) -> None:
     assert events.Scalars("optimizer/lr")[0].value == pytest.approx(0.0002)
 
 
-def test_pictures_come_back_exactly(tmp_path: Path) -> None:
-    picture = Image.effect_noise((40, 32), 80).convert("RGB")
+def test_images_come_back_exactly(tmp_path: Path) -> None:
+    image = Image.effect_noise((40, 32), 80).convert("RGB")
     with Board(tmp_path) as board:
-        board.picture(500, "samples/grid", picture)
+        board.image(500, "samples/grid", image)
     (event,) = read(tmp_path).Images("samples/grid")
     assert (event.step, event.width, event.height) == (500, 40, 32)
-    assert Image.open(io.BytesIO(event.encoded_image_string)).tobytes() == picture.tobytes()
+    assert Image.open(io.BytesIO(event.encoded_image_string)).tobytes() == image.tobytes()
 
 
 def test_a_resumed_board_has_no_step_twice(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_without_tensorboard_one_note_and_nothing_else(
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
     with Board(tmp_path) as board:
         board.scalars(500, ROW)
-        board.picture(500, "samples/grid", Image.new("RGB", (4, 4)))
+        board.image(500, "samples/grid", Image.new("RGB", (4, 4)))
         board.flush()
     said = capsys.readouterr().err
     assert said.count("\n") == 1

@@ -36,9 +36,9 @@ def gan_loss(logits: Float[Tensor, "b 1 *patches"], *, real: bool, mode: GanMode
     return F.binary_cross_entropy_with_logits(logits, target)
 
 
-def l1_loss(picture: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+def l1_loss(image: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
     """Mean absolute difference, in units of the -1..1 range (1 unit = 127.5 grey levels)."""
-    return F.l1_loss(picture.float(), target)
+    return F.l1_loss(image.float(), target)
 
 
 def gradient_penalty(
@@ -47,13 +47,13 @@ def gradient_penalty(
     fake: Float[Tensor, "b c h w"],
     share: Float[Tensor, "b 1 1 1"],
 ) -> Float[Tensor, ""]:
-    """``mean((|d judge(m) / d m|_2 - 1)^2)`` at ``m = share * real + (1 - share) * fake``, one norm per picture.
+    """``mean((|d judge(m) / d m|_2 - 1)^2)`` at ``m = share * real + (1 - share) * fake``, one norm per image.
 
     Args:
-        judge: the critic, its condition already given; pictures to logits, averaged per picture here.
-        real: true pictures.
-        fake: generated pictures; no gradient reaches their generator.
-        share: uniform in 0..1, one per picture.
+        judge: the critic, its condition already given; images to logits, averaged per image here.
+        real: true images.
+        fake: generated images; no gradient reaches their generator.
+        share: uniform in 0..1, one per image.
     """
     mixed = (share * real + (1 - share) * fake.detach()).requires_grad_()
     scores = judge(mixed).float().mean(dim=(1, 2, 3)).sum()

@@ -39,7 +39,7 @@ class Palette:
         """The class whose colour is nearest to each pixel (squared distance; of equals the first)."""
         nearest = torch.full(pixels.shape[:-3] + pixels.shape[-2:], 2**30, dtype=torch.int32)
         classes = torch.zeros_like(nearest, dtype=torch.int64)
-        for index, color in enumerate(self.colors):  # one class at a time: k pictures at once would fill memory
+        for index, color in enumerate(self.colors):  # one class at a time: k images at once would fill memory
             difference = pixels.to(torch.int32) - torch.tensor(color, dtype=torch.int32)[:, None, None]
             distance = difference.square().sum(dim=-3, dtype=torch.int32)
             closer = distance < nearest

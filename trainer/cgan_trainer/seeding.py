@@ -138,7 +138,7 @@ def _order(seed: int, epoch: int, count: int) -> list[int]:
 def _cut(
     values: Float[Tensor, "c h w"], large: int, top: int, left: int, *, bicubic: bool
 ) -> Float[Tensor, "c h w"]:
-    """The square of the old size at (top, left) of the picture enlarged to `large`."""
+    """The square of the old size at (top, left) of the image enlarged to `large`."""
     side = values.shape[-1]
     if not bicubic:
         enlarged = F.interpolate(values[None], size=(large, large), mode="nearest-exact")[0]

@@ -1,1 +1,1 @@
-"""Training side by side: cgan-train and a plain loop on the same networks and pictures."""
+"""Training side by side: cgan-train and a plain loop on the same networks and images."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 
 import torch
-from cgan_trainer.data.pictures import list_pictures
+from cgan_trainer.data.images import list_images
 from cgan_trainer.training.device import keep_freed_memory
 
 from cgan_bench.train.loops import Loop, Setup
@@ -40,7 +40,7 @@ class Stage(ABC):
         return f"PyTorch {torch.__version__.split('+')[0]}, {threads} thread{'s' if threads > 1 else ''}"
 
     def turn(self, steps: int) -> Turn:
-        """So many steps, from the first picture asked for to the last weight written."""
+        """So many steps, from the first image asked for to the last weight written."""
         self._synchronize()
         self._data_ns = self._step_ns = 0
         began_ns = perf_counter_ns()
@@ -74,7 +74,7 @@ class _PlainStage(Stage):
             lambda_l1=loop.lambda_l1,
             device=loop.device,
         )
-        paths = list_pictures(setup.data / "train")
+        paths = list_images(setup.data / "train")
         self.batches = endless(paths, size=setup.size, batch=batch, workers=loop.loader_workers)
 
     def _step(self) -> None:

@@ -32,11 +32,11 @@ _VISITS = 1_000_000_000  # of an epoch that never ends
 
 
 class PairFiles(Dataset[tuple[Tensor, Tensor]]):
-    """Side-by-side pictures, opened anew at every visit.
+    """Side-by-side images, opened anew at every visit.
 
     Args:
         paths: the files.
-        size: side of the square that is cut out of a picture enlarged by 286/256.
+        size: side of the square that is cut out of an image enlarged by 286/256.
     """
 
     def __init__(self, paths: Sequence[Path], size: int) -> None:
@@ -50,14 +50,14 @@ class PairFiles(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Condition and target, [3, size, size] in -1..1, cut and mirrored alike."""
         with Image.open(self.paths[index]) as opened:
-            picture = opened.convert("RGB")
-        width, height = picture.size
+            image = opened.convert("RGB")
+        width, height = image.size
         left, top = (random.randint(0, self.large - self.size) for _ in range(2))
         mirrored = random.random() < 0.5
         box = (left, top, left + self.size, top + self.size)
         sides = []
         for half in ((0, 0, width // 2, height), (width // 2, 0, width, height)):
-            side = picture.crop(half).resize((self.large, self.large), Image.Resampling.BICUBIC).crop(box)
+            side = image.crop(half).resize((self.large, self.large), Image.Resampling.BICUBIC).crop(box)
             if mirrored:
                 side = side.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             pixels = torch.from_numpy(np.array(side)).permute(2, 0, 1).contiguous()
@@ -78,7 +78,7 @@ class PlainTraining:
     """Generator, 70x70 PatchGAN and an Adam for each.
 
     Args:
-        size: side of the pictures.
+        size: side of the images.
         ngf: width of the generator.
         ndf: width of the discriminator.
         lambda_l1: weight of the L1 loss.
@@ -112,17 +112,17 @@ class PlainTraining:
         """
         condition, target = condition.to(self.device), target.to(self.device)
         generator = self.generator
-        (picture,) = generator(condition, *masks) if masks else generator.live([condition], len(condition))
+        (image,) = generator(condition, *masks) if masks else generator.live([condition], len(condition))
         self._allow_gradients(self.discriminator, allowed=True)
         self.optimizer_d.zero_grad()
-        fake = self._judged(picture.detach(), condition, real=False)
+        fake = self._judged(image.detach(), condition, real=False)
         real = self._judged(target, condition, real=True)
         _backward((fake + real) * 0.5)
         self.optimizer_d.step()
         self._allow_gradients(self.discriminator, allowed=False)
         self.optimizer_g.zero_grad()
-        deceived = self._judged(picture, condition, real=True)
-        distance = self.l1(picture, target) * self.lambda_l1
+        deceived = self._judged(image, condition, real=True)
+        distance = self.l1(image, target) * self.lambda_l1
         _backward(deceived + distance)
         self.optimizer_g.step()
         return {
@@ -132,8 +132,8 @@ class PlainTraining:
             "D_fake": fake.item(),
         }
 
-    def _judged(self, picture: Tensor, condition: Tensor, *, real: bool) -> Tensor:
-        logits = self.discriminator(picture, condition)
+    def _judged(self, image: Tensor, condition: Tensor, *, real: bool) -> Tensor:
+        logits = self.discriminator(image, condition)
         loss: Tensor = self.gan(logits, torch.ones_like(logits) if real else torch.zeros_like(logits))
         return loss
 

@@ -1,4 +1,4 @@
-"""Whether two loops take the same step: identical weights, pictures and dropout masks in, then compared.
+"""Whether two loops take the same step: identical weights, images and dropout masks in, then compared.
 
     losses      largest absolute difference of the four: G_GAN, G_L1 (weighted), D_real, D_fake
     gradients   |difference| / |gradient|, Euclidean, over all weights of G and D

@@ -50,7 +50,7 @@ PRECISIONS: Final[dict[Precision, str]] = {
     "fp16": "model.fp16.onnx",
     "int8": "model.int8.onnx",
 }
-SEARCH_MARGIN_DB: Final = 1.0  # other pictures than those searched on must hold the floor too
+SEARCH_MARGIN_DB: Final = 1.0  # other images than those searched on must hold the floor too
 MAX_CALIBRATION: Final = 32
 
 
@@ -61,7 +61,7 @@ class ArtifactOptions:
     Attributes:
         precisions: FP32 first.
         io: type of the inputs and outputs of the FP16 file.
-        calibrate: folder of pictures for INT8; None calibrates on the samples of the gates.
+        calibrate: folder of images for INT8; None calibrates on the samples of the gates.
     """
 
     precisions: tuple[Precision, ...] = ("fp32",)

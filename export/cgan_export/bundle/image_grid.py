@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from cgan_runtime.contract import Contract, ImageEncoding, LabelEncoding
-from cgan_runtime.pictures import png_bytes
+from cgan_runtime.images import png_bytes
 from cgan_runtime.runners.base import Array
 
 from cgan_export.export import Exported
-from cgan_export.fidelity.heatmap import has_pixels, output_pixels, picture_pixels
+from cgan_export.fidelity.heatmap import has_pixels, image_pixels, output_pixels
 
 __all__ = ["grid_caption", "image_grid"]
 
@@ -73,7 +73,7 @@ def _rows(exported: Exported) -> list[_Row]:
 def _tiles(exported: Exported, row: _Row) -> list[Pixels]:
     contract = exported.contract
     tiles = [
-        _rgb(picture_pixels(row.conditions[c.name][0], c.encoding))
+        _rgb(image_pixels(row.conditions[c.name][0], c.encoding))
         for c in contract.conditions
         if isinstance(c.encoding, ImageEncoding)
     ]

@@ -18,8 +18,8 @@ def model_card(
 ) -> str:
     """Markdown text of the card."""
     tables = "\n".join(_fidelity(artifact) for artifact in artifacts)
-    pictured = any(has_pixels(output) for output in contract.outputs)
-    grid = f"\n![{grid_caption(contract)}](golden/grid.png)\n" if pictured else ""
+    shown = any(has_pixels(output) for output in contract.outputs)
+    grid = f"\n![{grid_caption(contract)}](golden/grid.png)\n" if shown else ""
     commands = "\n".join(f"    {command}" for command in next_commands(contract, name))
     training = "\n".join(f"* {key}: {value}" for key, value in origin.training.items())
     graph = f", graph `{origin.graph}`" if origin.graph != "main" else ""

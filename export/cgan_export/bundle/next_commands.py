@@ -25,7 +25,7 @@ def run_command(contract: Contract, bundle: str) -> str:
     folder = shlex.quote(bundle)
     match contract.conditions:
         case (Condition(encoding=ImageEncoding()),):
-            return f"cgan-translate PICTURE --bundle {folder} --seed 7"
+            return f"cgan-translate IMAGE --bundle {folder} --seed 7"
         case (Condition(encoding=LabelEncoding(names=names)),):
             return f"cgan-generate --bundle {folder} --label {shlex.quote(names[0]) if names else 0} --samples 16"
         case conditions:
@@ -36,7 +36,7 @@ def run_command(contract: Contract, bundle: str) -> str:
 def _placeholder(condition: Condition) -> str:
     match condition.encoding:
         case ImageEncoding():
-            return "PICTURE"
+            return "IMAGE"
         case LabelEncoding(names=names):
             return shlex.quote(names[0]) if names else "0"
         case _:

@@ -9,8 +9,8 @@ from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.contract import Condition, ImageEncoding, Output
 from cgan_runtime.errors import BundleError
 from cgan_runtime.generator import SeededGenerator
+from cgan_runtime.images import read_image, tensor_from_image
 from cgan_runtime.manifest import Artifact, Figure
-from cgan_runtime.pictures import read_picture, tensor_from_picture
 from cgan_runtime.runners.base import Array, Runner
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 
@@ -104,11 +104,11 @@ def _golden(bundle: Bundle, generator: SeededGenerator, stored: list[dict[str, A
 def _stored_output(bundle: Bundle, path: str, output: Output) -> Array:
     """Pixels uint8 of an image, the array of any other kind."""
     if isinstance(output.encoding, ImageEncoding):
-        return np.asarray(read_picture(bundle.path / path))
+        return np.asarray(read_image(bundle.path / path))
     return np.asarray(np.load(bundle.path / path, allow_pickle=False))
 
 
 def _condition(bundle: Bundle, path: str, condition: Condition) -> Array:
     if isinstance(condition.encoding, ImageEncoding):
-        return tensor_from_picture(read_picture(bundle.path / path), condition)
+        return tensor_from_image(read_image(bundle.path / path), condition)
     return np.asarray(np.load(bundle.path / path, allow_pickle=False))

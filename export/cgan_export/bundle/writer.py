@@ -14,8 +14,8 @@ import numpy as np
 from cgan_runtime.atomic import atomic_folder, write_atomic
 from cgan_runtime.bundle import file_entry, write_manifest
 from cgan_runtime.contract import ConditionEncoding, Contract, ImageEncoding, OutputEncoding, image_size
+from cgan_runtime.images import pixels_from_tensor, png_bytes
 from cgan_runtime.manifest import Artifact, Batch, Golden, Manifest, Provenance
-from cgan_runtime.pictures import pixels_from_tensor, png_bytes
 from cgan_runtime.runners.base import Array
 
 from cgan_export.artifacts.artifacts import BuiltArtifact

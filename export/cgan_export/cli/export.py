@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -50,7 +51,7 @@ def export(
 
         cgan-export runs/satellite/best.pt
         cgan-export facades.pt -o facades --statistics running
-        cgan-export facades.pt --precision fp32,fp16,int8 --calibrate pictures/
+        cgan-export facades.pt --precision fp32,fp16,int8 --calibrate images/
         cgan-export latest_net_G.pth -o facades --source labels --target photo
         cgan-export horse2zebra.pt --graph BtoA
         cgan-export verify facades
@@ -61,17 +62,17 @@ def export(
         other: With --compare, the newer bundle.
         out: Folder to write the bundle to. [default: the model's name, here]
         name: Name of the model, as clients will see it. [default: from the file or its folder, and the graph]
-        statistics: What batch-norm layers use: the picture's own statistics, or the averages of training.
+        statistics: What batch-norm layers use: the image's own statistics, or the averages of training.
             [default: as the checkpoint says; pix2pix: per_sample]
         graph: Name of one graph of a checkpoint that holds several. [default: the first]
-        conditions: Folder of pictures to check on, instead of the examples in the checkpoint; with several image
+        conditions: Folder of images to check on, instead of the examples in the checkpoint; with several image
             conditions, one folder for each in it.
         flags: What a file from other code does not say.
         force: Replace an existing bundle.
         precision: Artifacts to make, separated by commas: fp32 (always made), fp16, int8. [default: fp32]
         io_type: Inputs and outputs of the FP16 file; fp16 saves transfers. [default: fp32, as the contract]
-        calibrate: Folder of pictures that INT8 ranges are measured on. [default: the pictures of the check]
-        size: Size of the pictures, as 256 or WIDTHxHEIGHT. [default: the checkpoint's]
+        calibrate: Folder of images that INT8 ranges are measured on. [default: the images of the check]
+        size: Size of the images, as 256 or WIDTHxHEIGHT. [default: the checkpoint's]
         dynamic_size: Leave the size free: any multiple of what the net needs.
         verify: The same as `cgan-export verify`.
         compare: The same as `cgan-export compare`.
@@ -99,14 +100,14 @@ def export(
     options = ArtifactOptions(precisions=parse_precisions(precision), io=io_type, calibrate=calibrate)
     wanted = parse_size(size, dynamic=dynamic_size)
     if "int8" in options.precisions and calibrate is None:
-        print("cgan-export: INT8 is calibrated on the pictures of the check; use --calibrate.", file=sys.stderr)
+        print("cgan-export: INT8 is calibrated on the images of the check; use --calibrate.", file=sys.stderr)
     started = perf_counter()
     with Progress() as progress:
         checkpoint, exported = export_checkpoint(
             path,
             name=name,
             statistics=statistics,
-            pictures=conditions,
+            images=conditions,
             choices=replace(flags.choices() if flags else Choices(), graph=graph),
             options=options,
             size=wanted,
@@ -216,6 +217,6 @@ def _require_torch() -> None:
         raise CganError(f'{error.name} is not installed; run: pip install "cgan-deploy[export]"') from error
 
 
-def main() -> NoReturn:
-    """Console entry point."""
-    run(command)
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of cgan-export; `argv` are its words, those of the process by default."""
+    run(command, argv)

@@ -1,4 +1,4 @@
-"""Runners whose answers are kept: several gates, artifacts and the report ask for the same pictures."""
+"""Runners whose answers are kept: several gates, artifacts and the report ask for the same images."""
 
 from __future__ import annotations
 

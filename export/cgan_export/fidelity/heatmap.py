@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from cgan_runtime.contract import HeatmapEncoding, ImageEncoding, Output, ScoreEncoding
 from cgan_runtime.encodings.heatmap import heatmap_pixels
-from cgan_runtime.pictures import pixels_from_tensor
+from cgan_runtime.images import pixels_from_tensor
 from cgan_runtime.runners.base import Array
 
-__all__ = ["coloured", "has_pixels", "output_pixels", "picture_pixels"]
+__all__ = ["coloured", "has_pixels", "image_pixels", "output_pixels"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -36,13 +36,13 @@ def output_pixels(tensor: Array, output: Output) -> Pixels:
         ValueError: it is neither (`has_pixels`).
     """
     if isinstance(output.encoding, ImageEncoding):
-        return picture_pixels(tensor, output.encoding)
+        return image_pixels(tensor, output.encoding)
     if not isinstance(output.encoding, HeatmapEncoding) or output.range is None:
         raise ValueError(f"{output.name} is neither an image nor a heatmap")
     return heatmap_pixels(tensor[0], output.range, output.encoding.colors)
 
 
-def picture_pixels(tensor: Array, encoding: ImageEncoding | HeatmapEncoding | ScoreEncoding) -> Pixels:
+def image_pixels(tensor: Array, encoding: ImageEncoding | HeatmapEncoding | ScoreEncoding) -> Pixels:
     """A tensor [C, H, W] as pixels; what is not finite is black. A heatmap is coloured up to its largest value."""
     if not isinstance(encoding, ImageEncoding):
         return coloured(np.maximum(tensor[0], 0))

@@ -30,7 +30,7 @@ MEANINGS: Final = {
     "fp32_max_abs": "difference from the FP32 artifact, largest",
     "fp32_ssim": "SSIM to the FP32 artifact, worst sample",
     "fp32_relative": "difference from the FP32 artifact, largest, share of the scale",
-    "golden_levels": "golden pictures, 8-bit levels",
+    "golden_levels": "golden images, 8-bit levels",
     "golden_relative": "golden values, share of the scale",
 }
 

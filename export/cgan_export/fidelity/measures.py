@@ -1,4 +1,4 @@
-"""How far two pictures are apart, in the units people quote."""
+"""How far two images are apart, in the units people quote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 __all__ = ["PSNR_OF_EQUAL_DB", "UNMEASURABLE", "largest", "largest_error", "psnr_db", "spread_sigmas", "ssim"]
 
-# Two equal pictures have no finite PSNR; this figure stands for it in tables and JSON.
+# Two equal images have no finite PSNR; this figure stands for it in tables and JSON.
 PSNR_OF_EQUAL_DB: Final = 200.0
 # JSON has neither NaN nor infinity: an error that is one of them is written as this.
 UNMEASURABLE: Final = 1e30
@@ -40,7 +40,7 @@ def largest_error(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
 
 
 def ssim(a: Float, b: Float, peak: float) -> float:
-    """Structural similarity of two pictures [C, H, W], mean over channels and pixels.
+    """Structural similarity of two images [C, H, W], mean over channels and pixels.
 
     Wang, Bovik, Sheikh, Simoncelli 2004: Gaussian window of 11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03;
     windows that reach over the edge are left out. Both sides must be at least 11 pixels.
@@ -75,13 +75,13 @@ def spread_sigmas(ours: Float, theirs: Float) -> float:
     return abs(difference) / error if error > 0 else (0.0 if difference == 0 else UNMEASURABLE)
 
 
-def _spread(pictures: Float) -> float:
-    return float(pictures.astype(np.float64).std(axis=0, ddof=1).mean())
+def _spread(images: Float) -> float:
+    return float(images.astype(np.float64).std(axis=0, ddof=1).mean())
 
 
-def _jackknife_error(pictures: Float) -> float:
-    count = len(pictures)
-    values = pictures.astype(np.float64)
+def _jackknife_error(images: Float) -> float:
+    count = len(images)
+    values = images.astype(np.float64)
     total, squares = values.sum(axis=0), np.square(values).sum(axis=0)
     spreads = []
     for left_out in values:

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from cgan_runtime.contract import ImageEncoding, Output, ScoreEncoding
-from cgan_runtime.pictures import pixels_from_tensor
+from cgan_runtime.images import pixels_from_tensor
 from cgan_runtime.runners.base import Array
 
 from cgan_export.fidelity.labels import Figures, figure

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding
 from cgan_runtime.errors import BadInputError, UsageError
-from cgan_runtime.pictures import SUFFIXES, read_picture, resized, tensor_from_picture
+from cgan_runtime.images import SUFFIXES, read_image, resized, tensor_from_image
 from cgan_runtime.runners.base import Array
 
 from cgan_export.fidelity.case import MIN_SAMPLES
 
 __all__ = ["calibration_conditions", "sample_conditions"]
 
-MAX_PICTURES: Final = 16
+MAX_IMAGES: Final = 16
 MAX_CALIBRATION: Final = 32
 MAX_CLASSES: Final = 64
 
@@ -36,21 +36,21 @@ def sample_conditions(
         contract: with fixed sizes.
         examples: by condition name: images uint8 [M, C, H, W], resampled where the contract has another size;
             labels int64 [M]; vectors float32 [M, ...]. An array alone belongs to the first image condition.
-        folder: pictures. With several image conditions either it has one folder for each, of its name, or all
-            take the same pictures, each one shifted by one more.
+        folder: images. With several image conditions either it has one folder for each, of its name, or all
+            take the same images, each one shifted by one more.
 
     Raises:
-        BadInputError: `folder` holds no readable picture.
+        BadInputError: `folder` holds no readable image.
     """
     if examples is not None and not isinstance(examples, Mapping):
         image = contract.image_condition
         examples = {} if image is None else {image.name: examples}
-    pictures = _pictures(contract, folder, MAX_PICTURES) if folder is not None else {}
+    images = _images(contract, folder, MAX_IMAGES) if folder is not None else {}
     rng = np.random.default_rng(0)
     values = {}
     for number, condition in enumerate(contract.conditions):
-        if condition.name in pictures:
-            values[condition.name] = pictures[condition.name]
+        if condition.name in images:
+            values[condition.name] = images[condition.name]
         else:
             values[condition.name] = _values(condition, (examples or {}).get(condition.name), number, rng)
     count = max(MIN_SAMPLES, *(len(value) for value in values.values()), 0)
@@ -58,27 +58,27 @@ def sample_conditions(
 
 
 def calibration_conditions(contract: Contract, folder: Path | None, samples: dict[str, Array]) -> dict[str, Array]:
-    """Every condition as [M, ...] from a folder of pictures, M at most MAX_CALIBRATION; nothing without one.
+    """Every condition as [M, ...] from a folder of images, M at most MAX_CALIBRATION; nothing without one.
 
-    The pictures get the size of `samples`; conditions that are no pictures are those of `samples`.
+    The images get the size of `samples`; conditions that are no images are those of `samples`.
 
     Raises:
-        UsageError: the generator takes no picture.
-        BadInputError: `folder` holds no readable picture.
+        UsageError: the generator takes no image.
+        BadInputError: `folder` holds no readable image.
     """
     if folder is None:
         return {}
     if contract.image_condition is None:
-        raise UsageError("--calibrate names pictures, but this generator takes none: leave it out.")
+        raise UsageError("--calibrate names images, but this generator takes none: leave it out.")
     fixed = tuple(c.model_copy(update={"shape": samples[c.name].shape[1:]}) for c in contract.conditions)
-    pictures = _pictures(contract.model_copy(update={"conditions": fixed, "sides": None}), folder, MAX_CALIBRATION)
-    rows = np.arange(max(len(value) for value in pictures.values()))
-    values = {**samples, **pictures}
+    images = _images(contract.model_copy(update={"conditions": fixed, "sides": None}), folder, MAX_CALIBRATION)
+    rows = np.arange(max(len(value) for value in images.values()))
+    values = {**samples, **images}
     return {name: value[rows % len(value)] for name, value in values.items()}
 
 
 def _values(condition: Condition, examples: Array | None, number: int, rng: np.random.Generator) -> Array:
-    """Values [M, ...] of condition `number` of the contract, without a folder of pictures."""
+    """Values [M, ...] of condition `number` of the contract, without a folder of images."""
     shape = tuple(axis for axis in condition.shape if isinstance(axis, int))
     if isinstance(condition.encoding, ImageEncoding):
         if examples is not None and examples.ndim == 4 and examples.shape[1] == shape[0]:
@@ -99,7 +99,7 @@ def _labels(count: int, shift: int) -> Array:
     return np.roll(classes, -shift)
 
 
-def _pictures(contract: Contract, folder: Path, most: int) -> dict[str, Array]:
+def _images(contract: Contract, folder: Path, most: int) -> dict[str, Array]:
     """Every image condition [M, C, H, W] from a folder."""
     images = [c for c in contract.conditions if isinstance(c.encoding, ImageEncoding)]
     if len(images) > 1 and all((folder / c.name).is_dir() for c in images):
@@ -110,18 +110,18 @@ def _pictures(contract: Contract, folder: Path, most: int) -> dict[str, Array]:
 def _from_folder(folder: Path, condition: Condition, most: int) -> Array:
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not files:
-        raise BadInputError(f"{folder} holds no picture ({', '.join(SUFFIXES)}): name a folder that does.")
-    return np.stack([tensor_from_picture(read_picture(p), condition) for p in files[:most]])
+        raise BadInputError(f"{folder} holds no image ({', '.join(SUFFIXES)}): name a folder that does.")
+    return np.stack([tensor_from_image(read_image(p), condition) for p in files[:most]])
 
 
 def _resampled(examples: Array, size: tuple[int, ...], encoding: ImageEncoding) -> npt.NDArray[np.uint8]:
-    """Pictures uint8 [M, C, H, W] at another size (height, width)."""
+    """Images uint8 [M, C, H, W] at another size (height, width)."""
     if examples.shape[2:] == size:
         return examples
     from PIL import Image
 
-    pictures = (Image.fromarray(e[0] if len(e) == 1 else e.transpose(1, 2, 0)) for e in examples)
-    scaled = [np.asarray(resized(picture, (size[1], size[0]), encoding.filter)) for picture in pictures]
+    images = (Image.fromarray(e[0] if len(e) == 1 else e.transpose(1, 2, 0)) for e in examples)
+    scaled = [np.asarray(resized(image, (size[1], size[0]), encoding.filter)) for image in images]
     return np.stack([p[None] if p.ndim == 2 else p.transpose(2, 0, 1) for p in scaled])
 
 

@@ -112,7 +112,7 @@ def lint(model: onnx.ModelProto) -> None:
 
 
 class _FreeAxes:
-    """The batch and, where the picture size is free, its sides as torch.export wants them: ``multiple * units``."""
+    """The batch and, where the image size is free, its sides as torch.export wants them: ``multiple * units``."""
 
     def __init__(self, contract: Contract) -> None:
         self._batch = torch.export.Dim("batch", min=1, max=4096)

@@ -1,7 +1,7 @@
-"""Pictures of another size than the checkpoint's, or of any size: what the net can take, found by asking it.
+"""Images of another size than the checkpoint's, or of any size: what the net can take, found by asking it.
 
 Whether a net is fully convolutional is not written anywhere. So it is run on tensors without data (torch's meta
-device) at several sizes, its noise inputs scaled along with the picture, and the rule is read off: the smallest
+device) at several sizes, its noise inputs scaled along with the image, and the rule is read off: the smallest
 power of two that both sides may grow by, and the smallest multiple of it that works. A size that brings a
 normalisation down to a map of 1x1, where a sample has no statistics, is refused by the net itself.
 """
@@ -28,7 +28,7 @@ DTYPES: Final = {"float32": torch.float32, "int64": torch.int64}
 
 @dataclass(frozen=True, kw_only=True)
 class SizeWish:
-    """The picture size asked for: `fixed` (height, width), or free."""
+    """The image size asked for: `fixed` (height, width), or free."""
 
     fixed: tuple[int, int] | None = None
 
@@ -83,12 +83,12 @@ def _native_size(contract: Contract) -> tuple[int, int]:
     image = contract.image_condition
     size = image_size(image) if image is not None else None
     if size is None:
-        raise UsageError("the size can be chosen only for a generator with one picture as its condition.")
+        raise UsageError("the size can be chosen only for a generator with one image as its condition.")
     return size
 
 
 def _freed(contract: Contract, native: tuple[int, int]) -> Contract:
-    """The contract with every map [C, a, b] following the picture."""
+    """The contract with every map [C, a, b] following the image."""
 
     def follow(shape: Shape) -> Shape:
         if len(shape) != 3:
@@ -101,7 +101,7 @@ def _freed(contract: Contract, native: tuple[int, int]) -> Contract:
 
 
 def _axis(name: str, native: int, size: int | str) -> str | None:
-    """`size` as a multiple or a whole part of the picture's side; None where it is neither."""
+    """`size` as a multiple or a whole part of the image's side; None where it is neither."""
     if not isinstance(size, int):
         return None
     if size == native:
@@ -122,7 +122,7 @@ def _rule(generator: Generator, free: Contract, native: tuple[int, int]) -> Size
         step *= 2
     else:
         raise UsageError(
-            f"this generator takes {width}x{height} only: its layers or its noise do not follow the picture's size."
+            f"this generator takes {width}x{height} only: its layers or its noise do not follow the image's size."
         )
     smallest = step
     while smallest < min(native) and not _runs(probe, free, smallest, smallest):

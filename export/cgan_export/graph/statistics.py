@@ -1,7 +1,7 @@
 """Give a generator's batch-norm layers the statistics it is used with, before it becomes a graph.
 
 ``per_sample``: mean and variance over the sample's own pixels, with the batch-norm's weight, bias and eps.
-That is what pix2pix does at test time, where the batch is one picture; written as instance normalisation it
+That is what pix2pix does at test time, where the batch is one image; written as instance normalisation it
 no longer depends on the neighbours in a batch, and TensorRT accepts it (it refuses training-mode batch-norm).
 
 ``running``: the averages gathered in training, a constant affine map that the exporter folds into the

@@ -15,11 +15,11 @@ from typing import Final
 import numpy as np
 from cgan_runtime.contract import Contract, ImageEncoding, Output
 from cgan_runtime.manifest import Figure
-from cgan_runtime.pages import Cell, Exhibit, Picture, Table, data_uri, readable, render
+from cgan_runtime.pages import CaptionedImage, Cell, Exhibit, Table, data_uri, readable, render
 from PIL import Image
 
 from cgan_export.artifacts.artifacts import BuiltArtifact
-from cgan_export.fidelity.heatmap import Pixels, coloured, has_pixels, output_pixels, picture_pixels
+from cgan_export.fidelity.heatmap import Pixels, coloured, has_pixels, image_pixels, output_pixels
 from cgan_export.fidelity.labels import label_of
 from cgan_export.report.diagnostics import Diagnostics, SpreadMaps
 from cgan_export.report.layer_compare import Divergence
@@ -173,17 +173,17 @@ def _worst(artifact: BuiltArtifact, output: Output, found: Diagnostics, prefix: 
         return None
     error = np.abs(found.ours.astype(np.float64) - found.theirs).max(axis=0)
     top = _allowed(artifact.figures, output, prefix)
-    pictures = [
-        _picture(output_pixels(found.theirs, output), "PyTorch"),
-        _picture(output_pixels(found.ours, output), "this artifact"),
-        _picture(
+    images = [
+        _image(output_pixels(found.theirs, output), "PyTorch"),
+        _image(output_pixels(found.ours, output), "this artifact"),
+        _image(
             coloured(error, top),
             f"difference: black 0, white {top:.2g} or more, which is the limit; the largest is {error.max():.2g}",
         ),
     ]
     if found.condition is not None and isinstance(output.encoding, ImageEncoding):
-        pictures.insert(0, _picture(picture_pixels(found.condition, output.encoding), "condition"))
-    return Exhibit(pictures=tuple(pictures))
+        images.insert(0, _image(image_pixels(found.condition, output.encoding), "condition"))
+    return Exhibit(images=tuple(images))
 
 
 def _allowed(figures: dict[str, Figure], output: Output, prefix: str) -> float:
@@ -216,9 +216,9 @@ def _spread_maps(maps: SpreadMaps) -> Exhibit:
     top = max(float(maps.ours.max()), float(maps.theirs.max())) or 1.0
     said = f"black 0, white {top:.2g}"
     return Exhibit(
-        pictures=(
-            _picture(coloured(maps.theirs.mean(axis=0), top), f"PyTorch's own noise: {said}"),
-            _picture(coloured(maps.ours.mean(axis=0), top), f"seeded noise: {said}"),
+        images=(
+            _image(coloured(maps.theirs.mean(axis=0), top), f"PyTorch's own noise: {said}"),
+            _image(coloured(maps.ours.mean(axis=0), top), f"seeded noise: {said}"),
         )
     )
 
@@ -246,5 +246,5 @@ def _layers(divergence: Divergence) -> Table:
     )
 
 
-def _picture(pixels: Pixels, heading: str) -> Picture:
-    return Picture(uri=data_uri(Image.fromarray(pixels), "png"), heading=heading, alt=heading, sharp=True)
+def _image(pixels: Pixels, heading: str) -> CaptionedImage:
+    return CaptionedImage(uri=data_uri(Image.fromarray(pixels), "png"), heading=heading, alt=heading, sharp=True)

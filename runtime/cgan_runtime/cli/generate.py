@@ -145,12 +145,12 @@ def make_samples(app_of: App, inputs: Sequence[Path], options: Options, named: M
                 last = item.error
     if options.as_json:
         shown = seed if seed < 2**53 else str(seed)
-        pictures = [_described(item) for item in made]
-        print(json.dumps({"seed": shown, "bundle": source.digest, "pictures": pictures, "failed": failed}))
+        images = [_described(item) for item in made]
+        print(json.dumps({"seed": shown, "bundle": source.digest, "pictures": images, "failed": failed}))
     if failed and not made:
         raise last
     if failed:
-        print(f"{program}: {len(made)} pictures written, {len(failed)} inputs skipped", file=sys.stderr)
+        print(f"{program}: {len(made)} images written, {len(failed)} inputs skipped", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -174,12 +174,12 @@ def _fixed_conditions(
     image = contract.image_condition
     if has_inputs and image is None:
         takes = ", ".join(known) or "nothing"
-        raise UsageError(f"{name} takes {takes} and cannot translate pictures; call it without a picture.")
+        raise UsageError(f"{name} takes {takes} and cannot translate images; call it without an image.")
     if has_inputs and image is not None and image.name in given:
-        raise UsageError(f"{image.name} is given twice: as input pictures and by name; give it once.")
+        raise UsageError(f"{image.name} is given twice: as input images and by name; give it once.")
     encoded = encode_conditions(name, contract, given)
     if image is not None and not has_inputs and image.name not in given:
-        raise UsageError(f"{name} needs a picture for {image.name}: name a PNG, JPEG or WebP file or a folder.")
+        raise UsageError(f"{name} needs an image for {image.name}: name a PNG, JPEG or WebP file or a folder.")
     require_all(name, contract, {**encoded, **({image.name: None} if has_inputs and image else {})})
     return encoded, label_stem(name, contract, encoded)
 
@@ -256,6 +256,6 @@ def _seed(text: str) -> int:
         raise UsageError(f"--seed: {error}.") from error
 
 
-def main() -> NoReturn:
-    """Console entry point."""
-    run(command, prepare=lambda words: refuse_unknown(command, words))
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of cgan-generate; `argv` are its words, those of the process by default."""
+    run(command, argv, prepare=lambda words: refuse_unknown(command, words))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -132,6 +133,6 @@ def _say(text: str) -> None:
     print(f"cgan-serve: {text}", file=sys.stderr, flush=True)
 
 
-def main() -> NoReturn:
-    """Console entry point."""
-    run(command)
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of cgan-serve; `argv` are its words, those of the process by default."""
+    run(command, argv)

@@ -1,7 +1,8 @@
-"""cgan-translate: cgan-generate for pictures."""
+"""cgan-translate: cgan-generate for images."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,9 +17,9 @@ command = app("cgan-translate")
 
 @command.default
 def translate(*inputs: Path, label: str | None = None, options: Options | None = None, **conditions: str) -> int:
-    """Translate pictures (PNG, JPEG, WebP) or folders of them.
+    """Translate images (PNG, JPEG, WebP) or folders of them.
 
-    A picture of another size is resampled to the generator's, transparency is
+    An image of another size is resampled to the generator's, transparency is
     laid on white, EXIF rotation is applied. The result is a PNG of the
     generator's size that names its bundle and seed in its text chunks.
 
@@ -29,16 +30,16 @@ def translate(*inputs: Path, label: str | None = None, options: Options | None =
         cgan-translate map.png --url grpc://127.0.0.1:8001 --model facades --seed 7
 
     Args:
-        inputs: Pictures, or folders that are searched for pictures.
+        inputs: Images, or folders that are searched for images.
         label: The class, by number or name, where the generator takes one.
         options: What both commands share.
         conditions: Any other condition by its name, for example --style FILE.
     """
     if not inputs and not conditions:
-        raise UsageError("a picture or a folder is needed; for example: cgan-translate map.png --bundle facades")
+        raise UsageError("an image or a folder is needed; for example: cgan-translate map.png --bundle facades")
     return make_samples(command, list(inputs), options or Options(), {"label": label, **conditions})
 
 
-def main() -> NoReturn:
-    """Console entry point."""
-    run(command, prepare=lambda words: refuse_unknown(command, words))
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of cgan-translate; `argv` are its words, those of the process by default."""
+    run(command, argv, prepare=lambda words: refuse_unknown(command, words))

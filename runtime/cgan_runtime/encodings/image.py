@@ -9,13 +9,13 @@ from typing import ClassVar
 from cgan_runtime.contract import Condition, ImageEncoding, Output, SizeRule
 from cgan_runtime.encodings.base import Array, Decoder, Encoder, Given, JsonObject
 from cgan_runtime.errors import UsageError
-from cgan_runtime.pictures import (
+from cgan_runtime.images import (
     Pixels,
     pixels_from_tensor,
     png_bytes,
-    read_picture,
+    read_image,
     resized,
-    tensor_from_picture,
+    tensor_from_image,
 )
 
 __all__ = ["ImageDecoder", "ImageEncoder", "png_of_size"]
@@ -32,20 +32,20 @@ class ImageEncoder(Encoder):
         """float32 [C, H, W], ``(pixel / 255 - mean) / std``, resampled by the rule of its encoding.
 
         Raises:
-            PictureError: not a PNG, JPEG or WebP image, damaged, or outside the size caps.
+            ImageError: not a PNG, JPEG or WebP image, damaged, or outside the size caps.
             UsageError: neither a path, nor bytes, nor an image.
         """
         from PIL import Image
 
         if isinstance(given, str | Path):
-            image = read_picture(Path(given))
+            image = read_image(Path(given))
         elif isinstance(given, bytes):
-            image = read_picture(given, name or condition.name)
+            image = read_image(given, name or condition.name)
         elif isinstance(given, Image.Image):
             image = given
         else:
             raise UsageError(f"{name or condition.name} needs {self.choices(condition)}.")
-        return tensor_from_picture(image, condition, sides)
+        return tensor_from_image(image, condition, sides)
 
     def choices(self, condition: Condition) -> str:  # noqa: ARG002 - every image condition takes the same
         """What may be given."""

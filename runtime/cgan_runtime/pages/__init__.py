@@ -5,12 +5,12 @@ from __future__ import annotations
 from cgan_runtime.pages.formatting import readable, readable_time, short
 from cgan_runtime.pages.images import data_uri
 from cgan_runtime.pages.render import render, write_page
-from cgan_runtime.pages.values import Cell, Exhibit, Picture, Table
+from cgan_runtime.pages.values import CaptionedImage, Cell, Exhibit, Table
 
 __all__ = [
+    "CaptionedImage",
     "Cell",
     "Exhibit",
-    "Picture",
     "Table",
     "data_uri",
     "readable",

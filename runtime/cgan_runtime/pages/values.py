@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Cell", "Exhibit", "Mark", "Picture", "Table"]
+__all__ = ["CaptionedImage", "Cell", "Exhibit", "Mark", "Table"]
 
 Mark = Literal["", "best", "quiet", "ok", "bad"]
 
@@ -45,7 +45,7 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class CaptionedImage:
     """An image of a page.
 
     Attributes:
@@ -65,5 +65,5 @@ class Picture:
 class Exhibit:
     """A row of images, and short lines that say which row it is; none: no room is kept for them."""
 
-    pictures: tuple[Picture, ...]
+    images: tuple[CaptionedImage, ...]
     caption: tuple[str, ...] = ()

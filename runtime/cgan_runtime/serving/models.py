@@ -24,7 +24,7 @@ from cgan_runtime.contract import Condition, Contract, ImageEncoding, Output
 from cgan_runtime.encodings import decoder_of, encoder_of
 from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.generator import SeededGenerator
-from cgan_runtime.pictures import picture_text
+from cgan_runtime.images import image_text
 from cgan_runtime.runners import Array, Runner, Tensors, runner_kind
 from cgan_runtime.serving.wire import image_outputs, png_inputs
 
@@ -173,7 +173,7 @@ class PngModel(TensorModel):
         encoder = encoder_of(condition)
         values = [encoder.encode(data, condition, sides=self.contract.sides, name=name) for data in files]
         if len({value.shape for value in values}) > 1:
-            raise UsageError("the pictures of one request come to different sizes; send each on its own.")
+            raise UsageError("the images of one request come to different sizes; send each on its own.")
         return np.stack(values)
 
     def _answer(self, rows: _Rows, outputs: dict[str, Array]) -> Any:
@@ -193,7 +193,7 @@ class PngModel(TensorModel):
         """PNG files [N, 1], as bytes or as base64 text."""
         files = []
         for value, seed, draw in zip(values, rows.seeds, rows.draws, strict=True):
-            text = picture_text(self.settings["name"], self.settings["bundle"], seed, draw)
+            text = image_text(self.settings["name"], self.settings["bundle"], seed, draw)
             data = decoder_of(output).decode(value, output, text=text)
             assert isinstance(data, bytes)  # noqa: S101 - an image output is a file
             files.append([base64.b64encode(data) if rows.as_text else data])
@@ -257,7 +257,7 @@ def _seed_tensor(rows: _Rows) -> Any:
 
 
 def _same_shapes(rows: list[_Rows]) -> list[list[_Rows]]:
-    """Rows whose tensors have the same shapes, together; where the picture size is fixed that is all of them."""
+    """Rows whose tensors have the same shapes, together; where the image size is fixed that is all of them."""
     groups: dict[Any, list[_Rows]] = {}
     for item in rows:
         shapes = tuple((name, value.shape[1:]) for name, value in item.tensors.items())

@@ -38,7 +38,7 @@ PACKAGE_FILES: Final = (
     "generator.py",
     "noise.py",
     "onnx_file.py",
-    "pictures.py",
+    "images.py",
     "runners/",
     "serving/__init__.py",
     "serving/models.py",

@@ -45,7 +45,7 @@ def variables(*, ngf: int = 4, c_in: int = 3, c_out: int = 3, seed: int = 0) -> 
     return found
 
 
-def forward(found: Variables, picture: Tensor, masks: Sequence[Tensor]) -> Tensor:
+def forward(found: Variables, image: Tensor, masks: Sequence[Tensor]) -> Tensor:
     """`picture` [1, h, w, c]; `masks` [1, h, w, c] for decoder_8, 7, 6. Batch norm as in training."""
     v = {name: torch.from_numpy(value) for name, value in found.items()}
 
@@ -55,7 +55,7 @@ def forward(found: Variables, picture: Tensor, masks: Sequence[Tensor]) -> Tenso
         return (x - mean) / torch.sqrt(var + 1e-5) * v[f"{base}/gamma"] + v[f"{base}/beta"]
 
     layers = []
-    x = picture
+    x = image
     for n in range(1, 9):
         scope = f"generator/encoder_{n}"
         x = x if n == 1 else torch.maximum(x, 0.2 * x)

@@ -1,1 +1,1 @@
-"""The papers' comparisons, run again on the user's own pictures."""
+"""The papers' comparisons, run again on the user's own images."""

@@ -1,4 +1,4 @@
-"""A comparison as a table for people, a table for programs, and a picture."""
+"""A comparison as a table for people, a table for programs, and an image."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def write_report(out: Path, what: str, comparison: Comparison, config: TrainConf
     lines = [" | ".join(cells) for cells in (header, ["---", *["---:"] * (len(header) - 1)], *rows)]
     notes = "".join(f"- {note}\n" for note in comparison.compared[0].evaluation.notes)
     write_atomic(out / f"{what}.md", "\n".join(f"| {line} |" for line in lines) + f"\n\n{notes}")
-    picture = _samples(comparison)
-    if picture is not None:
-        write_atomic(out / f"{what}.png", lambda stream: picture.save(stream, format="PNG"))
+    image = _samples(comparison)
+    if image is not None:
+        write_atomic(out / f"{what}.png", lambda stream: image.save(stream, format="PNG"))
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -118,10 +118,10 @@ def _samples(comparison: Comparison) -> Image.Image | None:
     if not grids:
         return None
     width = max(grid.width for _, grid in grids)
-    picture = Image.new("RGB", (width, sum(grid.height + _CAPTION for _, grid in grids)), "white")
-    draw, top = ImageDraw.Draw(picture), 0
+    image = Image.new("RGB", (width, sum(grid.height + _CAPTION for _, grid in grids)), "white")
+    draw, top = ImageDraw.Draw(image), 0
     for name, grid in grids:
         draw.text((4, top + 5), name, fill="black")
-        picture.paste(grid, (0, top + _CAPTION))
+        image.paste(grid, (0, top + _CAPTION))
         top += grid.height + _CAPTION
-    return picture
+    return image

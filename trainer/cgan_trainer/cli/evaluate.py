@@ -1,4 +1,4 @@
-"""cgan-train evaluate: what a trained generator is worth, in figures and pictures."""
+"""cgan-train evaluate: what a trained generator is worth, in figures and images."""
 
 from __future__ import annotations
 

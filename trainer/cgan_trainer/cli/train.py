@@ -51,5 +51,5 @@ def _train(config: TrainConfig, run: RunOptions) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Entry point of cgan-train."""
+    """Entry point of cgan-train; `argv` are its words, those of the process by default."""
     run_shell(make_app(), argv, prepare=with_options_file)

@@ -66,7 +66,7 @@ class TrainConfig:
     torch_compile: bool = False
     """Compile the networks with torch.compile (needs a C++ compiler)."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Same seed, same pictures, same weights."""
+    """Same seed, same images, same weights."""
     save_images: Count = 500
     """Validate, add a row to metrics.csv, draw samples and write last.pt every so many images."""
 

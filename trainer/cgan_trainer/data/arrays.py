@@ -64,7 +64,7 @@ class Decoding:
             whole = {name: make(name, len(rows), spec) for name, spec in rows.arrays.items()}
             broken = decode_rows(rows, whole, strict=self.strict, on_row=self._report_from(before))
             if len(broken) == len(rows):
-                raise BadInputError(f"none of the {len(rows)} pictures can be used; the first: {broken[0]}")
+                raise BadInputError(f"none of the {len(rows)} images can be used; the first: {broken[0]}")
             kept = [row for row in range(len(rows)) if row not in broken]
             for name, array in whole.items():
                 arrays[name] = array if not broken else _only(make, name, rows.arrays[name], array, kept)
@@ -98,7 +98,7 @@ class Decoding:
             raise BadInputError(
                 f"{self.where} needs {needed_bytes / 2**30:.1f} GiB of memory for {len(self)} {self.unit} at "
                 f"{self.size}x{self.size}, but {available_bytes / 2**30:.1f} GiB are free: use a smaller --size or "
-                "fewer pictures."
+                "fewer images."
             )
 
 

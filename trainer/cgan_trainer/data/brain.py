@@ -192,8 +192,8 @@ def _pairs(slices: list[Slice], classes: Volume, scan: Volume) -> Iterator[MadeP
     colors = np.array([color for _, color, _ in GROUPS], dtype=np.uint8)
     for one in slices:
         labels = colors[_upright(classes[:, :, one.z])]
-        picture = Image.fromarray(_upright(scan[:, :, one.z])).convert("RGB")
-        yield MadePair(split=one.split, file=one.file, left=Image.fromarray(labels), right=picture)
+        image = Image.fromarray(_upright(scan[:, :, one.z])).convert("RGB")
+        yield MadePair(split=one.split, file=one.file, left=Image.fromarray(labels), right=image)
 
 
 def _upright(plane: Volume) -> Volume:

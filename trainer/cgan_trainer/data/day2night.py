@@ -54,7 +54,7 @@ def make_day2night(
 
     Args:
         out: the folder to make.
-        source: a folder with the two pictures, or the package as a .deb; None means the installed package.
+        source: a folder with the two images, or the package as a .deb; None means the installed package.
         on_tile: told (tiles written, tiles in all) after each tile.
     """
     raw = read_debian(FILES, source)
@@ -88,12 +88,12 @@ def _lit_share(night: Image, box: Box) -> float:
 
 
 def _read(raw: RawFile) -> Image:
-    from cgan_trainer.data.pictures import decode_rgb
+    from cgan_trainer.data.images import decode_rgb
 
-    picture = decode_rgb(raw.data, raw.name)
-    if picture.size != (GRID.width, GRID.height):
+    image = decode_rgb(raw.data, raw.name)
+    if image.size != (GRID.width, GRID.height):
         raise BadInputError(
-            f"{raw.name} is {picture.width}x{picture.height}, not {GRID.width}x{GRID.height}: it is not the one of "
+            f"{raw.name} is {image.width}x{image.height}, not {GRID.width}x{GRID.height}: it is not the one of "
             f"{FILES.package}."
         )
-    return picture
+    return image

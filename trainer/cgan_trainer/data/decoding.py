@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from cgan_runtime.errors import BadInputError
 
+from cgan_trainer.data.images import CHANNELS, Mode, open_image, resize
 from cgan_trainer.data.layouts import PairFiles
-from cgan_trainer.data.pictures import CHANNELS, Mode, open_picture, resize
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -124,7 +124,7 @@ def open_pair(files: PairFiles, modes: Modes) -> tuple[Image, Image]:
     if files.b is None:
         # One file, one decoding: only where both sides are labels are the numbers in it class numbers.
         return _halves(files, "labels" if modes == ("labels", "labels") else "rgb", modes)
-    a, b = open_picture(files.a, modes[0]), open_picture(files.b, modes[1])
+    a, b = open_image(files.a, modes[0]), open_image(files.b, modes[1])
     if abs(a.width * b.height - b.width * a.height) > 0.01 * a.width * b.height:
         raise BadInputError(
             f"{files.a} is {a.width}x{a.height} but {files.b} is {b.width}x{b.height}: both sides of a pair "
@@ -134,8 +134,8 @@ def open_pair(files: PairFiles, modes: Modes) -> tuple[Image, Image]:
 
 
 def _halves(files: PairFiles, read_as: Mode, modes: Modes) -> tuple[Image, Image]:
-    picture = open_picture(files.a, read_as)
-    width, height = picture.size
+    image = open_image(files.a, read_as)
+    width, height = image.size
     if width % 2:
         raise BadInputError(
             f"{files.a} is {width}x{height}: a side-by-side pair has an even width, A in the left half and B in "
@@ -143,7 +143,7 @@ def _halves(files: PairFiles, read_as: Mode, modes: Modes) -> tuple[Image, Image
         )
     boxes = ((0, 0, width // 2, height), (width // 2, 0, width, height))
     a, b = (
-        picture.crop(box).convert("L") if mode == "grey" else picture.crop(box)
+        image.crop(box).convert("L") if mode == "grey" else image.crop(box)
         for box, mode in zip(boxes, modes, strict=True)
     )
     return a, b

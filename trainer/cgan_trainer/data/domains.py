@@ -56,8 +56,8 @@ def palette_of(pixels: UInt8[Tensor, "n 3 h w"], side: Literal["A", "B"]) -> Pal
         BadInputError: more than 64 colours.
     """
     counts: Counter[int] = Counter()
-    for picture in pixels:
-        red, green, blue = picture.to(torch.int32)
+    for image in pixels:
+        red, green, blue = image.to(torch.int32)
         colors, times = torch.unique(red << 16 | green << 8 | blue, return_counts=True)
         counts.update(dict(zip(colors.tolist(), times.tolist(), strict=True)))
         if len(counts) > MAX_DERIVED:

@@ -1,6 +1,6 @@
-"""Tiles cut from two pixel-aligned pictures of the whole Earth, split by place.
+"""Tiles cut from two pixel-aligned images of the whole Earth, split by place.
 
-The pictures are equirectangular: a column is a longitude, a row a latitude. A tile lies wholly inside one longitude
+The images are equirectangular: a column is a longitude, a row a latitude. A tile lies wholly inside one longitude
 band and bands of different splits have a gap between them, so nothing of a test tile was ever seen, not even its
 neighbour. Inside a split tiles overlap.
 """
@@ -44,8 +44,8 @@ class EarthGrid:
     """Where tiles may lie.
 
     Attributes:
-        width: columns of the pictures, all round the Earth.
-        height: rows of the pictures, from pole to pole.
+        width: columns of the images, all round the Earth.
+        height: rows of the images, from pole to pole.
         size: side of a tile.
         stride_x: columns between two tiles of a band.
         stride_y: rows between two tiles of a band.
@@ -99,6 +99,6 @@ class EarthGrid:
 
 
 def cut(tiles: list[Tile], left: Image, right: Image) -> Iterator[MadePair]:
-    """The pairs of the tiles, from two pictures of the same size."""
+    """The pairs of the tiles, from two images of the same size."""
     for tile in tiles:
         yield MadePair(split=tile.split, file=tile.file, left=left.crop(tile.box), right=right.crop(tile.box))

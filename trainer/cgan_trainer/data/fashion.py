@@ -1,4 +1,4 @@
-"""FashionMNIST: 70,000 pictures of clothes, 28x28, in ten classes (Xiao, Rasul, Vollgraf 2017), as IDX files.
+"""FashionMNIST: 70,000 images of clothes, 28x28, in ten classes (Xiao, Rasul, Vollgraf 2017), as IDX files.
 
 Source: the four files of the Debian package dataset-fashion-mnist, or the same files from elsewhere. They are
 checked, and kept as they are.

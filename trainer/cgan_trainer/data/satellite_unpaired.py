@@ -1,6 +1,6 @@
-"""Maps or shaded relief, and satellite pictures of other places: two domains without a pair.
+"""Maps or shaded relief, and satellite images of other places: two domains without a pair.
 
-The same pictures as `satellite`. A place on the Earth is in one domain of one split: bands of longitude belong to A
+The same images as `satellite`. A place on the Earth is in one domain of one split: bands of longitude belong to A
 or B in turn, so that both domains see coasts, mountains and deserts, and 4 degrees lie between two bands.
 """
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from cgan_trainer.data.dataset_writer import MadeFile, as_png, write_files
 from cgan_trainer.data.earth import EarthGrid, Tile
 from cgan_trainer.data.satellite import (
+    IMAGE,
     LAND,
     PACKAGE,
-    PICTURE,
     SUBJECTS,
     Subject,
     describe_tiles,
@@ -63,12 +63,12 @@ def make_satellite_unpaired(
 
     Args:
         out: the folder to make.
-        subject: what domain A shows; B is the satellite picture.
+        subject: what domain A shows; B is the satellite image.
         on_tile: told (tiles written, tiles in all) after each tile.
     """
-    raw = read_wheel(PACKAGE, (subject.file, PICTURE, LAND))
+    raw = read_wheel(PACKAGE, (subject.file, IMAGE, LAND))
     tiles = plan_tiles(read_land(raw[LAND]), GRID, SPLITS)
-    earths = {"A": read_earth(raw[subject.file], subject.scale), "B": read_earth(raw[PICTURE])}
+    earths = {"A": read_earth(raw[subject.file], subject.scale), "B": read_earth(raw[IMAGE])}
     described = {
         "kind": "unpaired",
         "name": "satellite-unpaired",

@@ -33,7 +33,7 @@ class RawFile:
     data: bytes
 
     def describe(self) -> dict[str, str]:
-        """For `dataset.json`: enough to know later whether the same pictures went in."""
+        """For `dataset.json`: enough to know later whether the same images went in."""
         return {"package": self.package, "file": self.name, "sha256": hashlib.sha256(self.data).hexdigest()}
 
 
@@ -59,8 +59,7 @@ def read_wheel(package: str, names: tuple[str, ...]) -> dict[str, RawFile]:
     found = {file.name: Path(str(file.locate())) for file in listed if file.name in names}
     if any(name not in found or not found[name].is_file() for name in names):
         raise CganError(
-            f"the pictures come with the package {package}, which is not installed: "
-            'pip install "cgan-deploy[train]"'
+            f'the images come with the package {package}, which is not installed: pip install "cgan-deploy[train]"'
         )
     version = importlib.metadata.version(package)
     return {

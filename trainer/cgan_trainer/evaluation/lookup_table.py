@@ -12,13 +12,13 @@ __all__ = ["LEVELS", "lookup_table_baseline"]
 
 LEVELS = 32  # per channel: 32768 colours, each seen often enough to have a mean
 
-Pictures = UInt8[Tensor, "_ _ _ _"]
+Images = UInt8[Tensor, "_ _ _ _"]
 
 
 def lookup_table_baseline(
     conditions: UInt8[Tensor, "n c h w"], targets: UInt8[Tensor, "n c_out h w"]
-) -> Callable[[Pictures], Pictures]:
-    """Learn from training pairs; the result turns conditions into pictures.
+) -> Callable[[Images], Images]:
+    """Learn from training pairs; the result turns conditions into images.
 
     Conditions are rounded down to 32 levels per channel. A colour never seen takes the mean of the nearest that was
     (squared distance; of equals the first).
@@ -34,25 +34,25 @@ def lookup_table_baseline(
     seen = count.nonzero().squeeze(1)
     means = (total[seen] / count[seen, None]).round().to(torch.uint8)
 
-    def paint(pictures: Pictures) -> Pictures:
+    def paint(images: Images) -> Images:
         table = torch.zeros(len(count), out, dtype=torch.uint8)
         table[seen] = means
-        wanted = torch.stack([torch.bincount(_colors(p), minlength=len(count)) for p in pictures]).sum(dim=0)
+        wanted = torch.stack([torch.bincount(_colors(p), minlength=len(count)) for p in images]).sum(dim=0)
         unseen = (wanted * (count == 0)).nonzero().squeeze(1)
         for start in range(0, len(unseen), 1024):  # all distances at once would fill memory
             part = unseen[start : start + 1024]
             distance = (_levels(part, channels)[:, None] - _levels(seen, channels)).square().sum(dim=2)
             table[part] = means[distance.argmin(dim=1)]
-        height, width = pictures.shape[-2:]
-        return torch.stack([table[_colors(p)].T.reshape(out, height, width) for p in pictures])
+        height, width = images.shape[-2:]
+        return torch.stack([table[_colors(p)].T.reshape(out, height, width) for p in images])
 
     return paint
 
 
-def _colors(picture: UInt8[Tensor, "c h w"]) -> Int64[Tensor, " hw"]:
+def _colors(image: UInt8[Tensor, "c h w"]) -> Int64[Tensor, " hw"]:
     """One number per pixel: its levels as digits in base 32."""
-    number = torch.zeros(picture[0].numel(), dtype=torch.int64)
-    for channel in picture:
+    number = torch.zeros(image[0].numel(), dtype=torch.int64)
+    for channel in image:
         number = number * LEVELS + channel.flatten().long() * LEVELS // 256
     return number
 

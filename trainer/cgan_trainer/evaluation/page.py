@@ -77,8 +77,8 @@ def _exhibit(exhibit: Exhibit, headings: tuple[str, ...]) -> pages.Exhibit:
     row = ", ".join(exhibit.caption)
     return pages.Exhibit(
         caption=exhibit.caption,
-        pictures=tuple(
-            pages.Picture(uri=_uri(image), heading=heading, alt=f"{heading}: {row}" if row else heading)
+        images=tuple(
+            pages.CaptionedImage(uri=_uri(image), heading=heading, alt=f"{heading}: {row}" if row else heading)
             for heading, image in zip(headings, exhibit.images, strict=True)
         ),
     )

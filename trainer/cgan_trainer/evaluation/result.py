@@ -27,7 +27,7 @@ class Evaluation:
         split: "test" or "val".
         files: names of the images judged, in order.
         available: how many the split has.
-        pictures_sha256: over every image of the split and its name; equal digests may be compared.
+        images_sha256: over every image of the split and its name; equal digests may be compared.
         direction: "AtoB" or "BtoA" of data that has two sides and a generator for one way; None for other data.
         size: side of the images in pixels.
         seed: of every draw.
@@ -47,7 +47,7 @@ class Evaluation:
     split: str
     files: tuple[str, ...]
     available: int
-    pictures_sha256: str
+    images_sha256: str
     direction: str | None
     size: int
     seed: int
@@ -91,7 +91,7 @@ class Evaluation:
                 "split": self.split,
                 "pictures": len(self.files),
                 "available": self.available,
-                "sha256": self.pictures_sha256,
+                "sha256": self.images_sha256,
                 **direction,
                 "size": self.size,
             },

@@ -41,7 +41,7 @@ def joint_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     ]
     known: set[tuple[object, ...]] = set()
     for number, evaluation in enumerate(evaluations, start=1):
-        images = (evaluation.pictures_sha256, evaluation.files, evaluation.direction)
+        images = (evaluation.images_sha256, evaluation.files, evaluation.direction)
         if images in known:
             continue
         suffix = f" ({_name(evaluation, number, names)})" if known else ""

@@ -176,7 +176,7 @@ class Losses:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleGrid:
-    """Pictures that show where a run stands: cells of one size, row by row.
+    """Images that show where a run stands: cells of one size, row by row.
 
     Attributes:
         image: the whole grid.
@@ -283,7 +283,7 @@ class Recipe(ABC, Generic[C, F]):
 
     @abstractmethod
     def grid(self, graphs: Graphs, held_out: Split) -> SampleGrid:
-        """Pictures that show where the run stands: always the same conditions and seeds."""
+        """Images that show where the run stands: always the same conditions and seeds."""
 
     def learning_rate(self, phase: Phase, progress: Progress) -> float:
         """The rate of a phase's optimiser, by default that of --lr-policy (training/schedule.py).

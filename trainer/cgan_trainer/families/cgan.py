@@ -213,7 +213,7 @@ def build_cgan(options: Mapping[str, Any]) -> Generator:
                 embedding=len(names),
                 latent=latent,
                 widths=_PORT_WIDTHS,
-                picture=shape,
+                image=shape,
                 eps=_PORT_EPS,
                 encoding=image_encoding(channels, (-1.0, 1.0)),
             )

@@ -45,7 +45,7 @@ from cgan_trainer.families.base import (
 )
 from cgan_trainer.families.grids import grid_image
 from cgan_trainer.families.pair_of_files import find_pair
-from cgan_trainer.families.translator import ImageTranslator, Picture
+from cgan_trainer.families.translator import ImageSpec, ImageTranslator
 from cgan_trainer.generator import Generator, as_used
 from cgan_trainer.losses import gan_loss, l1_loss
 from cgan_trainer.nets.image_pool import ImagePool
@@ -104,8 +104,8 @@ class CycleganGenerator(ImageTranslator):
             _network(options),
             c_in=3,
             size=(options.size, options.size),
-            source=Picture(meaning=options.source, encoding=ImageEncoding()),
-            target=Picture(meaning=options.target, encoding=ImageEncoding()),
+            source=ImageSpec(meaning=options.source, encoding=ImageEncoding()),
+            target=ImageSpec(meaning=options.target, encoding=ImageEncoding()),
             statistics="none" if options.norm == "none" else "per_sample",
             name="unet" if options.net == "unet" else "resnet",
         )

@@ -30,7 +30,7 @@ class LabelMlpGenerator(Generator):
         embedding: length of a label's vector.
         latent: length of z.
         widths: of the hidden layers; every one but the first is batch-normalised.
-        picture: [c, h, w] of the image, c 1 or 3.
+        image: [c, h, w] of the image, c 1 or 3.
         eps: of the batch norms.
         encoding: how the output stands for pixels.
     """
@@ -42,17 +42,17 @@ class LabelMlpGenerator(Generator):
         embedding: int,
         latent: int,
         widths: Sequence[int],
-        picture: tuple[int, int, int],
+        image: tuple[int, int, int],
         eps: float,
         encoding: ImageEncoding,
     ) -> None:
         super().__init__()
-        self.names, self.latent, self.picture, self.encoding = tuple(names), latent, picture, encoding
+        self.names, self.latent, self.image, self.encoding = tuple(names), latent, image, encoding
         self.embedding = nn.Embedding(len(self.names), embedding)
         ins = [embedding + latent, *widths]
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(ins, widths, strict=False))
         self.norms = nn.ModuleList(BatchNorm1d(width, eps=eps) for width in widths[1:])
-        self.last = nn.Linear(ins[-1], picture[0] * picture[1] * picture[2])
+        self.last = nn.Linear(ins[-1], image[0] * image[1] * image[2])
 
     @property
     def contract(self) -> Contract:
@@ -61,7 +61,7 @@ class LabelMlpGenerator(Generator):
             names=self.names,
             latent=self.latent,
             distribution="normal",
-            shape=self.picture,
+            shape=self.image,
             values=(-1.0, 1.0),
             encoding=self.encoding,
             statistics="running",
@@ -74,7 +74,7 @@ class LabelMlpGenerator(Generator):
         x = F.leaky_relu(self.hidden[0](torch.cat((self.embedding(label), z), dim=1)), 0.2)
         for dense, norm in zip(list(self.hidden)[1:], self.norms, strict=True):
             x = F.leaky_relu(norm(dense(x)), 0.2)
-        return (torch.tanh(self.last(x)).reshape(-1, *self.picture),)
+        return (torch.tanh(self.last(x)).reshape(-1, *self.image),)
 
 
 class TwoBranchGenerator(Generator):

@@ -5,7 +5,7 @@ is part of the architecture:
 
     paper   the three innermost decoder layers: 2x2, 4x4, 8x8 (Lua, TensorFlow)
     port    one level shallower, the 8*ngf layers after the innermost: 4x4, 8x8, 16x16 at 256 (PyTorch)
-    off     none: one picture per condition
+    off     none: one image per condition
 
 A ResNet has its dropout inside every residual block, or none.
 
@@ -22,7 +22,7 @@ from cgan_runtime.contract import ImageEncoding
 from torch import nn
 
 from cgan_trainer.configs.pix2pix import HALVINGS
-from cgan_trainer.families.translator import ImageTranslator, Picture
+from cgan_trainer.families.translator import ImageSpec, ImageTranslator
 from cgan_trainer.nets.norm import NormKind
 from cgan_trainer.nets.one_hot import OneHot
 from cgan_trainer.nets.patchgan import Discriminator, patchgan, pixelgan
@@ -51,7 +51,7 @@ class Pix2pixOptions:
     """Everything needed to build the network again.
 
     Attributes:
-        size: side of the square pictures, a power of two from 64 to 512.
+        size: side of the square images, a power of two from 64 to 512.
         in_channels: 3 (RGB) or 1 (grey).
         out_channels: 3 or 1.
         net: U-Net, the same without skips, or a ResNet of 6 or 9 blocks.
@@ -60,7 +60,7 @@ class Pix2pixOptions:
         dropout: which layers carry dropout.
         palette: the condition is a label map in these colours; the network sees one channel per class.
         source: what the condition shows ("map"), for the contract.
-        target: what the picture shows ("satellite"), for the contract.
+        target: what the image shows ("satellite"), for the contract.
     """
 
     size: int = 256
@@ -100,7 +100,7 @@ class Pix2pixOptions:
 
     @property
     def depth(self) -> int:
-        """How often a U-Net halves the picture: down to one pixel."""
+        """How often a U-Net halves the image: down to one pixel."""
         return self.size.bit_length() - 1
 
 
@@ -113,10 +113,10 @@ class Pix2pixGenerator(ImageTranslator):
             _network(options),
             c_in=options.in_channels,
             size=(options.size, options.size),
-            source=Picture(
+            source=ImageSpec(
                 meaning=options.source, encoding=_encoding(options.in_channels, labels=palette is not None)
             ),
-            target=Picture(meaning=options.target, encoding=_encoding(options.out_channels)),
+            target=ImageSpec(meaning=options.target, encoding=_encoding(options.out_channels)),
             statistics="none" if options.norm == "none" else "per_sample",
             name="resnet" if options.net.startswith("resnet") else "unet",
             one_hot=None if palette is None else OneHot(palette.colors),

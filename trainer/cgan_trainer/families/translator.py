@@ -1,4 +1,4 @@
-"""Any net that turns a picture into a picture, with dropout as its only noise, as a generator.
+"""Any net that turns an image into an image, with dropout as its only noise, as a generator.
 
 The contract is not written down but observed: the net runs once without data, and its dropout sites say which
 masks they would have drawn, its output says which size it has.
@@ -20,11 +20,11 @@ from cgan_trainer.generator import Generator
 from cgan_trainer.nets.dropout import DropoutSite
 from cgan_trainer.nets.one_hot import OneHot
 
-__all__ = ["ImageTranslator", "Picture"]
+__all__ = ["ImageSpec", "ImageTranslator"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class ImageSpec:
     """What the tensor on one side of the net shows, and how it stands for 8-bit pixels (None: a raw tensor)."""
 
     meaning: str
@@ -39,7 +39,7 @@ class ImageTranslator(Generator):
         c_in: channels of the condition.
         size: (h, w) of the condition.
         source: the condition.
-        target: the picture.
+        target: the image.
         statistics: what the net's normalisation goes by.
         name: of the net's weights in the state dict.
         one_hot: turns the condition, a label map in colours, into what the net takes.
@@ -51,8 +51,8 @@ class ImageTranslator(Generator):
         *,
         c_in: int,
         size: tuple[int, int],
-        source: Picture,
-        target: Picture,
+        source: ImageSpec,
+        target: ImageSpec,
         statistics: Statistics,
         name: str = "net",
         one_hot: OneHot | None = None,
@@ -102,27 +102,27 @@ class ImageTranslator(Generator):
 
     @property
     def contract(self) -> Contract:
-        """One condition, one mask per dropout site, one picture."""
+        """One condition, one mask per dropout site, one image."""
         return self._contract
 
     def forward(  # type: ignore[override]  # narrower on purpose: exactly one condition
         self, condition: Float[Tensor, "b c h w"], *masks: Float[Tensor, "b _ _ _"]
     ) -> tuple[Float[Tensor, "b c_out _ _"]]:
-        """One picture per row."""
+        """One image per row."""
         expected = len(self._contract.noise)
         if len(masks) != expected:
             raise ValueError(f"{len(masks)} masks were given, but this generator takes {expected}.")
-        return (self._picture(condition, masks),)
+        return (self._image(condition, masks),)
 
     def live(self, conditions: Sequence[Tensor], rows: int) -> tuple[Tensor, ...]:
-        """One picture per row, the masks drawn by torch's own dropout from its global random state."""
+        """One image per row, the masks drawn by torch's own dropout from its global random state."""
         del rows
-        return (self._picture(conditions[0], ()),)
+        return (self._image(conditions[0], ()),)
 
-    def _picture(self, condition: Tensor, masks: Sequence[Tensor]) -> Tensor:
+    def _image(self, condition: Tensor, masks: Sequence[Tensor]) -> Tensor:
         seen = condition if self.one_hot is None else self.one_hot(condition)
-        picture: Tensor = self.network(seen, masks)
-        return picture
+        image: Tensor = self.network(seen, masks)
+        return image
 
 
 Mask = tuple[str, float, tuple[int, ...]]

@@ -26,7 +26,7 @@ class DropoutSite(nn.Module):
         """`mask` None draws one from torch's global random state, in `train()` and `eval()` alike.
 
         pix2pix keeps dropout on at test time: it is the generator's only noise. A mask of ones gives the
-        expected picture, the same as dropout switched off.
+        expected image, the same as dropout switched off.
         """
         if mask is None:
             return F.dropout(x, self.p, training=True)

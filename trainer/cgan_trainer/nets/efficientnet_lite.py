@@ -99,7 +99,7 @@ class EfficientNetLite0(nn.Module):
         self._fc = nn.Linear(1280, 1000)
 
     def features(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1280"]:
-        """Pictures in about -1..1 to the mean over places of the last convolution."""
+        """Images in about -1..1 to the mean over places of the last convolution."""
         x = F.relu6(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
             x = block(x)
@@ -112,8 +112,8 @@ class EfficientNetLite0(nn.Module):
         return logits
 
 
-def embed(pictures: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n 1280"]:
-    """The features of pictures of any size; grey ones as three equal channels.
+def embed(images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n 1280"]:
+    """The features of images of any size; grey ones as three equal channels.
 
     Raises:
         CganError: the weights are not installed, or are not the known file.
@@ -121,9 +121,9 @@ def embed(pictures: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n 1280"]:
     net = _net()
     rows = []
     with torch.no_grad():
-        for picture in pictures.expand(-1, 3, -1, -1):  # one by one: a row does not depend on its neighbours
+        for image in images.expand(-1, 3, -1, -1):  # one by one: a row does not depend on its neighbours
             values = F.interpolate(
-                picture[None].float(), size=(_SIDE, _SIDE), mode="bicubic", antialias=True, align_corners=False
+                image[None].float(), size=(_SIDE, _SIDE), mode="bicubic", antialias=True, align_corners=False
             )
             # The range the net was trained on: MEAN_RGB 127, STDDEV_RGB 128 of its TensorFlow original.
             rows.append(net.features((values.clamp(0, 255) - 127) / 128))

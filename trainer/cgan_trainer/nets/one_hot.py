@@ -1,6 +1,6 @@
 """From the colours of a label map to one channel per class, inside the network.
 
-So a label map stays a picture to everyone outside: files, servers and clients send RGB, and the class of a pixel
+So a label map stays an image to everyone outside: files, servers and clients send RGB, and the class of a pixel
 is the one whose colour is nearest.
 """
 

@@ -1,4 +1,4 @@
-"""The discriminators of pix2pix: one logit per patch of the picture, averaged by the loss.
+"""The discriminators of pix2pix: one logit per patch of the image, averaged by the loss.
 
 The patch is the receptive field of one logit: 1 (PixelGAN), 16, 34, 70 (the default), 142, 286 (ImageGAN at 256).
 
@@ -17,7 +17,7 @@ __all__ = ["Discriminator", "patchgan", "pixelgan"]
 
 
 class Discriminator(nn.Module):
-    """Judges pictures, together with their conditions where it was built for both.
+    """Judges images, together with their conditions where it was built for both.
 
     Args:
         layers: from [b, c, h, w] to one logit per patch.
@@ -28,10 +28,10 @@ class Discriminator(nn.Module):
         self.layers = layers
 
     def forward(
-        self, picture: Float[Tensor, "b c h w"], condition: Float[Tensor, "b c2 h w"] | None = None
+        self, image: Float[Tensor, "b c h w"], condition: Float[Tensor, "b c2 h w"] | None = None
     ) -> Float[Tensor, "b 1 h2 w2"]:
-        """Logits: positive means real. `condition` None: the picture is judged on its own."""
-        seen = picture if condition is None else torch.cat((condition, picture), dim=1)
+        """Logits: positive means real. `condition` None: the image is judged on its own."""
+        seen = image if condition is None else torch.cat((condition, image), dim=1)
         logits: Tensor = self.layers(seen)
         return logits
 
@@ -40,9 +40,9 @@ def patchgan(*, c_in: int = 6, ndf: int = 64, n_layers: int = 3, norm: NormKind 
     """Overlapping patches; the defaults are the 70x70 one with 2,768,705 parameters.
 
     Args:
-        c_in: channels of condition and picture together.
+        c_in: channels of condition and image together.
         ndf: channels after the first convolution.
-        n_layers: how many convolutions halve the picture.
+        n_layers: how many convolutions halve the image.
         norm: after every convolution but the first and the last.
     """
     layers: list[nn.Module] = [nn.Conv2d(c_in, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]

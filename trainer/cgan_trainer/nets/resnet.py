@@ -74,13 +74,13 @@ class ResNet(nn.Module):
         c_out: channels out.
         ngf: channels after the first convolution; every halving doubles them.
         blocks: number of residual blocks.
-        halvings: how often the picture is halved.
+        halvings: how often the image is halved.
         norm: after every convolution but the last.
         eps: of the norm.
         bias: convolutions with a bias; the last has one always.
         dropout: inside every block.
-        up: how the picture is doubled.
-        edge: pixels mirrored around the picture before the first and the last convolution (7x7): 3 keeps the
+        up: how the image is doubled.
+        edge: pixels mirrored around the image before the first and the last convolution (7x7): 3 keeps the
             size, fewer shrink it.
         block_padding: around the convolutions of the blocks.
     """

@@ -1,4 +1,4 @@
-"""The U-Net generator of pix2pix: halve the picture level by level, double it back, join equal sizes.
+"""The U-Net generator of pix2pix: halve the image level by level, double it back, join equal sizes.
 
 Without the joins it is the encoder-decoder the paper compares with.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cgan_trainer.nets.unet import UNet, unet_widths
 from cgan_trainer.readers.base import Entry, Notes, Plan, State
-from cgan_trainer.readers.pictures import choose_eps, choose_size, sides, translator_plan
+from cgan_trainer.readers.translator_plan import choose_eps, choose_size, sides, translator_plan
 
 __all__ = ["Affinelayer"]
 
@@ -50,7 +50,7 @@ class Affinelayer:
         notes.found(f"U-Net, {DEPTH} levels", f"{c_in} to {c_out} channels", f"ngf {ngf}", "batch norm")
         live = bool(notes.choose("dropout", True, "dropout live, as the source's test mode", "--no-dropout"))
         ends = sides(notes, rounding="nearest", filter_="box")
-        size = choose_size(notes, SIDE, SIDE, f"{DEPTH} levels halve the picture {DEPTH} times")
+        size = choose_size(notes, SIDE, SIDE, f"{DEPTH} levels halve the image {DEPTH} times")
         eps = choose_eps(notes, 1e-5)
         widths = unet_widths(DEPTH, ngf)
         return translator_plan(

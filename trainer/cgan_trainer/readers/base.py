@@ -35,7 +35,7 @@ class Choices:
     Attributes:
         direction: which way the data went; it names the two sides, the weights stay as they are.
         source: what the condition shows.
-        target: what the picture shows.
+        target: what the image shows.
         size: (h, w) of the condition.
         dropout: live or not.
         eps: of every norm.

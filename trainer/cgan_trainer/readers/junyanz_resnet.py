@@ -13,7 +13,7 @@ from cgan_trainer.nets.norm import NormKind
 from cgan_trainer.nets.resnet import Padding, ResNet
 from cgan_trainer.readers.base import Entry, Notes, Plan, State
 from cgan_trainer.readers.layers import entries_of, norm_kind, norm_words, note_statistics, stray_statistics
-from cgan_trainer.readers.pictures import choose_eps, choose_size, sides, translator_plan
+from cgan_trainer.readers.translator_plan import choose_eps, choose_size, sides, translator_plan
 
 __all__ = ["JunyanzResnet"]
 

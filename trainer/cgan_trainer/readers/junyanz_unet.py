@@ -14,7 +14,7 @@ from cgan_trainer.nets.norm import NormKind
 from cgan_trainer.nets.unet import UNet, unet_widths
 from cgan_trainer.readers.base import Entry, Notes, Plan, State
 from cgan_trainer.readers.layers import entries_of, norm_kind, norm_words, note_statistics, stray_statistics
-from cgan_trainer.readers.pictures import choose_eps, choose_size, sides, translator_plan
+from cgan_trainer.readers.translator_plan import choose_eps, choose_size, sides, translator_plan
 
 __all__ = ["JunyanzUnet"]
 
@@ -52,7 +52,7 @@ class JunyanzUnet:
         sites = _dropout_sites(depth, notes)
         ends = sides(notes, rounding="truncate", filter_="bicubic", direction=_direction(notes))
         size = choose_size(
-            notes, max(SOURCE_SIDE, 2**depth), 2**depth, f"{depth} levels halve the picture {depth} times"
+            notes, max(SOURCE_SIDE, 2**depth), 2**depth, f"{depth} levels halve the image {depth} times"
         )
         note_statistics(notes, kind)
         eps = choose_eps(notes, 1e-5) if kind != "none" else 1e-5

@@ -64,7 +64,7 @@ def norm_words(kind: NormKind) -> str:
 def note_statistics(notes: Notes, kind: NormKind) -> None:
     """Batch norm over a batch of one, unless the user says otherwise; the other kinds leave no choice."""
     if kind == "batch":
-        words = "batch norm by each picture's own statistics, as the source's test script"
+        words = "batch norm by each image's own statistics, as the source's test script"
         notes.choose("statistics", "per_sample", words, "--statistics running")
 
 

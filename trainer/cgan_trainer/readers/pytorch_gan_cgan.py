@@ -33,20 +33,20 @@ class PytorchGanCgan:
         return "label_emb.weight" in state and "model.0.weight" in state
 
     def plan(self, state: State, notes: Notes) -> Plan:
-        """Classes, length of z and widths from the shapes; the picture's shape is a guess from its size."""
+        """Classes, length of z and widths from the shapes; the image's shape is a guess from its size."""
         classes, embedding = state["label_emb.weight"].shape
         widths = [state[f"model.{at}.weight"].shape[0] for at in DENSE[:-1]]
         latent = state["model.0.weight"].shape[1] - embedding
         if latent < 1 or classes < 1 or classes > 100_000:
             raise ValueError(f"{classes} classes and {latent} values of z")
-        picture = _picture(state["model.11.weight"].shape[0], notes)
+        image = _image(state["model.11.weight"].shape[0], notes)
         notes.found(f"{classes} classes", f"z of {latent}", f"widths {'-'.join(map(str, widths))}", "batch norm")
         eps = choose_norm_eps(notes)
         notes.choose("statistics", "running", "running statistics, as in eval()", "")
         encoding = ImageEncoding(
-            color="L" if picture[0] == 1 else "RGB",
-            mean=(0.5,) * picture[0],
-            std=(0.5,) * picture[0],
+            color="L" if image[0] == 1 else "RGB",
+            mean=(0.5,) * image[0],
+            std=(0.5,) * image[0],
             rounding=notes.choose("rounding", "nearest", "pixel values rounded by nearest", "--rounding"),
         )
         parts = ("weight", "bias", "running_mean", "running_var")
@@ -61,17 +61,17 @@ class PytorchGanCgan:
                 embedding=embedding,
                 latent=latent,
                 widths=widths,
-                picture=picture,
+                image=image,
                 eps=eps,
                 encoding=encoding,
             ),
             entries=entries,
             prefix="",
-            options={"net": "label_mlp", "latent": latent, "widths": widths, "picture": list(picture), "eps": eps},
+            options={"net": "label_mlp", "latent": latent, "widths": widths, "image": list(image), "eps": eps},
         )
 
 
-def _picture(numbers: int, notes: Notes) -> tuple[int, int, int]:
+def _image(numbers: int, notes: Notes) -> tuple[int, int, int]:
     """[c, h, w]: square and grey where that is possible, else square and RGB; --size decides otherwise."""
     if notes.choices.size is not None:
         notes.used.add("size")
@@ -82,6 +82,6 @@ def _picture(numbers: int, notes: Notes) -> tuple[int, int, int]:
     for channels in (1, 3):
         side = math.isqrt(numbers // channels)
         if side >= 1 and channels * side * side == numbers:
-            notes.choose("size", None, f"picture {channels}x{side}x{side}, of {numbers} numbers", "--size")
+            notes.choose("size", None, f"image {channels}x{side}x{side}, of {numbers} numbers", "--size")
             return channels, side, side
-    raise BadInputError(f"{notes.label} makes {numbers} numbers, no square picture: give its --size WIDTHxHEIGHT.")
+    raise BadInputError(f"{notes.label} makes {numbers} numbers, no square image: give its --size WIDTHxHEIGHT.")

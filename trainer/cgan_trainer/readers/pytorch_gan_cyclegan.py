@@ -1,7 +1,7 @@
 """eriklindernoren/PyTorch-GAN, cyclegan: one sequence, blocks called `block`, nearest doubling and convolution.
 
-The source pads its 7x7 convolutions by the *number of channels*: 3 keeps the size of a colour picture, but with
-one channel every 7x7 convolution shrinks the picture by 4. That is what such a file was trained with, so it stays.
+The source pads its 7x7 convolutions by the *number of channels*: 3 keeps the size of a colour image, but with
+one channel every 7x7 convolution shrinks the image by 4. That is what such a file was trained with, so it stays.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from cgan_trainer.nets.resnet import ResNet
 from cgan_trainer.readers.base import Entry, Notes, Plan, State
 from cgan_trainer.readers.layers import entries_of
-from cgan_trainer.readers.pictures import choose_eps, choose_size, sides, translator_plan
+from cgan_trainer.readers.translator_plan import choose_eps, choose_size, sides, translator_plan
 
 __all__ = ["PytorchGanCyclegan"]
 

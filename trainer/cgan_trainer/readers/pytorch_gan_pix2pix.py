@@ -6,7 +6,7 @@ import re
 
 from cgan_trainer.nets.dropout_unet import DOWNS, DropoutUNet
 from cgan_trainer.readers.base import Entry, Notes, Plan, State
-from cgan_trainer.readers.pictures import choose_eps, choose_size, sides, translator_plan
+from cgan_trainer.readers.translator_plan import choose_eps, choose_size, sides, translator_plan
 
 __all__ = ["PytorchGanPix2pix"]
 
@@ -31,7 +31,7 @@ class PytorchGanPix2pix:
         notes.found(f"U-Net, {DOWNS} levels", f"{c_in} to {c_out} channels", f"width {widths[0]}", "instance norm")
         live = bool(notes.choose("dropout", True, "dropout live, as in the source's previews", "--no-dropout"))
         ends = sides(notes, rounding="nearest", filter_="bicubic", direction="BtoA")
-        size = choose_size(notes, SIDE, SIDE, f"{DOWNS} levels halve the picture {DOWNS} times")
+        size = choose_size(notes, SIDE, SIDE, f"{DOWNS} levels halve the image {DOWNS} times")
         eps = choose_eps(notes, 1e-5)
         entries = {f"down.{k}.conv.weight": Entry(f"down{k + 1}.model.0.weight") for k in range(DOWNS)}
         entries |= {f"up.{k}.conv.weight": Entry(f"up{k + 1}.model.0.weight") for k in range(DOWNS - 1)}

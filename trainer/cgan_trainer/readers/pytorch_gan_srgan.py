@@ -1,4 +1,4 @@
-"""eriklindernoren/PyTorch-GAN, srgan: four times the size, pictures normalised like ImageNet's on both sides."""
+"""eriklindernoren/PyTorch-GAN, srgan: four times the size, images normalised like ImageNet's on both sides."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 
 from cgan_trainer.nets.super_resolution import SuperResolution
 from cgan_trainer.readers.base import Entry, Notes, Plan, State
-from cgan_trainer.readers.pictures import choose_size, sides, translator_plan
 from cgan_trainer.readers.pytorch_gan_eps import choose_norm_eps
+from cgan_trainer.readers.translator_plan import choose_size, sides, translator_plan
 
 __all__ = ["PytorchGanSrgan"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# The source trains on 256x256 pictures scaled down by four.
+# The source trains on 256x256 images scaled down by four.
 SOURCE_SIDE = 64
 UP_EPS = 1e-5
 MAX_BLOCKS = 128

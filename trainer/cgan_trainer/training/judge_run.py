@@ -120,7 +120,7 @@ def judge_run(
         split=held_out.name,
         files=judged.files,
         available=sum(len(names) for names in set(held_out.files.values())),
-        pictures_sha256=held_out.sha256,
+        images_sha256=held_out.sha256,
         direction=asdict(config).get("direction"),
         size=config.size,
         seed=config.seed,

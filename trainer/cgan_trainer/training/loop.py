@@ -226,7 +226,7 @@ class TrainingRun:
             measured = {name: value for name, value in row.items() if value != "" and name not in _PLACES}
             figures = {name: float(str(value)) for name, value in measured.items()}
             board.scalars(self.images, figures)
-            board.picture(self.images, "samples/grid", grid.image)
+            board.image(self.images, "samples/grid", grid.image)
             board.flush()  # before last.pt, so that a resumed run leaves no hole in the curves
         self.sums = _Sums()
 

@@ -110,8 +110,9 @@ def describe(config: TrainConfig, run: RunOptions) -> str:
     family = FAMILIES[config.family]
     kind = family.data(config, config.size)
     counts = {name: kind.count(run.data, name) for name in ("train", kind.held_out(run.data))}
-    with torch.device("meta"):
-        networks = family.recipe(config, kind.facts(run.data)).networks
+    facts = kind.facts(run.data)
+    with torch.device("meta"):  # sizes alone: no memory, no first weights
+        networks = family.recipe(config, facts).networks
     last = run.out / "last.pt"
     return json.dumps(
         {

@@ -164,7 +164,7 @@ class _Drawing:
 
 
 def draw(chart: Chart) -> Markup:
-    """A figure with title, legend and picture; without the picture while there is one value of each series."""
+    """A figure with title, legend and image; without the image while there is one value of each series."""
     return render(
         _TEMPLATE,
         chart=chart,

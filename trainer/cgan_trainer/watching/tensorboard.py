@@ -1,4 +1,4 @@
-"""Scalars and pictures of a run as TensorBoard events under RUN/tensorboard/.
+"""Scalars and images of a run as TensorBoard events under RUN/tensorboard/.
 
 Events are written at once by the caller: there is no thread and no queue as behind torch's SummaryWriter, so what
 was handed over before a flush is in the file whatever signal comes next, and a full disk is an error here, not a
@@ -96,8 +96,8 @@ class Board:
         """
         self._add(images, ({"tag": tag(name), "simple_value": float(value)} for name, value in values.items()))
 
-    def picture(self, images: int, name: str, image: Image) -> None:
-        """Add an RGB picture, under "samples/grid" for example."""
+    def image(self, images: int, name: str, image: Image) -> None:
+        """Add an RGB image, under "samples/grid" for example."""
         if self._stream is None:
             return
         encoded = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Calibration: the range each activation really has, measured on pictures, as one symmetric INT8 scale."""
+"""Calibration: the range each activation really has, measured on images, as one symmetric INT8 scale."""
 
 from __future__ import annotations
 

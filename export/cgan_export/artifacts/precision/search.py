@@ -1,6 +1,6 @@
-"""Which layers must stay in FP32 so that the picture stays good enough: the cheapest set that holds.
+"""Which layers must stay in FP32 so that the image stays good enough: the cheapest set that holds.
 
-Every layer is first quantised alone: what it does to the picture, per multiply-add that it saves, is its rank.
+Every layer is first quantised alone: what it does to the image, per multiply-add that it saves, is its rank.
 The worst bargains are kept in FP32, one after the other, until the floor holds; then each kept layer, dearest
 first, is tried in INT8 once more, because effects do not simply add up. The result is a set from which no
 layer can be taken back. It is not proven to be the cheapest of all sets: that would mean trying them all.
@@ -46,7 +46,7 @@ def layers_to_keep(
         if others and score_db(others) >= floor_db:
             break
     else:
-        raise CheckFailedError(f"INT8 in any layer takes the picture below {floor_db:g} dB; leave out int8.")
+        raise CheckFailedError(f"INT8 in any layer takes the image below {floor_db:g} dB; leave out int8.")
     for layer in sorted(kept, key=lambda item: -item.macs):
         fewer = [item for item in kept if item is not layer]
         progress(f"INT8 with {len(fewer)} layers kept in FP32")

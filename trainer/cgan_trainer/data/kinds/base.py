@@ -104,7 +104,7 @@ class DataKind(ABC, Generic[F]):
 
     @abstractmethod
     def count(self, root: Path, split: str) -> int:
-        """How many images an epoch of a split has; no picture is opened.
+        """How many images an epoch of a split has; no image is opened.
 
         Raises:
             BadInputError: as `load`, where names alone show it.
@@ -117,11 +117,11 @@ class DataKind(ABC, Generic[F]):
         Args:
             root: the dataset.
             split: "train", "val" or "test".
-            strict: raise for the first broken picture instead of naming and leaving it out.
+            strict: raise for the first broken image instead of naming and leaving it out.
             on_file: told how far it is.
 
         Raises:
-            BadInputError: the dataset cannot be used; or a picture, if strict.
+            BadInputError: the dataset cannot be used; or an image, if strict.
         """
 
     def for_judging(self, root: Path) -> DataKind[F]:

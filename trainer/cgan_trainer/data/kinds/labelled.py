@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from cgan_runtime.errors import BadInputError
-from cgan_runtime.progress import note
 from torch import Tensor
 
 from cgan_trainer.data.arrays import Decoding, load_arrays, name_problems
@@ -18,6 +17,7 @@ from cgan_trainer.data.decoding import ArraySpec, Rows, pixels_of
 from cgan_trainer.data.description import read_description
 from cgan_trainer.data.kinds.base import DataKind, Facts, OnFile, Source, Split
 from cgan_trainer.data.layouts import LabelledFiles, find_labelled
+from cgan_trainer.data.layouts.held_out import held_out_split
 from cgan_trainer.seeding import augment, row_at, to_float
 
 __all__ = ["LabelledData", "LabelledFacts"]
@@ -70,19 +70,12 @@ class LabelledData(DataKind[LabelledFacts]):
     def held_out(self, root: Path) -> str:
         """See the base; of IDX files it is "test", the t10k files."""
         layout = find_labelled(root)
-        for split in ("val", "test"):
-            if layout.has(split):
-                try:
-                    layout.listing(split)
-                except BadInputError as error:  # an empty folder: the other one may have images
-                    note(f"No validation with {split}: {error}")
-                    continue
-                return split
         where = {
             "class folders": f"class folders in {root / 'val'}",
             "IDX files": "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte beside the others",
         }.get(layout.kind, "rows with split val")
-        raise BadInputError(f"{root} has no images under val or test: put some held-out ones there, as {where}.")
+        missing = f"{root} has no images under val or test: put some held-out ones there, as {where}."
+        return held_out_split(layout, missing)
 
     def has(self, root: Path, split: str) -> bool:
         """See the base."""

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from cgan_trainer.data.decoding import Modes
 from cgan_trainer.data.domains import palette_of, read_domains
+from cgan_trainer.data.images import Mode
 from cgan_trainer.data.kinds.base import DataKind, Facts, OnFile, Source, Split
 from cgan_trainer.data.layouts import find_layout
 from cgan_trainer.data.pairs import count_pairs, find_validation, load_pairs
-from cgan_trainer.data.pictures import Mode
 from cgan_trainer.palette import Palette
 from cgan_trainer.seeding import augment, row_at, to_float
 
@@ -53,7 +53,7 @@ class PairedData(DataKind[PairedFacts]):
     Attributes:
         size: side of the square images in pixels.
         condition: how the pixels of the condition are meant.
-        picture: how the pixels of the target are meant.
+        image: how the pixels of the target are meant.
         direction: which side is the condition.
         jitter: enlarge by 286/256 and cut a random square (Isola et al. 2017, section 6.2).
         mirror: mirror with probability 1/2.

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from cgan_runtime.errors import BadInputError
-from cgan_runtime.progress import note
 from torch import Tensor
 
 from cgan_trainer.data.arrays import Decoding, load_arrays, name_problems
 from cgan_trainer.data.cache import key_of
 from cgan_trainer.data.decoding import ArraySpec, Bytes, Rows, pixels_of
 from cgan_trainer.data.domains import read_domains
+from cgan_trainer.data.images import Mode, open_image
 from cgan_trainer.data.kinds.base import DataKind, Facts, OnFile, Source, Split
 from cgan_trainer.data.layouts import TwoDomains, find_unpaired
-from cgan_trainer.data.pictures import Mode, open_picture
+from cgan_trainer.data.layouts.held_out import held_out_split
 from cgan_trainer.palette import Palette
 from cgan_trainer.seeding import augment, derive_seed, row_at, to_float
 
@@ -78,16 +77,8 @@ class UnpairedData(DataKind[UnpairedFacts]):
     def held_out(self, root: Path) -> str:
         """See the base."""
         layout = find_unpaired(root)
-        for split in ("val", "test"):
-            if layout.has(split):
-                try:
-                    layout.listing(split)
-                except BadInputError as error:  # an empty folder: the other split may have images
-                    note(f"No validation with {split}: {error}")
-                    continue
-                return split
         places = " and ".join(str(layout.folder(side, "test")) for side in "AB")
-        raise BadInputError(f"{root} has no held-out images of both domains: put some into {places}.")
+        return held_out_split(layout, f"{root} has no held-out images of both domains: put some into {places}.")
 
     def has(self, root: Path, split: str) -> bool:
         """See the base."""
@@ -132,7 +123,7 @@ class UnpairedData(DataKind[UnpairedFacts]):
 
     def _rows(self, layout: TwoDomains, split: str, side: str, paths: list[Path], mode: Mode) -> Rows:
         def read(row: int) -> tuple[Bytes]:
-            return (pixels_of(open_picture(paths[row], mode), self.size, mode),)
+            return (pixels_of(open_image(paths[row], mode), self.size, mode),)
 
         folder = layout.folder(side, split)
         return Rows(

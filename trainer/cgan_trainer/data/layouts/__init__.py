@@ -37,7 +37,7 @@ def find_layout(root: Path) -> Layout:
     """Look at a folder (or a list of pairs) and say which layout of pairs it has.
 
     Raises:
-        BadInputError: nothing is there, or another kind of data, or pictures without pairs.
+        BadInputError: nothing is there, or another kind of data, or images without pairs.
     """
     _check_there(root, "list of pairs", "satellite")
     if root.is_file():
@@ -68,7 +68,7 @@ def find_labelled(root: Path) -> LabelledLayout:
     idx = IdxFiles.recognise(root, named)
     if idx is not None:
         return idx
-    # Folders in folders may be classes, whatever the shape of their pictures.
+    # Folders in folders may be classes, whatever the shape of their images.
     if not any((root / split).is_dir() and holds_only_folders(root / split) for split in SPLITS):
         refuse_other_kind(root, "labelled")
         _refuse_list(root)
@@ -116,7 +116,7 @@ def _refuse(root: Path) -> None:
     """Say what it is, where it is something that can be named."""
     if (root / "A").is_dir() and (root / "B").is_dir():
         raise BadInputError(
-            f"{root} has A/ and B/ but no train/ in them: move the pictures to A/train/ and B/train/, and some "
+            f"{root} has A/ and B/ but no train/ in them: move the images to A/train/ and B/train/, and some "
             "held-out pairs to A/val/ and B/val/."
         )
     _refuse_list(root)

@@ -1,4 +1,4 @@
-"""What a layout says of a dataset: which pictures belong together, split by split."""
+"""What a layout says of a dataset: which images belong together, split by split."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PairFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Orphan:
-    """A picture that lacks its other half, and the sentence that says so."""
+    """An image that lacks its other half, and the sentence that says so."""
 
     name: str
     problem: str
@@ -45,7 +45,7 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(ABC):
-    """A way to keep pairs. Names are read, pictures are not.
+    """A way to keep pairs. Names are read, images are not.
 
     Attributes:
         kind: what the layout is called.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cgan_runtime.errors import BadInputError
 
+from cgan_trainer.data.images import EXTENSIONS, Mode, list_images, open_image
 from cgan_trainer.data.layouts.base import SPLITS
 from cgan_trainer.data.layouts.labelled import LabelledFiles, LabelledLayout, class_order
-from cgan_trainer.data.pictures import EXTENSIONS, Mode, list_pictures, open_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,11 +47,11 @@ class ClassFolders(LabelledLayout):
         names: list[str] = []
         labels: list[int] = []
         for name in class_order(set(folders)):
-            found = list_pictures(folders[name])
+            found = list_images(folders[name])
             if not found:
                 accepted = ", ".join(extension[1:] for extension in EXTENSIONS)
                 raise BadInputError(
-                    f"{folders[name]} holds no pictures: put those of class {name} there, as {accepted}, or remove "
+                    f"{folders[name]} holds no images: put those of class {name} there, as {accepted}, or remove "
                     "the folder."
                 )
             paths += found
@@ -59,7 +59,7 @@ class ClassFolders(LabelledLayout):
             labels += [self._number(name, split)] * len(found)
 
         def open_row(row: int, mode: Mode) -> Image:
-            return open_picture(paths[row], mode)
+            return open_image(paths[row], mode)
 
         return LabelledFiles(
             names=tuple(names), labels=tuple(labels), open=open_row, read=tuple(zip(names, paths, strict=True))
@@ -69,12 +69,12 @@ class ClassFolders(LabelledLayout):
         folder = self.root / split
         if not folder.is_dir():
             raise BadInputError(
-                f"{self.root} has no {split}/ folder: put a folder of pictures per class into {folder}."
+                f"{self.root} has no {split}/ folder: put a folder of images per class into {folder}."
             )
         found = class_folders_of(folder)
         if not found:
             raise BadInputError(
-                f"{folder} holds no class folders: put the pictures of each class into a folder of its name, for "
+                f"{folder} holds no class folders: put the images of each class into a folder of its name, for "
                 f"example {folder / 'cat'}."
             )
         return {path.name: path for path in found}
@@ -97,13 +97,13 @@ def class_folders_of(folder: Path) -> list[Path]:
 
 
 def holds_only_folders(folder: Path) -> bool:
-    """Whether there are folders in it and no picture beside them."""
-    pictures = (
+    """Whether there are folders in it and no image beside them."""
+    images = (
         path
         for path in folder.iterdir()
         if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
     )
-    return bool(class_folders_of(folder)) and next(pictures, None) is None
+    return bool(class_folders_of(folder)) and next(images, None) is None
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal
 
 from cgan_runtime.errors import BadInputError
 
+from cgan_trainer.data.images import Mode
 from cgan_trainer.data.layouts.labelled import LabelledFiles, LabelledLayout
-from cgan_trainer.data.pictures import Mode
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cgan_runtime.errors import BadInputError
 
+from cgan_trainer.data.images import Mode, open_image
 from cgan_trainer.data.layouts.base import Orphan
 from cgan_trainer.data.layouts.labelled import LabelledFiles, LabelledLayout, class_order
 from cgan_trainer.data.layouts.list_files import read_rows, split_of
-from cgan_trainer.data.pictures import Mode, open_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,7 +72,7 @@ class LabelList(LabelledLayout):
             raise BadInputError(orphans[0].problem)
 
         def open_row(row: int, mode: Mode) -> Image:
-            return open_picture(paths[row], mode)
+            return open_image(paths[row], mode)
 
         names = tuple(row.file for row in kept)
         return LabelledFiles(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from cgan_trainer.data.images import Mode
 from cgan_trainer.data.layouts.base import Orphan
-from cgan_trainer.data.pictures import Mode
 
 if TYPE_CHECKING:
     from PIL.Image import Image

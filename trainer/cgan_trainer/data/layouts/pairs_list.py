@@ -29,7 +29,7 @@ class _Row:
 
 @dataclass(frozen=True, kw_only=True)
 class PairsList(Layout):
-    """The layout for pictures that lie elsewhere, in any arrangement."""
+    """The layout for images that lie elsewhere, in any arrangement."""
 
     kind: ClassVar[str] = "pairs list"
 
@@ -70,5 +70,5 @@ class PairsList(Layout):
 def _row(path: Path, line: int, values: dict[str, Any]) -> _Row:
     a, b = values.get("a"), values.get("b")
     if not isinstance(a, str) or not isinstance(b, str) or not a or not b:
-        raise BadInputError(f"{path}, line {line} lacks a or b: every pair names two picture files.")
+        raise BadInputError(f"{path}, line {line} lacks a or b: every pair names two image files.")
     return _Row(line=line, a=a, b=b, split=split_of(path, line, values, a))

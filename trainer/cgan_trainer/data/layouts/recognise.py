@@ -9,13 +9,13 @@ from pathlib import Path
 from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.data.description import read_description
+from cgan_trainer.data.images import list_images
 from cgan_trainer.data.layouts.base import SPLITS
 from cgan_trainer.data.layouts.class_folders import class_folders_of, holds_only_folders
 from cgan_trainer.data.layouts.idx import IdxFiles
 from cgan_trainer.data.layouts.list_files import SUFFIXES, columns_of
 from cgan_trainer.data.layouts.two_domains import PATTERNS, TwoDomains
 from cgan_trainer.data.layouts.two_trees import TwoTrees
-from cgan_trainer.data.pictures import list_pictures
 
 __all__ = ["COMMANDS", "Seen", "look_at", "refuse_other_kind"]
 
@@ -104,7 +104,7 @@ def _look_at_trees(root: Path) -> Seen | None:
 
 
 def _look_at_splits(root: Path) -> Seen | None:
-    """Class folders and side-by-side pairs in sub-folders have the same names: the shape of a picture decides."""
+    """Class folders and side-by-side pairs in sub-folders have the same names: the shape of an image decides."""
     split = next((split for split in SPLITS if (root / split).is_dir()), None)
     if split is None:
         return None
@@ -116,20 +116,20 @@ def _look_at_splits(root: Path) -> Seen | None:
         names = ", ".join(f"{split}/{path.name}/" for path in folders[:2])
         return Seen(kind="labelled", what=f"class folders ({names}{', ...' if len(folders) > 2 else ''})")
     return (
-        Seen(kind="paired", what=f"pictures directly in {split}/, side-by-side pairs")
+        Seen(kind="paired", what=f"images directly in {split}/, side-by-side pairs")
         if any(folder.iterdir())
         else None
     )
 
 
 def _is_wide(folder: Path) -> bool:
-    """Whether the first picture is wider than tall, as two halves side by side are."""
+    """Whether the first image is wider than tall, as two halves side by side are."""
     import PIL.Image
 
-    for path in list_pictures(folder):
+    for path in list_images(folder):
         try:
-            with PIL.Image.open(path) as picture:
-                return picture.width > picture.height
+            with PIL.Image.open(path) as image:
+                return image.width > image.height
         except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
             continue
     return False

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from cgan_runtime.errors import BadInputError
 
+from cgan_trainer.data.images import EXTENSIONS, list_images
 from cgan_trainer.data.layouts.base import Layout, Listing, PairFiles
-from cgan_trainer.data.pictures import EXTENSIONS, list_pictures
 
 __all__ = ["SideBySide"]
 
@@ -22,21 +22,21 @@ class SideBySide(Layout):
     @property
     def seen(self) -> str:
         """The folders are taken for side-by-side pairs where nothing speaks for another layout."""
-        return "train/ with pictures, no A/ and B/"
+        return "train/ with images, no A/ and B/"
 
     def has(self, split: str) -> bool:
         """Whether the folder is there."""
         return (self.root / split).is_dir()
 
     def listing(self, split: str) -> Listing:
-        """Every picture below the split's folder."""
+        """Every image below the split's folder."""
         folder = self.root / split
         if not folder.is_dir():
             raise BadInputError(
                 f"{self.root} has no {split}/ folder: put side-by-side pairs (A left, B right) into {folder}."
             )
-        paths = list_pictures(folder)
+        paths = list_images(folder)
         if not paths:
             accepted = ", ".join(extension[1:] for extension in EXTENSIONS)
-            raise BadInputError(f"{folder} holds no pictures: side-by-side pairs are needed, as {accepted}.")
+            raise BadInputError(f"{folder} holds no images: side-by-side pairs are needed, as {accepted}.")
         return Listing(pairs=tuple(PairFiles(name=path.relative_to(folder).as_posix(), a=path) for path in paths))

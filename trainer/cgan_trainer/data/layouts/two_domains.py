@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cgan_runtime.errors import BadInputError
 
+from cgan_trainer.data.images import EXTENSIONS, list_images
 from cgan_trainer.data.layouts.base import SPLITS
-from cgan_trainer.data.pictures import EXTENSIONS, list_pictures
 
 __all__ = ["TwoDomains"]
 
@@ -63,10 +63,10 @@ class TwoDomains:
                 raise BadInputError(
                     f"{self.root} has {self.seen} but no {folder}: put the images of domain {side} there."
                 )
-            found[side] = list_pictures(folder)
+            found[side] = list_images(folder)
             if not found[side]:
                 accepted = ", ".join(extension[1:] for extension in EXTENSIONS)
                 raise BadInputError(
-                    f"{folder} holds no pictures: the images of domain {side} are needed there, as {accepted}."
+                    f"{folder} holds no images: the images of domain {side} are needed there, as {accepted}."
                 )
         return found

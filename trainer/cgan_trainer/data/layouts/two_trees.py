@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from cgan_runtime.errors import BadInputError
 
+from cgan_trainer.data.images import EXTENSIONS, list_images
 from cgan_trainer.data.layouts.base import SPLITS, Layout, Listing, Orphan, PairFiles
-from cgan_trainer.data.pictures import EXTENSIONS, list_pictures
 
 __all__ = ["TwoTrees"]
 
@@ -45,7 +45,7 @@ class TwoTrees(Layout):
         return " and ".join(f"{self.folder(side, split).relative_to(self.root).as_posix()}/" for side in "AB")
 
     def folder(self, side: str, split: str) -> Path:
-        """Where the pictures of one side of a split lie."""
+        """Where the images of one side of a split lie."""
         return self.root / split / side if self.split_first else self.root / side / split
 
     def has(self, split: str) -> bool:
@@ -53,18 +53,18 @@ class TwoTrees(Layout):
         return all(self.folder(side, split).is_dir() for side in "AB")
 
     def has_shared_names(self) -> bool:
-        """Whether some picture has a partner: without any, these are two domains, not pairs."""
+        """Whether some image has a partner: without any, these are two domains, not pairs."""
         split = next(split for split in SPLITS if self.has(split))
         found = _by_name(self._folders(split))
         return bool(found["A"].keys() & found["B"].keys())
 
     def listing(self, split: str) -> Listing:
-        """Pairs by equal names; a picture without its partner is an orphan."""
+        """Pairs by equal names; an image without its partner is an orphan."""
         folders = self._folders(split)
         for folder in folders.values():
             if not folder.is_dir():
                 raise BadInputError(
-                    f"{self.root} has {self.seen} but no {folder}: put the pictures of {split} there."
+                    f"{self.root} has {self.seen} but no {folder}: put the images of {split} there."
                 )
         found = _by_name(folders)
         shared = sorted(found["A"].keys() & found["B"].keys())
@@ -73,7 +73,7 @@ class TwoTrees(Layout):
         orphans = [
             Orphan(
                 name=path.relative_to(self.root).as_posix(),
-                problem=f"{path} has no partner in {folders[other]}: add it, or remove the picture.",
+                problem=f"{path} has no partner in {folders[other]}: add it, or remove the image.",
             )
             for side, other in (("A", "B"), ("B", "A"))
             for stem, path in found[side].items()
@@ -96,7 +96,7 @@ class TwoTrees(Layout):
 
 
 def _by_name(folders: dict[str, Path]) -> dict[str, dict[str, Path]]:
-    """The pictures of both sides by the name they share with their partner."""
+    """The images of both sides by the name they share with their partner."""
     found = {side: _by_stem(folder, "") for side, folder in folders.items()}
     if not found["A"].keys() & found["B"].keys():
         found = {side: _by_stem(folder, f"_{side}") for side, folder in folders.items()}
@@ -105,7 +105,7 @@ def _by_name(folders: dict[str, Path]) -> dict[str, dict[str, Path]]:
 
 def _by_stem(folder: Path, ending: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in list_pictures(folder):
+    for path in list_images(folder):
         stem = path.relative_to(folder).with_suffix("").as_posix().removesuffix(ending)
         if stem in found:
             raise BadInputError(f"{path} and {found[stem]} have the same name: which is meant? Remove one of them.")
@@ -117,9 +117,9 @@ def _why_none(found: dict[str, dict[str, Path]], folders: dict[str, Path]) -> st
     for side, folder in folders.items():
         if not found[side]:
             accepted = ", ".join(extension[1:] for extension in EXTENSIONS)
-            return f"{folder} holds no pictures: the {side} sides of the pairs are needed there, as {accepted}."
+            return f"{folder} holds no images: the {side} sides of the pairs are needed there, as {accepted}."
     a, b = (next(iter(found[side].values())).name for side in "AB")
     return (
-        f"{folders['A']} and {folders['B']} have no name in common ({a}, {b}): pix2pix needs pairs, two pictures "
+        f"{folders['A']} and {folders['B']} have no name in common ({a}, {b}): pix2pix needs pairs, two images "
         "of the same thing under the same name; cgan-train cyclegan takes unpaired ones."
     )

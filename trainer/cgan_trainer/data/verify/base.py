@@ -142,7 +142,7 @@ def content_check(empty: list[str], total: int, wrong: str) -> Check:
     if len(empty) <= EMPTY_SHARE * total:
         few = f", {len(empty)} of one colour" if empty else ""
         return Check(
-            name="content", ok=True, sentence=f"the pictures show something{few}", named=tuple(empty[:NAMED])
+            name="content", ok=True, sentence=f"the images show something{few}", named=tuple(empty[:NAMED])
         )
     return check_of("content", empty, "", wrong)
 

@@ -55,7 +55,7 @@ class _Found:
     Attributes:
         pairs: what can be read.
         broken: (split, sentence) of what cannot.
-        orphans: pictures without partner.
+        orphans: images without partner.
         refused: split to sentence, where a split's place is there but no pair in it.
     """
 
@@ -136,13 +136,12 @@ def _look(layout: Layout, on_file: Callable[[int, int], None] | None) -> _Found:
 def _look_at(item: tuple[str, PairFiles, bool]) -> _Pair | tuple[str, str]:
     split, files, sketched = item
     try:
-        pictures = open_pair(files, ("rgb", "rgb"))
+        images = open_pair(files, ("rgb", "rgb"))
         stored = (stored_as(files.a), stored_as(files.a if files.b is None else files.b))
     except (BadInputError, OSError) as error:
         return split, str(error)
     a, b = (
-        facts_of(picture, kept, colors=True, sketched=sketched)
-        for picture, kept in zip(pictures, stored, strict=True)
+        facts_of(image, kept, colors=True, sketched=sketched) for image, kept in zip(images, stored, strict=True)
     )
     return _Pair(name=files.name, split=split, a=a, b=b)
 
@@ -155,12 +154,12 @@ def _held_out(found: _Found) -> Check:
 
 def _readable(found: _Found) -> Check:
     problems = [problem for _, problem in found.broken]
-    return readable_check(problems, "picture")
+    return readable_check(problems, "image")
 
 
 def _partnered(found: _Found) -> Check:
     problems = [orphan.problem for orphan in found.orphans]
-    return check_of("partners", problems, "every picture has its other half", "lack their other half")
+    return check_of("partners", problems, "every image has its other half", "lack their other half")
 
 
 def _same_size(found: _Found) -> Check:
@@ -175,7 +174,7 @@ def _same_size(found: _Found) -> Check:
 
 
 def _no_leak(found: _Found) -> Check:
-    """The same pixels on one side are enough: that view was learnt. Empty pictures are alike without meaning."""
+    """The same pixels on one side are enough: that view was learnt. Empty images are alike without meaning."""
     seen: dict[tuple[str, str], str] = {}
     for pair in found.of("train"):
         for name in ("A", "B"):
@@ -188,14 +187,14 @@ def _no_leak(found: _Found) -> Check:
             if twin is not None:
                 leaks.append(f"{pair.split}/{pair.name} has the same {name} as train/{twin}")
                 break
-    return leak_check(leaks, "picture")
+    return leak_check(leaks, "image")
 
 
 def _not_identical(found: _Found) -> Check:
     same = [
         f"{pair.split}/{pair.name}" for pair in found.pairs if pair.a.sha256 == pair.b.sha256 and not pair.a.empty
     ]
-    return check_of("two sides", same, "A and B differ", "have the same picture on both sides")
+    return check_of("two sides", same, "A and B differ", "have the same image on both sides")
 
 
 def _paired(found: _Found) -> Check:

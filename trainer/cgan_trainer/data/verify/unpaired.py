@@ -10,8 +10,8 @@ from pathlib import Path
 from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.data.domains import read_domains
+from cgan_trainer.data.images import open_rgb
 from cgan_trainer.data.layouts import SPLITS, find_unpaired
-from cgan_trainer.data.pictures import open_rgb
 from cgan_trainer.data.verify.base import (
     UNEVEN,
     Check,

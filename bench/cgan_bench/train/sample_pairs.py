@@ -1,4 +1,4 @@
-"""Pairs to train on where none are given: smooth pictures from a fixed seed, written as files."""
+"""Pairs to train on where none are given: smooth images from a fixed seed, written as files."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def write_pairs(root: Path, size: int, *, count: int = COUNT) -> Path:
 
 
 def check_pairs(root: Path) -> None:
-    """Raises BadInputError where there is nothing to train on; the pictures themselves are not opened."""
+    """Raises BadInputError where there is nothing to train on; the images themselves are not opened."""
     from cgan_runtime.errors import BadInputError as TrainersBadInputError
+    from cgan_trainer.data.images import list_images
     from cgan_trainer.data.layouts import find_layout
-    from cgan_trainer.data.pictures import list_pictures
 
     try:
         kind = find_layout(root).kind
     except TrainersBadInputError as error:
         raise BadInputError(str(error)) from error
     folder = root / "train"
-    if kind != "side by side" or not folder.is_dir() or not list_pictures(folder):
+    if kind != "side by side" or not folder.is_dir() or not list_images(folder):
         raise BadInputError(f"{root} has no side-by-side pairs in train/, and the plain loop reads no others.")

@@ -1,4 +1,4 @@
-"""Any picture a user has becomes the tensor its pixels stand for, or is refused with one sentence."""
+"""Any image a user has becomes the tensor its pixels stand for, or is refused with one sentence."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cgan_runtime.contract import Condition, ImageEncoding
-from cgan_runtime.errors import PictureError
-from cgan_runtime.pictures import (
-    picture_text,
+from cgan_runtime.errors import ImageError
+from cgan_runtime.images import (
+    image_text,
     pixels_from_tensor,
     png_bytes,
     png_text,
-    read_picture,
-    tensor_from_picture,
+    read_image,
+    tensor_from_image,
 )
 from PIL import Image
 
-from tests.helpers import png, smooth_pictures
+from tests.helpers import png, smooth_images
 
-PIXELS = smooth_pictures(1, size=32)[0]
+PIXELS = smooth_images(1, size=32)[0]
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -38,14 +38,14 @@ def condition(color: str = "RGB", size: tuple[int, int] = (32, 32)) -> Condition
     return Condition(name="condition", shape=(channels, *size), encoding=encoding)
 
 
-def test_an_rgb_picture_keeps_every_pixel() -> None:
-    np.testing.assert_array_equal(np.asarray(read_picture(png(PIXELS))), PIXELS)
+def test_an_rgb_image_keeps_every_pixel() -> None:
+    np.testing.assert_array_equal(np.asarray(read_image(png(PIXELS))), PIXELS)
 
 
 def test_transparency_is_laid_on_white() -> None:
     rgba = np.concatenate([PIXELS, np.zeros((32, 32, 1), dtype=np.uint8)], axis=2)
     rgba[:16, :, 3] = 255
-    read = np.asarray(read_picture(saved(Image.fromarray(rgba))))
+    read = np.asarray(read_image(saved(Image.fromarray(rgba))))
     np.testing.assert_array_equal(read[:16], PIXELS[:16])
     assert (read[16:] == 255).all()
 
@@ -54,44 +54,44 @@ def test_a_palette_with_a_transparent_colour_is_laid_on_white() -> None:
     palette = Image.new("P", (16, 16), 0)
     palette.putpalette([10, 20, 30, 200, 100, 50])
     palette.paste(1, (0, 0, 8, 16))
-    read = np.asarray(read_picture(saved(palette, transparency=0)))
+    read = np.asarray(read_image(saved(palette, transparency=0)))
     assert read[0, 0].tolist() == [200, 100, 50]
     assert read[0, 15].tolist() == [255, 255, 255]
 
 
 def test_sixteen_bit_grey_is_rounded_not_cut() -> None:
     wide = np.array([[0, 128, 129, 257, 32768, 65535] * 3] * 8, dtype=np.uint16)
-    read = np.asarray(read_picture(saved(Image.fromarray(wide))))
+    read = np.asarray(read_image(saved(Image.fromarray(wide))))
     assert read[0, :6].tolist() == [0, 0, 1, 1, 128, 255]
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "P", "CMYK"])
 def test_every_mode_becomes_rgb_or_grey(mode: str) -> None:
     source = Image.fromarray(PIXELS).convert(mode)
-    read = read_picture(saved(source, "JPEG" if mode == "CMYK" else "PNG"))
+    read = read_image(saved(source, "JPEG" if mode == "CMYK" else "PNG"))
     assert read.mode in ("RGB", "L")
-    assert tensor_from_picture(read, condition()).shape == (3, 32, 32)
-    assert tensor_from_picture(read, condition("L")).shape == (1, 32, 32)
+    assert tensor_from_image(read, condition()).shape == (3, 32, 32)
+    assert tensor_from_image(read, condition("L")).shape == (1, 32, 32)
 
 
 def test_exif_rotation_is_applied() -> None:
     tall = Image.fromarray(PIXELS[:, :16])
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to see it upright
-    read = read_picture(saved(tall, "PNG", exif=exif))
+    read = read_image(saved(tall, "PNG", exif=exif))
     assert read.size == (32, 16)
     np.testing.assert_array_equal(np.asarray(read), np.rot90(PIXELS[:, :16], k=-1))
 
 
 def test_the_tensor_is_the_pixels_normalised_and_back() -> None:
-    tensor = tensor_from_picture(read_picture(png(PIXELS)), condition())
+    tensor = tensor_from_image(read_image(png(PIXELS)), condition())
     assert tensor.dtype == np.float32
     np.testing.assert_allclose(tensor, (PIXELS / 127.5 - 1).transpose(2, 0, 1), atol=1e-6)
     np.testing.assert_array_equal(pixels_from_tensor(tensor, ImageEncoding()), PIXELS)
 
 
 def test_another_size_is_stretched_with_the_contracts_filter() -> None:
-    tensor = tensor_from_picture(read_picture(png(PIXELS)), condition(size=(16, 48)))
+    tensor = tensor_from_image(read_image(png(PIXELS)), condition(size=(16, 48)))
     expected = np.asarray(Image.fromarray(PIXELS).resize((48, 16), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(pixels_from_tensor(tensor, ImageEncoding()), expected)
 
@@ -105,7 +105,7 @@ def test_rounding_is_the_contracts() -> None:
 
 
 def test_a_png_carries_its_origin() -> None:
-    text = picture_text("facades", "ab" * 32, 2**64 - 1, 3)
+    text = image_text("facades", "ab" * 32, 2**64 - 1, 3)
     assert png_text(png_bytes(PIXELS, text)) == {
         "cgan-model": "facades",
         "cgan-bundle": "ab" * 32,
@@ -129,7 +129,7 @@ def header_only(width: int, height: int) -> bytes:
     ("data", "words"),
     [
         (b"", "is empty"),
-        (b"these are words, not a picture", "not a PNG, JPEG or WebP"),
+        (b"these are words, not an image", "not a PNG, JPEG or WebP"),
         (png(PIXELS[:1, :1]), "1x1 pixels; the smaller side needs at least 8"),
         (png(PIXELS[:, :4]), "4x32 pixels"),
         (header_only(20000, 20000), "400 million pixels; at most 16384 a side and 64 million"),
@@ -140,20 +140,20 @@ def header_only(width: int, height: int) -> bytes:
         (saved(Image.fromarray(PIXELS), "GIF"), "not a PNG, JPEG or WebP"),
     ],
 )
-def test_what_is_no_usable_picture_is_refused_in_one_sentence(data: bytes, words: str) -> None:
-    with pytest.raises(PictureError, match=words) as refusal:
-        read_picture(data, "in.png")
+def test_what_is_no_usable_image_is_refused_in_one_sentence(data: bytes, words: str) -> None:
+    with pytest.raises(ImageError, match=words) as refusal:
+        read_image(data, "in.png")
     assert str(refusal.value).startswith("in.png ")
     assert "\n" not in str(refusal.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match=r"nothing\.png cannot be read: No such file"):
-        read_picture(tmp_path / "nothing.png")
+    with pytest.raises(ImageError, match=r"nothing\.png cannot be read: No such file"):
+        read_image(tmp_path / "nothing.png")
 
 
 def test_flipped_bytes_never_crash() -> None:
-    """Every mutant is read as some picture or refused as a PictureError."""
+    """Every mutant is read as some image or refused as a ImageError."""
     rng = np.random.default_rng(0)
     for kind in ("PNG", "JPEG", "WEBP"):
         good = saved(Image.fromarray(PIXELS), kind)
@@ -161,6 +161,6 @@ def test_flipped_bytes_never_crash() -> None:
             mutant = bytearray(good)
             mutant[rng.integers(len(mutant))] ^= 1 << rng.integers(8)
             try:
-                read_picture(bytes(mutant))
-            except PictureError as error:
+                read_image(bytes(mutant))
+            except ImageError as error:
                 assert "\n" not in str(error)

@@ -1,4 +1,4 @@
-"""One picture file to 8-bit RGB, grey or label colours, whatever its mode, or an error that names the file."""
+"""One image file to 8-bit RGB, grey or label colours, whatever its mode, or an error that names the file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cgan_runtime.errors import BadInputError
-from cgan_runtime.pictures import decode_picture, resized, rgb_or_grey
+from cgan_runtime.images import decode_image, resized, rgb_or_grey
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["CHANNELS", "EXTENSIONS", "Mode", "decode_rgb", "list_pictures", "open_picture", "open_rgb", "resize"]
+__all__ = ["CHANNELS", "EXTENSIONS", "Mode", "decode_rgb", "list_images", "open_image", "open_rgb", "resize"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp")
 # How the pixels of a side are meant: colours, one brightness, or names of classes that must never be mixed.
@@ -19,8 +19,8 @@ Mode = Literal["rgb", "grey", "labels"]
 CHANNELS: dict[Mode, int] = {"rgb": 3, "grey": 1, "labels": 3}
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """Every picture below `folder`, sorted by path; hidden files and folders are skipped."""
+def list_images(folder: Path) -> list[Path]:
+    """Every image below `folder`, sorted by path; hidden files and folders are skipped."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -34,38 +34,38 @@ def open_rgb(path: Path) -> Image:
     """Turned upright by EXIF; transparency is laid on white; 16-bit grey is scaled to 8 bits, not cut.
 
     Raises:
-        BadInputError: the file is not a picture, is cut short, or is absurdly large.
+        BadInputError: the file is not an image, is cut short, or is absurdly large.
     """
     return decode_rgb(path, str(path))
 
 
 def decode_rgb(source: Path | bytes, called: str) -> Image:
-    """As `open_rgb`, from the bytes of a file too; errors call the picture `called`."""
-    return rgb_or_grey(decode_picture(source, called, formats=None, caps=False)).convert("RGB")
+    """As `open_rgb`, from the bytes of a file too; errors call the image `called`."""
+    return rgb_or_grey(decode_image(source, called, formats=None, caps=False)).convert("RGB")
 
 
-def open_picture(path: Path, mode: Mode) -> Image:
+def open_image(path: Path, mode: Mode) -> Image:
     """As `open_rgb`, with one channel for grey; 16-bit labels are class numbers: kept, not scaled.
 
     Raises:
         BadInputError: as `open_rgb`, or class numbers above 255.
     """
-    picture = decode_picture(path, formats=None, caps=False)
-    if mode == "labels" and picture.mode.startswith("I"):
-        return _class_numbers(picture, path)
-    return rgb_or_grey(picture).convert("RGB").convert("L" if mode == "grey" else "RGB")
+    image = decode_image(path, formats=None, caps=False)
+    if mode == "labels" and image.mode.startswith("I"):
+        return _class_numbers(image, path)
+    return rgb_or_grey(image).convert("RGB").convert("L" if mode == "grey" else "RGB")
 
 
-def resize(picture: Image, size: int, mode: Mode) -> Image:
+def resize(image: Image, size: int, mode: Mode) -> Image:
     """To size x size: bicubic, but for labels the nearest pixel, so that no colour appears that names no class."""
-    return resized(picture, (size, size), "nearest" if mode == "labels" else "bicubic")
+    return resized(image, (size, size), "nearest" if mode == "labels" else "bicubic")
 
 
-def _class_numbers(picture: Image, path: Path) -> Image:
+def _class_numbers(image: Image, path: Path) -> Image:
     import numpy as np
     import PIL.Image
 
-    numbers = np.asarray(picture)
+    numbers = np.asarray(image)
     if numbers.max() > 255:
         raise BadInputError(
             f"{path} has values up to {numbers.max()}: the classes of a label map go from 0 to 255."

@@ -1,4 +1,4 @@
-"""What the readers of picture-to-picture nets share: sides, sizes, dropout, the plan of a translator."""
+"""What the readers of image-to-image nets share: sides, sizes, dropout, the plan of a translator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cgan_runtime.contract import ImageEncoding, Statistics
 from cgan_runtime.errors import UsageError
 from torch import nn
 
-from cgan_trainer.families.translator import ImageTranslator, Picture
+from cgan_trainer.families.translator import ImageSpec, ImageTranslator
 from cgan_trainer.readers.base import Entry, Notes, Plan
 
 __all__ = ["choose_eps", "choose_size", "sides", "translator_plan"]
@@ -27,7 +27,7 @@ def sides(notes: Notes, *, rounding: str, filter_: str, direction: str = "AtoB")
         notes.used.add(name)
         ends[name] = getattr(notes.choices, name) or default
     ends["filter"] = notes.choose(
-        "filter", filter_, f"pictures resized with {filter_}, not keeping aspect", "--filter"
+        "filter", filter_, f"images resized with {filter_}, not keeping aspect", "--filter"
     )
     ends["rounding"] = notes.choose("rounding", rounding, f"pixel values rounded by {rounding}", "--rounding")
     return ends
@@ -70,12 +70,12 @@ def translator_plan(
     mean: tuple[float, ...] = (0.5, 0.5, 0.5),
     std: tuple[float, ...] = (0.5, 0.5, 0.5),
 ) -> Plan:
-    """The plan of an ImageTranslator; 1 or 3 channels are pictures, other numbers raw tensors."""
+    """The plan of an ImageTranslator; 1 or 3 channels are images, other numbers raw tensors."""
 
-    def side(name: str, count: int) -> Picture:
+    def side(name: str, count: int) -> ImageSpec:
         if count not in (1, 3):
-            return Picture(meaning=ends[name], encoding=None)
-        return Picture(
+            return ImageSpec(meaning=ends[name], encoding=None)
+        return ImageSpec(
             meaning=ends[name],
             encoding=ImageEncoding(
                 color="RGB" if count == 3 else "L",
