@@ -202,5 +202,5 @@ def _not_an_image(label: str, data: bytes, error: Exception, formats: tuple[str,
         return f"{label} has {count // 10**6} million pixels; {_CAPS}"
     if not data:
         return f"{label} is empty; an image is needed: replace or remove it."
-    wanted = "PNG, JPEG or WebP image" if formats == FORMATS else "image that can be read"
-    return f"{label} is not a {wanted} (or its header is damaged): replace or remove it."
+    wanted = "a PNG, JPEG or WebP image" if formats == FORMATS else "an image that can be read"
+    return f"{label} is not {wanted} (or its header is damaged): replace or remove it."

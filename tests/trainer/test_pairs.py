@@ -241,8 +241,9 @@ def test_held_out_images_may_be_called_test(pairs: Path, tmp_path: Path) -> None
         find_validation(tmp_path / "test")
 
 
-def test_domains_come_from_dataset_json(satellite: Path, pairs: Path, tmp_path: Path) -> None:
-    assert (read_domains(satellite).a, read_domains(satellite).b) == ("map", "satellite")
+def test_domains_come_from_dataset_json(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text('{"name": "x", "domains": {"A": "map", "B": "satellite"}}')
+    assert (read_domains(tmp_path).a, read_domains(tmp_path).b) == ("map", "satellite")
     assert (read_domains(pairs).a, read_domains(pairs).b) == ("A", "B")
     (tmp_path / "dataset.json").write_text("[]")
     with pytest.raises(BadInputError, match=r"dataset\.json cannot be read"):

@@ -14,6 +14,7 @@ from cgan_runtime.errors import BadInputError
 from cgan_trainer.cli.data import main
 from cgan_trainer.data import day2night
 from cgan_trainer.data import satellite as module
+from cgan_trainer.data.domains import read_domains
 from cgan_trainer.data.earth import EarthGrid
 from cgan_trainer.data.images import open_rgb
 from cgan_trainer.data.satellite import GRID, SUBJECTS, make_satellite, plan_tiles
@@ -86,6 +87,7 @@ def test_every_listed_file_is_a_pair_and_nothing_else_is_there(satellite: Path) 
     with Image.open(satellite / sorted(listed)[0]) as image:
         assert image.size == (512, 256)
     assert content["domains"] == {"A": "map", "B": "satellite"}
+    assert (read_domains(satellite).a, read_domains(satellite).b) == ("map", "satellite")
     assert all(len(source["sha256"]) == 64 for source in content["sources"])
 
 
