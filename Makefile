@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo quick test lint types tests coverage format gpu-check clean
+.PHONY: help setup environment demo quick test lint types tests coverage format gpu-check clean
 
 help:
 	@echo "make demo       train, export, serve, translate and benchmark on real images: demo/index.html"
@@ -31,7 +31,10 @@ demo: setup
 quick: lint types
 	$(BIN)/pytest -n 2 -m "not server and not slow"
 
-test: lint types tests
+# Types are looked at while the server's environment is downloaded.
+test: lint
+	@$(MAKE) --no-print-directory -j2 types environment
+	@$(MAKE) --no-print-directory tests
 
 lint: setup
 	$(BIN)/ruff check .
@@ -41,14 +44,15 @@ types: setup
 	$(BIN)/mypy
 	$(BIN)/mypy examples/satellite
 
-# Two processes, a file of tests each: the server's environment is made before they could both begin to make it.
-tests: setup
+environment: setup
 	@$(BIN)/cgan-serve --setup
+
+# Two processes, a file of tests each: the server's environment is made before they could both begin to make it.
+tests: environment
 	$(BIN)/pytest -n 2 --dist loadfile
 
 # Apart from `tests`, because on Python 3.11 tracing makes Python code about half as slow again.
-coverage: setup
-	@$(BIN)/cgan-serve --setup
+coverage: environment
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=
 	@echo "coverage: $$($(BIN)/coverage report --format=total) % of the lines, subprocesses not counted"
 

@@ -17,6 +17,7 @@ from tests.helpers import (
     LABEL_COLORS,
     assert_one_sentence,
     free_ports,
+    made_once,
     pix2pix_generator,
     run_command,
     write_labelled,
@@ -27,7 +28,12 @@ __all__ = ["assert_one_sentence"]
 
 
 # Fixtures that train a run or make a bundle of their own, a few seconds each.
-SLOW_FIXTURES = frozenset({"run", "unbroken", "satellite", "full_bundle", "free_bundle", "labels_bundle"})
+SLOW_FIXTURES = frozenset(
+    {
+        *("run", "unbroken", "satellite", "digits"),
+        *("full_bundle", "free_bundle", "labels_bundle", "free", "foreign", "toy"),
+    }
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,10 +82,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, generator: Pix2pixGener
 @pytest.fixture(scope="session")
 def bundle_path(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     """facades/, exported by the command. Treat as read-only; copy it to damage it."""
-    target = tmp_path_factory.mktemp("bundle") / "facades"
-    done = run_command("cgan-export", checkpoint, "-o", target)
-    assert done.returncode == 0, done.stderr
-    return target
+
+    def make(target: Path) -> None:
+        done = run_command("cgan-export", checkpoint, "-o", target)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "facades", make)
 
 
 @pytest.fixture(scope="session")

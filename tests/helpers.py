@@ -9,10 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 
+import filelock
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -70,6 +72,19 @@ def assert_one_sentence(done: subprocess.CompletedProcess[str], code: int, *part
     assert "Traceback" not in done.stderr
     for part in parts:
         assert part in lines[-1], done.stderr
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """What `make` makes at the path it is given: by the first of the processes of this run that asks, for all."""
+    own = factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    target = shared / "made-once" / name
+    target.parent.mkdir(exist_ok=True)
+    with filelock.FileLock(target.with_name(f"{name}.lock")):
+        if not (done := target.with_name(f"{name}.done")).exists():
+            make(target)
+            done.touch()
+    return target
 
 
 def hear_ctrl_c() -> None:

@@ -113,7 +113,7 @@ class TypeAdapter:
         return
 
     def validate_python(self, value: Any, **_: object) -> Any:
-        """The value itself."""
+        """Return the value unchanged: nothing is checked here."""
         return value
 
 

@@ -55,7 +55,7 @@ class Agreement:
         return self.relative_error is not None and self.relative_error <= self.limit
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The fields as plain values, with the verdict."""
         return {**asdict(self), "within_limit": self.within_limit}
 
     @property

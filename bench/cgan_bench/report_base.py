@@ -56,7 +56,7 @@ class Measured(Protocol):
         """Whether its result is the reference's."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The row as plain values, as --json prints it."""
 
 
 R = TypeVar("R", bound=Measured)
@@ -68,11 +68,11 @@ class Block(Protocol[R_co]):
 
     @property
     def rows(self) -> tuple[R_co, ...]:
-        """The reference first."""
+        """The rows of this block; the reference comes first."""
 
     @property
     def absent(self) -> tuple[Absent, ...]:
-        """What has no row, and why."""
+        """The contenders that have no row, and why."""
 
 
 B = TypeVar("B", bound=Block[Any])

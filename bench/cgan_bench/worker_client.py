@@ -61,7 +61,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """Process id."""
+        """The process id of the worker."""
         return self._process.pid
 
     def open(self, backend: Backend, target: Target, threads: int) -> tuple[str, Contract]:

@@ -25,7 +25,7 @@ class SeededModel(Protocol):
 
     @property
     def contract(self) -> Contract:
-        """The signature."""
+        """What goes in and what comes out."""
 
     def generate(self, conditions: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
         """Row i of every output [N, ...] from row i of every condition, seeds[i] and draws[i]; N = len(seeds)."""

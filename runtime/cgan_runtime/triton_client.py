@@ -159,7 +159,7 @@ class TritonRunner(Runner):
 
     @property
     def description(self) -> str:
-        """Where it runs."""
+        """The address of the server, in words."""
         return f"Triton {self._client.url}"
 
     def _infer(self, inputs: Tensors) -> dict[str, Array]:

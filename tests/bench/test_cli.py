@@ -131,6 +131,7 @@ def test_an_unreachable_server_ends_with_4(scheme: str, clients: str) -> None:
     assert_one_sentence(done, 4, "cannot be reached")
 
 
+@pytest.mark.slow
 def test_a_gpu_that_is_not_there_ends_with_1(bundle_path: Path) -> None:
     import torch
 
@@ -154,6 +155,7 @@ def test_a_server_is_measured_beside_its_bundle(bundle_path: Path, server: Trito
     assert (served["wall_seconds"] is None) is (clients == 1)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_leaves_no_process(bundle_path: Path) -> None:
     program = Path(sys.executable).with_name("cgan-bench")
     running = subprocess.Popen(

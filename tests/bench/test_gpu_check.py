@@ -32,6 +32,7 @@ for result in check_training("cpu", {"size": 64, "ngf": 2, "ndf": 2}, batches=(2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.slow
 def test_without_a_gpu_it_is_one_sentence() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "cgan_bench.gpu_check"], capture_output=True, text=True, timeout=60, check=False
@@ -42,6 +43,7 @@ def test_without_a_gpu_it_is_one_sentence() -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_it_needs_torch_and_numpy_only() -> None:
     done = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -90,6 +92,7 @@ print(sys.modules["pydantic"].__spec__.origin)
 """
 
 
+@pytest.mark.slow
 def test_a_contract_is_the_same_with_the_stand_ins_as_with_pydantic() -> None:
     real, bare = (
         subprocess.run(

@@ -36,6 +36,7 @@ def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "TURN_SECONDS", 0.05)
 
 
+@pytest.mark.slow
 def test_json_has_every_loop_with_its_turns_and_its_difference(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,6 +70,7 @@ def test_json_has_every_loop_with_its_turns_and_its_difference(
     assert any(rows["ours_bf16"]["difference"][name] > limits[name] for name in limits)
 
 
+@pytest.mark.slow
 def test_another_step_than_the_plain_loops_ends_with_5_after_the_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

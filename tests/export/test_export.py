@@ -55,6 +55,7 @@ def test_the_bundle_has_what_was_promised(bundle: Bundle) -> None:
     assert "cgan-translate" in card
 
 
+@pytest.mark.slow
 def test_the_command_prints_figures_sizes_and_the_next_commands(checkpoint: Path, tmp_path: Path) -> None:
     done = run_here("cgan-export", checkpoint, "-o", tmp_path / "out", "--name", "palace")
     assert done.returncode == 0, done.stderr
@@ -97,6 +98,7 @@ def test_running_statistics_fold_the_averages_of_training() -> None:
     assert np.abs(ours - per_sample).max() > 0.01
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_policy(checkpoint: Path, tmp_path: Path) -> None:
     words = ("--statistics", "running", "-o", tmp_path / "averaged", "--json")
     done = run_here("cgan-export", checkpoint, *words)
@@ -177,6 +179,7 @@ def test_what_is_no_checkpoint_is_one_sentence(checkpoint: Path, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_a_gate_is_not_written(tmp_path: Path) -> None:
     """A generator that is constant: its noise is dead."""
     generator = pix2pix_generator(ngf=4)

@@ -119,6 +119,7 @@ def test_every_output_has_figures_of_its_kind(every_kind: Exported) -> None:
     }
 
 
+@pytest.mark.slow
 def test_every_figure_carries_its_label(every_kind: Exported) -> None:
     for artifact in every_kind.artifacts:
         for key, figure in artifact.figures.items():
@@ -269,6 +270,7 @@ def test_without_conditions_the_rows_come_from_the_seeds() -> None:
     assert failed(noise_is_alive(case_of(Unconditional(), weaken))) == {"spread_error_sigmas"}
 
 
+@pytest.mark.slow
 def test_a_bundle_without_conditions_is_written_and_verified(tmp_path: Path) -> None:
     bundle = written(exported_toy(Unconditional()), tmp_path / "toy")
     assert [dict(golden.conditions) for golden in bundle.manifest.golden] == [{}] * 3
@@ -333,6 +335,7 @@ def test_compare_looks_at_every_output(bundle: Bundle, tmp_path: Path) -> None:
     assert fp32.relative == pytest.approx(0.01, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_worst_sample_of_every_output_is_at_hand(every_kind: Exported, tmp_path: Path) -> None:
     diagnostics = gather(every_kind.context, every_kind.artifacts[1])
     assert [d.output.name for d in (diagnostics, *diagnostics.others)] == ["picture", "heat", "score", "features"]
@@ -345,6 +348,7 @@ def test_the_worst_sample_of_every_output_is_at_hand(every_kind: Exported, tmp_p
     assert "score.batch_relative" in page or "score: in a batch or alone" in page
 
 
+@pytest.mark.slow
 def test_the_grid_of_a_class_conditional_generator_has_a_row_for_each_class(tmp_path: Path) -> None:
     bundle = written(exported_toy(LabelGenerator()), tmp_path / "toy")
     grid = np.asarray(Image.open(bundle.path / "golden" / "grid.png"))

@@ -124,6 +124,7 @@ def test_one_channel_shrinks_in_the_source_and_here(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["affinelayer", "pytorch-gan-cgan"])
+@pytest.mark.slow
 def test_the_command_exports_it_and_says_what_it_assumed(kind: str, tmp_path: Path) -> None:
     made = FILES[kind]()
     path = tmp_path / made.name
@@ -139,6 +140,7 @@ def test_the_command_exports_it_and_says_what_it_assumed(kind: str, tmp_path: Pa
         assert f"assumed: {words}" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_graph_is_what_the_source_computes(tmp_path: Path) -> None:
     """From the file to ONNX Runtime, against the source's own forward pass."""
     made = FILES["unet6-batch"]()

@@ -150,7 +150,7 @@ def test_every_output_is_held_to_its_own_limit() -> None:
     other = replace(diagnostics(0), output=second, condition=None, theirs=theirs, ours=theirs + np.float32(0.0021))
     page = report_html("x", contract, [built], [replace(diagnostics(1e-6), others=(other,))])
     text = check_page(page).text
-    assert "Worst of the samples of image" in text
+    assert "Worst of the samples of picture" in text
     assert "Worst of the samples of map" in text
     assert "map: difference" in text
     first, last = re.findall(r'src="data:image/png;base64,([^"]*)" alt="difference: black 0, white (\S+)', page)

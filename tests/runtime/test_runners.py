@@ -139,7 +139,7 @@ def test_a_backend_that_answers_another_form_is_not_believed(bundle: Bundle) -> 
             return {"picture": inputs["condition"][:, :1]}
 
     wrong = Wrong(bundle.manifest.contract)
-    with pytest.raises(CganError, match="wrong on purpose answered image as"):
+    with pytest.raises(CganError, match="wrong on purpose answered picture as"):
         wrong.infer(inputs_for(wrong, 1))
 
 

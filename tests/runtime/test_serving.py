@@ -271,6 +271,7 @@ def test_a_missing_library_of_the_stub_is_one_sentence(
     environment._require_libraries(server_environment.root)
 
 
+@pytest.mark.slow
 def test_an_environment_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "TRITON_WHEEL", "no-such-package-of-ours==0")
     monkeypatch.setenv("PIP_NO_INDEX", "1")

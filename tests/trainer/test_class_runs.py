@@ -77,6 +77,7 @@ def test_a_run_leaves_a_checkpoint_that_draws_each_class(
 
 
 @ALL
+@pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_weights_of_an_unbroken_one(
     animals: Path, tmp_path: Path, config: TrainConfig
 ) -> None:

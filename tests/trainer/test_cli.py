@@ -102,6 +102,7 @@ def test_dry_run_prints_json_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_training_prints_the_checkpoint_on_stdout_and_the_rest_on_stderr(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

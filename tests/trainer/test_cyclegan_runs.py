@@ -142,6 +142,7 @@ TUNED = replace(SMALL, images=1, lr=1e-12)
 
 
 @pytest.mark.parametrize("named", ["latest_net_G_A.pth", "latest_net_G_B.pth", "."])
+@pytest.mark.slow
 def test_a_run_goes_on_from_a_pair_of_files(domains: Path, tmp_path: Path, named: str) -> None:
     nets = pair(tmp_path)
     assert train(TUNED, run_options(domains, tmp_path / "run", init_from=tmp_path / named)) == 0

@@ -175,6 +175,7 @@ def test_volumes_that_do_not_fit_are_refused(tmp_path: Path, wrong: dict[str, st
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_night_tiles_are_lit_and_lie_where_their_day_does(tmp_path: Path) -> None:
     source = write_earth(tmp_path / "earth")
     made = make_day2night(tmp_path / "out", source)
@@ -265,6 +266,7 @@ def test_an_absent_package_is_named_with_the_ways_to_get_it(
     assert "--source" in error
 
 
+@pytest.mark.slow
 def test_the_commands_make_what_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["list"])

@@ -63,6 +63,7 @@ def test_mnist_has_450_and_50_of_each_digit_and_its_pixels(digits: Path) -> None
     assert {path.name for path in digits.iterdir()} == {"train", "test", "dataset.json"}
 
 
+@pytest.mark.slow
 def test_mnist_is_the_same_every_time(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # the whole plan, but only every eighth image
     monkeypatch.setattr(mnist, "plan_digits", lambda labels: plan_digits(labels)[::8])
@@ -200,6 +201,7 @@ def test_no_place_of_the_earth_is_in_both_domains_or_splits() -> None:
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.slow
 def test_tiles_of_two_domains_are_cut_where_dataset_json_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subject: Any
 ) -> None:
@@ -219,6 +221,7 @@ def test_tiles_of_two_domains_are_cut_where_dataset_json_says(
     assert set(contents(tmp_path / "out")) == {f"{tile.split}/{tile.file}" for tile in made} | {"dataset.json"}
 
 
+@pytest.mark.slow
 def test_the_commands_say_how_to_go_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

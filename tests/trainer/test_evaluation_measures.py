@@ -134,6 +134,7 @@ def test_the_distance_is_the_unbiased_estimator_by_brute_force() -> None:
     assert unbiased_mmd2(kernel(x, x), kernel(y, y), kernel(x, y)).item() == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_the_distance_is_zero_on_average_for_one_distribution_and_grows_with_the_shift() -> None:
     draws = torch.Generator().manual_seed(0)
     same, errors = [], []
@@ -153,6 +154,7 @@ def test_an_image_and_its_own_target_are_never_compared() -> None:
     assert abs(np.mean(floors)) < 3 * np.std(floors) / math.sqrt(30)
 
 
+@pytest.mark.slow
 def test_sets_of_unequal_size_are_compared_and_the_figure_does_not_depend_on_their_sizes() -> None:
     draws = torch.Generator().manual_seed(2)
     same, shifted = [], []

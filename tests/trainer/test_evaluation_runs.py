@@ -180,6 +180,7 @@ def test_a_sample_of_the_split_is_spread_over_it_and_said(labelled: Path, tmp_pa
 
 
 @pytest.mark.usefixtures("short_training")
+@pytest.mark.slow
 def test_the_segmenter_reads_real_photographs_and_is_trained_once(labelled: Path, tmp_path: Path) -> None:
     train_pairs, test = (load_pairs(labelled, split, 64) for split in ("train", "test"))
     palette = read_domains(labelled).palette_a

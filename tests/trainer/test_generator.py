@@ -229,6 +229,7 @@ def test_evaluation_leaves_running_averages_and_mode_untouched() -> None:
     assert any(not torch.equal(tensor, before[name]) for name, tensor in generator.state_dict().items())
 
 
+@pytest.mark.slow
 def test_torch_export_keeps_the_batch_open_and_draws_nothing() -> None:
     generator = small().eval()
     batch = torch.export.Dim("batch", min=1, max=64)

@@ -57,6 +57,7 @@ def cases() -> list[tuple[str, Norm, Tensor, Tensor]]:
     return found
 
 
+@pytest.mark.slow
 def test_two_ranks_with_half_of_a_batch_each_do_what_one_does_with_all_of_it(tmp_path: Path) -> None:
     torch.save(cases(), tmp_path / "cases.pt")
     (tmp_path / "worker.py").write_text(WORKER)

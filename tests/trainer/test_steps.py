@@ -216,6 +216,7 @@ def test_bf16_and_channels_last_take_nearly_the_same_step() -> None:
         assert next(trainer.generator.parameters()).dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_steps_bring_the_image_nearer_to_the_target() -> None:
     trainer = trainer_of(lr=2e-3)
     batch = batch_of(trainer)

@@ -157,6 +157,7 @@ EVERYTHING = replace(
 @pytest.mark.parametrize(
     "config", [EVERYTHING, replace(SMALL, objective="L1"), replace(SMALL, gan_mode="wgangp", lr_policy="cosine")]
 )
+@pytest.mark.slow
 def test_a_run_with_any_options_resumes_to_the_same_weights(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Pix2pixConfig
 ) -> None:
@@ -345,6 +346,7 @@ def test_a_time_limit_ends_cleanly_and_can_be_extended(
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
 
+@pytest.mark.slow
 def test_the_same_pairs_in_two_trees_or_a_list_train_the_same_weights(pairs: Path, tmp_path: Path) -> None:
     lines = []
     for split in ("train", "val"):
@@ -380,6 +382,7 @@ def test_a_broken_image_is_named_and_skipped_or_ends_a_strict_run(
     assert "003.png is a damaged PNG" in said
 
 
+@pytest.mark.slow
 def test_a_grey_generator_is_trained_on_grey(pairs: Path, tmp_path: Path) -> None:
     config = replace(SMALL, images=2, condition="grey", picture="grey")
     assert train(pairs, tmp_path / "run", config, evaluate=True) == 0
@@ -388,6 +391,7 @@ def test_a_grey_generator_is_trained_on_grey(pairs: Path, tmp_path: Path) -> Non
     assert (tmp_path / "run" / "evaluation.html").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_an_older_release_began_goes_on(pairs: Path, tmp_path: Path) -> None:
     """Its weights are those of a run of today, but for what another processor rounds otherwise."""
     old, new = tmp_path / "old", tmp_path / "new"

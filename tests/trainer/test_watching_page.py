@@ -318,6 +318,7 @@ def test_an_evaluation_of_ours_is_one_table_with_its_notes(tmp_path: Path) -> No
     assert "Few images." in elements.text
 
 
+@pytest.mark.slow
 def test_200_samples_of_noise_fit_in_the_budget(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", grids=0)
     draw_grid(run, 500, cell=256)  # noise is the worst an image can do to a JPEG

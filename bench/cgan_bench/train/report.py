@@ -27,7 +27,7 @@ class TrainingReport(BaseReport[TrainingBlock, TrainingRow]):
 
     @property
     def title(self) -> str:
-        """The networks."""
+        """The networks that are trained, in words."""
         setup = self.setup
         return f"pix2pix U-Net-{setup.size}, ngf {setup.ngf}, and 70x70 PatchGAN, ndf {setup.ndf}"
 

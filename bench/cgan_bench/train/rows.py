@@ -53,7 +53,7 @@ class TrainingRow:
 
     @property
     def images_per_s(self) -> float:
-        """At the median step."""
+        """Images per second at the median step."""
         return self.batch / self.percentile_ms(50) * 1e3
 
     @property

@@ -97,7 +97,7 @@ def _gradient_difference(plain: Mapping[str, Tensor], ours: Mapping[str, Tensor]
 
 
 def _step_difference(plain: Tensor, ours: Tensor) -> float:
-    """In units of the weights."""
+    """The largest difference of a weight whose gradient is clearly not zero."""
     sizes = _gradient(plain).abs()
     certain = sizes >= sizes.max() * CERTAIN
     return float((plain - ours).detach()[certain].abs().max())

@@ -48,7 +48,7 @@ class ImageEncoder(Encoder):
         return tensor_from_image(image, condition, sides)
 
     def choices(self, condition: Condition) -> str:  # noqa: ARG002 - every image condition takes the same
-        """What may be given."""
+        """The files that may be given for an image."""
         return "a PNG, JPEG or WebP image"
 
 

@@ -100,7 +100,7 @@ class TritonServer:
 
     @property
     def process_id(self) -> int:
-        """Of tritonserver."""
+        """The process id of tritonserver."""
         assert self._process is not None  # noqa: S101 - only asked of a started server
         return self._process.pid
 

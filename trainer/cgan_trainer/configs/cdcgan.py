@@ -40,5 +40,5 @@ class CdcganConfig(TrainConfig):
 
     @property
     def channels(self) -> int:
-        """Of the images."""
+        """Channels of the images: 1 for grey, 3 for colour."""
         return 1 if self.mode == "grey" else 3

@@ -76,7 +76,7 @@ class Decoding:
         )
 
     def in_memory(self) -> CacheEntry:
-        """Without a cache."""
+        """Decode into memory, without a cache."""
         self._check_memory()
         return self.run(lambda _, rows, spec: np.empty((rows, *spec.shape), dtype=spec.dtype))
 

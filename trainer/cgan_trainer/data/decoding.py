@@ -41,7 +41,7 @@ class ArraySpec:
         return cls(shape=(CHANNELS[mode], size, size))
 
     def nbytes(self, rows: int) -> int:
-        """What so many rows take."""
+        """Bytes that so many rows take."""
         return int(np.prod((rows, *self.shape), dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 

@@ -22,11 +22,11 @@ class Palettes(Protocol):
 
     @property
     def source_palette(self) -> Palette | None:
-        """Of the side that is given to a generator."""
+        """The palette of the side that is given to a generator."""
 
     @property
     def target_palette(self) -> Palette | None:
-        """Of the side that it makes."""
+        """The palette of the side that is generated."""
 
 
 @dataclass(frozen=True, kw_only=True)

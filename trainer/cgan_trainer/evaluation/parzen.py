@@ -32,7 +32,7 @@ def log_likelihoods(
 
 
 def _squares(points: Float64[Tensor, "n d"], centres: Float64[Tensor, "k d"]) -> Float64[Tensor, "n k"]:
-    """Squared distances."""
+    """Squared distances between every point and every centre."""
     parts = []
     for start in range(0, len(points), _ROWS):
         part = points[start : start + _ROWS]

@@ -114,7 +114,7 @@ class PaperRecipe(_CganRecipe):
 
     @staticmethod
     def build_discriminator(values: int, classes: int) -> nn.Module:
-        """Maxout."""
+        """The paper's maxout discriminator."""
         return MaxoutDiscriminator(values=values, classes=classes)
 
     def plan(self, total: int) -> tuple[Stage, ...]:

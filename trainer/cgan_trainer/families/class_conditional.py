@@ -89,7 +89,7 @@ class ClassRecipe(Recipe[C, LabelledFacts]):
         """The range of the images that the networks see: black, white."""
 
     def graphs(self, networks: Networks) -> dict[str, Generator]:
-        """The generator."""
+        """One graph, "main": the generator."""
         return {"main": cast("Generator", networks["generator"])}
 
     def examples(self, graph: str, held_out: Split) -> dict[str, Tensor]:

@@ -93,7 +93,7 @@ class Pix2pixRecipe(Recipe[Pix2pixConfig, PairedFacts]):
         return (*names, "D_GP") if config.uses_gan and config.gan_mode == "wgangp" else tuple(names)
 
     def plan(self, total: int) -> tuple[Stage, ...]:
-        """One stage."""
+        """One stage: per batch a step of D, then one of G; G alone where no GAN is asked for."""
         config = self.config
         adam = OptimizerSpec(lr=config.lr, betas=(config.beta1, 0.999))
         if not config.uses_gan:

@@ -89,5 +89,5 @@ class _Up(nn.Module):
 
 
 def _down(c_in: int, c_out: int) -> nn.Sequential:
-    """Half the size."""
+    """A convolution that halves height and width, batch norm and leaky ReLU."""
     return nn.Sequential(nn.Conv2d(c_in, c_out, 4, stride=2, padding=1), BatchNorm2d(c_out), nn.LeakyReLU(0.2))

@@ -27,7 +27,7 @@ class Residual(nn.Module):
         self.conv2, self.norm2 = nn.Conv2d(width, width, 3, padding=1), BatchNorm2d(width, eps=eps)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Same shape out."""
+        """Two convolutions added to their input; the shape stays."""
         inner = self.act(self.norm1(self.conv1(x)))
         result: Tensor = x + self.norm2(self.conv2(inner))
         return result

@@ -32,7 +32,7 @@ class PytorchGanSrgan:
     )
 
     def recognises(self, state: State) -> bool:
-        """Its residual blocks."""
+        """Whether the file has keys of residual blocks."""
         return any(_BLOCK.fullmatch(key) for key in state)
 
     def plan(self, state: State, notes: Notes) -> Plan:

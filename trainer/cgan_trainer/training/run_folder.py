@@ -41,7 +41,7 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        """The newest state."""
+        """The checkpoint of the newest state."""
         return self.path / "last.pt"
 
     @property

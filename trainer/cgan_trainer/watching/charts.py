@@ -45,7 +45,7 @@ class Chart:
     title: str
     series: tuple[Series, ...]
     unit: str = ""
-    """Of the vertical axis."""
+    """The unit of the vertical axis."""
     x_label: str = "images seen"
     hint: str = ""
     """What the reader should make of it."""

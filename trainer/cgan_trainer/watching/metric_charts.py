@@ -108,7 +108,7 @@ def speed_charts(record: RunRecord) -> list[Chart]:
 
 
 def images_per_s(record: RunRecord) -> float | None:
-    """The newest throughput."""
+    """The newest throughput; None before there is one."""
     chart = _rate_chart(record)
     return chart.series[0].points[-1][1] if chart else None
 

@@ -20,11 +20,11 @@ class RunRecord:
 
     path: Path
     config: Mapping[str, object]
-    """The resolved options."""
+    """The options in config.json."""
     rows: tuple[Mapping[str, float], ...]
     """metrics.csv, in the order of images; what is empty or no number is left out."""
     columns: tuple[str, ...]
-    """Its header."""
+    """The header of metrics.csv."""
     samples: tuple[tuple[int, Path], ...]
     """(images, grid), in the order of images."""
     evaluation: object

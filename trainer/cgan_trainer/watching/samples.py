@@ -50,7 +50,7 @@ class Frame:
 
     @property
     def bytes(self) -> int:
-        """What it adds to the page."""
+        """Bytes that this sample adds to the page."""
         return len(self.uri) + len(self.thumbnail)
 
 

@@ -40,7 +40,7 @@ class LabelList(LabelledLayout):
 
     @property
     def seen(self) -> str:
-        """The file."""
+        """The name of the list and how many images it has."""
         return f"{self.root.name} with {len(self._rows)} images"
 
     @cached_property

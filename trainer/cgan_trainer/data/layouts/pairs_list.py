@@ -35,7 +35,7 @@ class PairsList(Layout):
 
     @property
     def seen(self) -> str:
-        """The file."""
+        """The name of the list and how many pairs it has."""
         return f"{self.root.name} with {len(self._rows)} pairs"
 
     def has(self, split: str) -> bool:

@@ -157,7 +157,7 @@ def told(images: Iterable[ImageFacts]) -> dict[str, dict[str, int]]:
 
 
 def size_text(size: tuple[int, int]) -> str:
-    """Width x height."""
+    """A size (width, height) as "512x256"."""
     return f"{size[0]}x{size[1]}"
 
 
