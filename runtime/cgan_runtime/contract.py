@@ -129,6 +129,15 @@ class Condition(Tensor):
             raise ValueError(f"label condition {self.name} must be an int64 scalar")
         return self
 
+    @property
+    def last_class(self) -> int | None:
+        """The largest number of a label; None where the contract does not say, and for any other condition."""
+        if not isinstance(self.encoding, LabelEncoding):
+            return None
+        if self.encoding.names:
+            return len(self.encoding.names) - 1
+        return None if self.range is None else int(self.range[1])
+
 
 class NoiseInput(Tensor):
     """One tensor filled from the seed; `index` is `tensor` in the seeded-noise counter."""

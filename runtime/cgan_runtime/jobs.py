@@ -85,7 +85,8 @@ def plan_jobs(
     jobs = []
     for source, relative in found:
         for draw in range(samples):
-            stem = relative.stem if samples == 1 else f"{relative.stem}-{draw}"
+            name = relative.name if source is None else relative.stem  # a class may be called v1.5
+            stem = name if samples == 1 else f"{name}-{draw}"
             targets = {
                 name: out if whole else out / relative.with_name(_file_name(stem, name, suffixes))
                 for name in suffixes

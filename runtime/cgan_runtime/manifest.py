@@ -49,7 +49,8 @@ RelativePath = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}){0,2}$")
 ]
 BackendName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+MODEL_NAME: Final = r"^[A-Za-z0-9_-]{1,64}$"
+ModelName = Annotated[str, Field(pattern=MODEL_NAME)]
 # A number to 2**53-1, a string of digits beyond (seeded-noise rules, section 1).
 Seed = Annotated[
     int,
@@ -209,7 +210,11 @@ def loads(data: bytes, label: str) -> tuple[Manifest, str]:
             f"{label} has schema version {version!r}, this release reads {known}; upgrade cgan-deploy."
         )
     digest = document.pop("digest", None)
-    if digest != _digest(document) or data != _text({**document, "digest": digest}).encode():
+    try:
+        intact = digest == _digest(document) and data == _text({**document, "digest": digest}).encode()
+    except (ValueError, RecursionError):  # NaN, or half of a surrogate pair: nothing that we wrote
+        intact = False
+    if not intact:
         raise BundleError(
             f"{label} is damaged or was edited (its digest does not match); export the checkpoint again."
         )

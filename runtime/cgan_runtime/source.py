@@ -59,13 +59,18 @@ def open_source(
         threads: see `Bundle.runner`.
 
     Raises:
-        UsageError: neither or both of bundle and url are named.
+        UsageError: neither or both of bundle and url are named, or something that only the other one has.
         BundleError: the bundle cannot be used.
         CganError: the backend is not available here.
         ServerError: the server cannot be reached or has no such model.
     """
     if (bundle is None) == (url is None):
         raise UsageError("one of --bundle FOLDER and --url ADDRESS (with --model NAME) is needed.")
+    chosen = {"--backend": backend, "--precision": precision, "--device": device, "--threads": threads or None}
+    if bundle is None and (needless := [name for name, value in chosen.items() if value is not None]):
+        raise UsageError(f"{needless[0]} is for a bundle; a server has made this choice: leave it out.")
+    if bundle is not None and model is not None:
+        raise UsageError("--model names the generator of a server; with --bundle leave it out.")
     if bundle is not None:
         read = read_bundle(bundle)
         opened = read.generator(backend=backend, precision=precision, device=device, threads=threads)

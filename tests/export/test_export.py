@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
+from cgan_export.cli.export import _name_of
 from cgan_export.export import export_checkpoint
 from cgan_export.graph.onnx_graph import lint, onnx_from_generator
 from cgan_export.graph.statistics import with_statistics
@@ -124,6 +126,14 @@ def test_a_policy_for_a_net_without_batch_norm_is_refused() -> None:
         with_statistics(Plain(), contract_of(LabelGenerator()), "running")
 
 
+DRAWS = helper.make_graph(
+    [helper.make_node("RandomNormalLike", ["x"], ["inner"])],
+    "draws",
+    [],
+    [helper.make_tensor_value_info("inner", TensorProto.FLOAT, ["n", 4])],
+)
+
+
 @pytest.mark.parametrize(
     ("node", "words"),
     [
@@ -134,6 +144,7 @@ def test_a_policy_for_a_net_without_batch_norm_is_refused() -> None:
             helper.make_node("BatchNormalization", ["x", "s", "s", "s", "s"], ["y", "m", "v"], training_mode=1),
             "normalises over the batch",
         ),
+        (helper.make_node("If", ["c"], ["y"], then_branch=DRAWS, else_branch=DRAWS), "draws random numbers itself"),
         (helper.make_node("NoSuchOperator", ["x"], ["y"]), "onnx.checker refuses"),
     ],
 )
@@ -194,6 +205,37 @@ def test_a_model_that_fails_a_gate_is_not_written(tmp_path: Path) -> None:
     page = (tmp_path / "out.failed.html").read_text()
     assert "FAILED" in page
     assert "Layer by layer" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("--io-type", "fp16"), ["--io-type is for the FP16 file", "--precision fp32,fp16"]),
+        (("--calibrate", "images"), ["--calibrate is for INT8", "--precision fp32,int8"]),
+        (("--name", "my model"), ["--name 'my model' cannot be used", "letters"]),
+    ],
+)
+def test_what_would_have_no_effect_or_fail_at_the_end_is_refused_at_once(
+    checkpoint: Path, tmp_path: Path, words: tuple[str, ...], parts: list[str]
+) -> None:
+    assert_one_sentence(run_here("cgan-export", checkpoint, "-o", tmp_path / "out", *words), 2, *parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_force_replaces_a_bundle_and_nothing_else(checkpoint: Path, bundle_path: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(checkpoint, run / "best.pt")
+    done = run_here("cgan-export", run / "best.pt", "-o", run, "--force")
+    assert_one_sentence(done, 2, "is not a bundle, so --force does not replace it")
+    shutil.copy(bundle_path / "bundle.json", run)
+    done = run_here("cgan-export", run / "best.pt", "-o", run, "--force")
+    assert_one_sentence(done, 2, "which --force would remove")
+    assert (run / "best.pt").read_bytes() == checkpoint.read_bytes()
+
+
+def test_a_name_taken_from_a_file_fits_every_client() -> None:
+    assert _name_of(Path("café 2.pt")) == "caf__2"
 
 
 @pytest.mark.slow

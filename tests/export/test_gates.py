@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from cgan_export.fidelity import gates
 from cgan_export.fidelity.case import Case
+from cgan_export.fidelity.gates import EXTREMES, extreme
 from cgan_export.fidelity.labels import Figures
 from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB, psnr_db, ssim
 from cgan_export.fidelity.noise_gate import noise_is_alive
+from cgan_export.fidelity.samples import sample_conditions
 from cgan_runtime.bundle import Bundle
+from cgan_runtime.contract import Condition, Contract, LabelEncoding, Output, VectorEncoding
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.runners.base import Array, Runner, Tensors
 
@@ -160,3 +163,18 @@ def test_ssim_keeps_to_the_definition() -> None:
     expected = ((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
     assert ssim(a, b, 1.0) == pytest.approx(expected, rel=1e-9)
     assert ssim(a, a, 1.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("kind", EXTREMES)
+def test_extremes_have_the_dtype_and_the_classes_of_their_condition(kind: str) -> None:
+    digits = Condition(name="label", shape=(), dtype="int64", range=(0, 9), encoding=LabelEncoding())
+    counts = Condition(name="counts", shape=(4,), dtype="int64", range=(0, 5), encoding=VectorEncoding())
+    assert extreme(digits, (), kind).dtype == extreme(counts, (4,), kind).dtype == np.int64
+    if kind != "random":
+        assert extreme(digits, (), kind) == {"low": 0, "high": 9, "checkerboard": 5}[kind]
+    assert len(set(sample_conditions(contract_of_label(digits), None, None)["label"].tolist())) == 10
+
+
+def contract_of_label(condition: Condition) -> Contract:
+    output = Output(name="picture", shape=(1, 8, 8), range=(-1, 1))
+    return Contract(conditions=(condition,), noise=(), outputs=(output,), statistics="none")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cgan_export.artifacts.artifacts import ArtifactOptions
-from cgan_export.bundle.compare import compare_bundles
+from cgan_export.bundle.compare import Drift, compare_bundles
 from cgan_export.bundle.verify import verify_bundle
 from cgan_export.bundle.writer import provenance, write_bundle, write_failed_report
 from cgan_export.export import Exported, export_generator, require_passed
@@ -17,13 +18,14 @@ from cgan_export.fidelity import gates
 from cgan_export.fidelity.case import Case, worst_psnr_db
 from cgan_export.fidelity.labels import Figures
 from cgan_export.fidelity.limits import Limits
+from cgan_export.fidelity.measures import UNMEASURABLE
 from cgan_export.fidelity.noise_gate import noise_is_alive, spread_samples
 from cgan_export.fidelity.output_kinds import RangedMeasure, RelativeMeasure, measure_of
 from cgan_export.fidelity.samples import sample_conditions
 from cgan_export.fidelity.torch_runner import TorchRunner
 from cgan_export.report.diagnostics import gather
 from cgan_runtime.bundle import Bundle, read_bundle
-from cgan_runtime.contract import Contract, Output, ScoreEncoding
+from cgan_runtime.contract import Contract, ImageEncoding, Output, ScoreEncoding
 from cgan_runtime.errors import CheckFailedError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.runners.base import Array, Runner, Tensors
@@ -304,7 +306,7 @@ def test_the_golden_files_are_of_the_kind(bundle: Bundle) -> None:
 def test_verify_checks_every_output_of_every_artifact(bundle: Bundle) -> None:
     results = verify_bundle(bundle)
     assert not {path: failed(figures) for path, figures in results.items() if failed(figures)}
-    golden = {"golden_levels", "heat.golden_relative", "score.golden_relative", "features.golden_relative"}
+    golden = {"golden_levels", "golden_changed", *(f"{x}.golden_relative" for x in ("heat", "score", "features"))}
     assert golden <= set(results["model.onnx"])
     assert {"fp32_psnr", "heat.fp32_psnr", "score.fp32_relative"} <= set(results["model.int8.onnx"])
     assert all(figure.label for figures in results.values() for figure in figures.values())
@@ -360,3 +362,26 @@ def test_the_grid_shows_condition_images_and_every_output_that_has_pixels(bundle
     grid = np.asarray(Image.open(bundle.path / "golden" / "grid.png"))
     tiles = 2 + 8 + 8  # content and style, the image and the heatmap under eight seeds
     assert grid.shape == (len(CLASSES) * SIDE + 9 * 4, tiles * SIDE + (tiles - 1) * 4, 3)
+
+
+def test_golden_images_may_move_by_one_level_in_a_thousandth() -> None:
+    output = Output(name="image", shape=(3, 32, 32), range=(-1.0, 1.0), encoding=ImageEncoding())
+    measure, stored = measure_of(output), np.full((32, 32, 3), 128, dtype=np.uint8)
+    still = np.full((3, 32, 32), 128 / 127.5 - 1, dtype=np.float32)
+
+    def moved(levels: int, values: int) -> set[str]:
+        changed = still.copy()
+        changed.reshape(-1)[:values] += levels / 127.5
+        return failed(measure.golden([(changed, stored)]))
+
+    assert moved(0, 0) == moved(1, 3) == set()
+    assert moved(1, 4) == {"golden_changed"}  # 4 of 3,072 are more than a thousandth
+    assert moved(2, 3) == {"golden_levels"}
+
+
+def test_bundles_without_golden_samples_or_with_nan_are_not_kept(bundle: Bundle) -> None:
+    bare = replace(bundle, manifest=bundle.manifest.model_copy(update={"golden": ()}))
+    comparison = compare_bundles(bare, bundle)
+    assert comparison.drifts
+    assert all("no golden samples" in drift.problem and not drift.kept for drift in comparison.drifts)
+    assert not Drift(artifact="model.onnx", samples=1, psnr_db=200, max_abs=UNMEASURABLE).kept

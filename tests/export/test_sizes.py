@@ -73,7 +73,7 @@ def test_a_size_that_leaves_one_pixel_to_normalise_is_not_taken() -> None:
 
 
 def test_a_net_of_one_size_is_refused() -> None:
-    with pytest.raises(UsageError, match="one image as its condition"):
+    with pytest.raises(UsageError, match="that is given an image"):
         sized(LabelGenerator(), contract_of(LabelGenerator()), SizeWish())
 
 

@@ -106,6 +106,16 @@ def damage_no_manifest(root: Path) -> None:
     (root / "bundle.json").unlink()
 
 
+def damage_nan(root: Path) -> None:
+    path = root / "bundle.json"
+    path.write_text(path.read_text().replace('"draw": 0', '"draw": NaN', 1))
+
+
+def damage_surrogate(root: Path) -> None:
+    path = root / "bundle.json"
+    path.write_text(path.read_text().replace('"name": "facades"', '"name": "\\ud800"', 1))
+
+
 def damage_newer(root: Path) -> None:
     path = root / "bundle.json"
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 3'))
@@ -128,6 +138,8 @@ def damage_not_json(root: Path) -> None:
 DAMAGES = {
     damage_truncated: "model.onnx is damaged",
     damage_missing: "0-picture.png is missing",
+    damage_nan: "damaged or was edited",
+    damage_surrogate: "damaged or was edited",
     damage_extra: "notes.txt is not listed",
     damage_hidden_extra: "x is not listed",
     damage_link: "model.onnx is a link",

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from cgan_export.fidelity.heatmap import condition_pixels
 from cgan_runtime.contract import (
     Condition,
     ConditionEncoding,
@@ -228,3 +229,25 @@ def test_every_kind_says_what_may_be_given_and_refuses_what_may_not(condition: C
     with pytest.raises(CganError) as refusal:
         encode(condition, "no such thing")
     assert "\n" not in str(refusal.value)
+
+
+def test_an_image_object_gives_what_its_file_gives(tmp_path: Path) -> None:
+    """Transparency on white, 16 bits scaled, turned upright: as with a file."""
+    clear = Image.new("RGBA", (16, 16), (255, 0, 0, 0))
+    deep = Image.fromarray(np.full((16, 16), 40000, dtype=np.uint16))
+    turned = Image.fromarray(PIXELS)
+    exif = turned.getexif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    for number, image in enumerate((clear, deep, turned)):
+        path = tmp_path / f"{number}.png"
+        image.save(path, exif=exif if image is turned else Image.Exif())
+        with Image.open(path) as opened:
+            np.testing.assert_array_equal(encode(PHOTO, opened), encode(PHOTO, path))
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "truncate"])
+def test_every_level_of_a_condition_survives_being_stored(rounding: Any) -> None:
+    encoding = ImageEncoding(rounding=rounding)
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    condition = PHOTO.model_copy(update={"encoding": encoding})
+    np.testing.assert_array_equal(condition_pixels(encode(condition, png(levels)), encoding), levels)

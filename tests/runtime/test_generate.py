@@ -15,6 +15,7 @@ from cgan_runtime.bundle import Bundle
 from cgan_runtime.cli.generate import main
 from cgan_runtime.encodings.heatmap import heatmap_pixels
 from cgan_runtime.images import png_text, read_image
+from cgan_runtime.jobs import plan_jobs
 from cgan_runtime.serving.server import TritonServer
 
 from tests.helpers import assert_one_sentence, png, run_here, smooth_images
@@ -218,3 +219,36 @@ def test_the_command_knows_its_version_and_explains_itself() -> None:
     text = generate("--help").stdout
     for word in ("Usage: ", "--label", "--set", "--samples", "--json", "--url", "--backend", "--device"):
         assert word in text
+
+
+def test_numbers_may_begin_with_a_negative_one(blends: Bundle, images: Path, tmp_path: Path) -> None:
+    words = (images / "content.png", "--bundle", blends.path, "--seed", "5", "--style", images / "style.png")
+    for name, code in (("a", ("--style-code", "-0.5,1,2,0")), ("b", ("--style-code=-0.5,1,2,0",))):
+        done = generate(*words, *code, "-o", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    first, second = (tmp_path / name / "content-picture.png" for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
+    done = generate(*words, "--sed", "-1")
+    assert_one_sentence(done, 2, "Unknown option: --sed", "--seed")
+
+
+def test_a_class_with_a_dot_in_its_name_has_a_file_of_its_own(clouds: Bundle, tmp_path: Path) -> None:
+    jobs = plan_jobs(clouds.manifest.contract.outputs, [(None, Path("dogs-St. Bernard"))], tmp_path, samples=1)
+    assert jobs[0].targets["picture"] == tmp_path / "dogs-St. Bernard.png"
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("--url", "http://127.0.0.1:9", "--model", "m", "--precision", "fp16"), ["--precision is for a bundle"]),
+        (("--url", "http://127.0.0.1:9", "--model", "m", "--threads", "2"), ["--threads is for a bundle"]),
+        (("--bundle", "BUNDLE", "--model", "clouds"), ["--model names the generator of a server"]),
+        (("--bundle", "BUNDLE", "--original-size"), ["--original-size is the size of an input image"]),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    clouds: Bundle, tmp_path: Path, words: tuple[str, ...], parts: list[str]
+) -> None:
+    given = [str(clouds.path) if word == "BUNDLE" else word for word in words]
+    assert_one_sentence(generate(*given, "-o", tmp_path), 2, *parts)
+    assert list(tmp_path.iterdir()) == []

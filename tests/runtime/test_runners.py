@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -227,3 +228,26 @@ def test_without_conditions_the_seeds_are_the_rows(clouds: Bundle, count: int) -
     assert answer["score"].shape == (count,)
     for seed in seeds:
         np.testing.assert_allclose(answer["picture"][seed], clouds_formula(seed, 2)["picture"], atol=1e-6)
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_that_is_no_class_is_refused(shoes: Bundle, label: int) -> None:
+    generator = shoes.generator()
+    with pytest.raises(UsageError, match=f"label {label} is out of range; give 0 to 2"):
+        generator.generate({"label": np.array([1, label])}, [7, 8], [0, 0])
+
+
+def test_cuda_that_does_not_start_is_never_replaced_by_the_cpu(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As with onnxruntime-gpu on a machine without a driver: the provider is listed, the session has none."""
+    ort = import_onnxruntime()
+    if "CUDAExecutionProvider" in ort.get_available_providers():
+        pytest.skip("this onnxruntime may have CUDA")
+    listed = [*ort.get_available_providers(), "CUDAExecutionProvider"]
+    monkeypatch.setattr(ort, "get_available_providers", lambda: listed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package's own, which nobody who asked for CUDA would see
+        with pytest.raises(CganError, match="cannot start CUDAExecutionProvider here"):
+            bundle.runner(device="cuda")
+    assert not capfd.readouterr().out

@@ -12,15 +12,16 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cgan_runtime.bundle import Bundle
-from cgan_runtime.errors import CganError, ServerError
+from cgan_runtime.errors import CganError, ServerError, UsageError
 from cgan_runtime.images import read_image
 from cgan_runtime.serving import environment
-from cgan_runtime.serving.repository import RepositoryOptions, write_repository
+from cgan_runtime.serving.repository import RepositoryOptions, require_distinct_models, write_repository
 from cgan_runtime.serving.server import TritonServer
 from cgan_runtime.triton_client import TritonClient, TritonGenerator
 from google.protobuf import text_format
@@ -313,3 +314,12 @@ def test_a_missing_client_library_names_the_extra(tmp_path: Path) -> None:
     words = (tmp_path / "in.png", "--url", "grpc://127.0.0.1:9", "--model", "facades")
     done = run_command("cgan-translate", *words, PYTHONPATH=str(tmp_path))
     assert_one_sentence(done, 1, 'pip install "cgan-deploy[serve]"')
+
+
+def test_bundles_whose_models_share_a_name_are_refused(bundle: Bundle, bundle_path: Path, tmp_path: Path) -> None:
+    done = run_here("cgan-serve", bundle_path, bundle_path, "--triton-repo", tmp_path / "repository")
+    assert_one_sentence(done, 2, "would both serve a model facades_core", "--name")
+    assert not (tmp_path / "repository").exists()
+    png = replace(bundle, manifest=bundle.manifest.model_copy(update={"name": "facades_png"}))
+    with pytest.raises(UsageError, match="would both serve a model facades_png"):
+        require_distinct_models([bundle, png])

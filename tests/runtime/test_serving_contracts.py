@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +272,25 @@ def test_the_only_image_is_called_image_unless_the_name_is_taken(blends: Bundle)
     assert names(content, code) == ["image", "style_code"]
     assert names(content, style) == ["content", "style"]
     assert names(content, code.model_copy(update={"name": "image"})) == ["content", "image"]
+
+
+@pytest.mark.parametrize("label", [99, -1])
+def test_a_number_that_is_no_class_is_a_4xx_for_its_request_alone(
+    tiny_server: TritonServer, client: TritonClient, label: int
+) -> None:
+    good = {"label": np.array([[1]], dtype=np.int64), "seed": np.array([[5]], dtype=np.uint64)}
+    expected = client.infer("shoes", good, ["picture"])["picture"]
+    wanted = [1 if number % 2 else label for number in range(32)]
+
+    def ask(value: int) -> tuple[int, dict[str, Any]]:
+        return post(tiny_server, "shoes", ("label", "INT64", [value]), ("seed", "UINT64", [5]))
+
+    with ThreadPoolExecutor(8) as pool:  # close enough together to be executed as one batch
+        answers = list(pool.map(ask, wanted))
+    for value, (status, answer) in zip(wanted, answers, strict=True):
+        if value == 1:
+            assert status == 200
+            np.testing.assert_array_equal(np.ravel(answer["picture"]), expected.ravel())
+        else:
+            assert status == 400
+            assert f"label {label} is out of range; give 0 to 2" in answer["error"]

@@ -50,13 +50,7 @@ class OrtBundle(Backend):
 
     def _runner(self, target: Target, threads: int) -> Runner:
         assert target.bundle is not None  # noqa: S101 - `absence` was asked first
-        if self.device == "cpu":
-            return target.bundle.runner(precision=self.precision, threads=threads)
-        from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
-
-        model = target.bundle.read(target.bundle.artifact(precision=self.precision))
-        contract = target.bundle.manifest.contract
-        return OnnxRuntimeRunner(model, contract, threads=threads, providers=(CUDA_PROVIDER,))
+        return target.bundle.runner(precision=self.precision, threads=threads, device=self.device)
 
 
 def _cuda_absence() -> str | None:

@@ -22,12 +22,18 @@ from cgan_runtime.runners.base import Array
 
 from cgan_export.bundle.verify import golden_conditions
 from cgan_export.fidelity.limits import Limits
-from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB, largest_error
-from cgan_export.fidelity.output_kinds import MAX_LEVELS, ImageMeasure, Pair, RelativeMeasure, measure_of
+from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB, UNMEASURABLE, largest_error
+from cgan_export.fidelity.output_kinds import (
+    MAX_CHANGED_SHARE,
+    MAX_LEVELS,
+    ImageMeasure,
+    Pair,
+    RelativeMeasure,
+    measure_of,
+)
 
 __all__ = ["Comparison", "Drift", "compare_bundles", "print_comparison"]
 
-MAX_SHARE: Final = 0.001
 MORE_SEEDS: Final = (1, 2)
 
 
@@ -58,8 +64,8 @@ class Drift:
     @property
     def kept(self) -> bool:
         """Whether the promise holds."""
-        images = self.levels <= MAX_LEVELS and self.changed_share <= MAX_SHARE
-        return not self.problem and images and self.relative <= self.relative_limit
+        images = self.levels <= MAX_LEVELS and self.changed_share <= MAX_CHANGED_SHARE
+        return not self.problem and self.max_abs < UNMEASURABLE and images and self.relative <= self.relative_limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +98,8 @@ class Comparison:
         broken = [drift for drift in self.drifts if not drift.kept]
         if broken:
             told = "; ".join(f"{d.artifact}: {d.problem or _moved(d)}" for d in broken)
-            raise CheckFailedError(
-                f"{new} does not keep to {old} ({told}); at most {MAX_LEVELS} level in {MAX_SHARE:.1%} is promised."
-            )
+            promise = f"at most {MAX_LEVELS} level in {MAX_CHANGED_SHARE:.1%} is promised"
+            raise CheckFailedError(f"{new} does not keep to {old} ({told}); {promise}.")
 
 
 def compare_bundles(old: Bundle, new: Bundle, progress: Callable[[str], None] = lambda _: None) -> Comparison:
@@ -168,6 +173,8 @@ def _drift(old: Bundle, new: Bundle, path: str, precision: str) -> Drift:
                 except (CganError, KeyError, ValueError) as error:  # another signature, or other shapes
                     return Drift(artifact=path, problem=f"the golden conditions do not fit it ({error})")
                 samples += 1
+    if not samples:
+        return Drift(artifact=path, problem="the older bundle has no golden samples to compare on")
     worst = Drift(
         artifact=path, samples=samples, psnr_db=PSNR_OF_EQUAL_DB, relative_limit=Limits.of(precision).relative
     )
@@ -183,8 +190,6 @@ def _pair(after: Array, before: Array, output: Output) -> Pair:
 
 
 def _worse(worst: Drift, pairs: list[Pair], output: Output) -> Drift:
-    if not pairs:  # no golden samples
-        return worst
     measure = measure_of(output)
     moved = replace(
         worst,

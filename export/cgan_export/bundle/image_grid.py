@@ -16,7 +16,7 @@ from cgan_runtime.images import png_bytes
 from cgan_runtime.runners.base import Array
 
 from cgan_export.export import Exported
-from cgan_export.fidelity.heatmap import has_pixels, image_pixels, output_pixels
+from cgan_export.fidelity.heatmap import condition_pixels, has_pixels, output_pixels
 
 __all__ = ["grid_caption", "image_grid"]
 
@@ -73,7 +73,7 @@ def _rows(exported: Exported) -> list[_Row]:
 def _tiles(exported: Exported, row: _Row) -> list[Pixels]:
     contract = exported.contract
     tiles = [
-        _rgb(image_pixels(row.conditions[c.name][0], c.encoding))
+        _rgb(condition_pixels(row.conditions[c.name][0], c.encoding))
         for c in contract.conditions
         if isinstance(c.encoding, ImageEncoding)
     ]

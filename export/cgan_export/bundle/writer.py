@@ -7,6 +7,7 @@ import importlib.metadata
 import platform
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ import numpy as np
 from cgan_runtime.atomic import atomic_folder, write_atomic
 from cgan_runtime.bundle import file_entry, write_manifest
 from cgan_runtime.contract import ConditionEncoding, Contract, ImageEncoding, OutputEncoding, image_size
-from cgan_runtime.images import pixels_from_tensor, png_bytes
+from cgan_runtime.images import Pixels, pixels_from_tensor, png_bytes
 from cgan_runtime.manifest import Artifact, Batch, Golden, Manifest, Provenance
 from cgan_runtime.runners.base import Array
 
@@ -22,7 +23,7 @@ from cgan_export.artifacts.artifacts import BuiltArtifact
 from cgan_export.bundle.image_grid import image_grid
 from cgan_export.bundle.model_card import model_card
 from cgan_export.export import Exported, opset
-from cgan_export.fidelity.heatmap import has_pixels
+from cgan_export.fidelity.heatmap import condition_pixels, has_pixels
 from cgan_export.report.diagnostics import gather
 from cgan_export.report.page import failed_report_name, report_html
 
@@ -136,22 +137,28 @@ def _golden(root: Path, exported: Exported, index: int, seed: int) -> Golden:
     return Golden(
         seed=seed,
         conditions={
-            c.name: _store(root, f"golden/{index}-{c.name}", conditions[c.name], c.encoding)
+            c.name: _store(root, f"golden/{index}-{c.name}", conditions[c.name], c.encoding, condition_pixels)
             for c in contract.conditions
         },
         outputs={
-            o.name: _store(root, f"golden/{index}-{o.name}", outputs[o.name][0], o.encoding)
+            o.name: _store(root, f"golden/{index}-{o.name}", outputs[o.name][0], o.encoding, pixels_from_tensor)
             for o in contract.outputs
         },
     )
 
 
-def _store(root: Path, stem: str, value: Array, encoding: ConditionEncoding | OutputEncoding | None) -> str:
-    """An image as a .png, any other kind as a .npy; returns the name of the file."""
+def _store(
+    root: Path,
+    stem: str,
+    value: Array,
+    encoding: ConditionEncoding | OutputEncoding | None,
+    pixels: Callable[[Array, ImageEncoding], Pixels],
+) -> str:
+    """An image as a .png of its `pixels`, any other kind as a .npy; returns the name of the file."""
     if not isinstance(encoding, ImageEncoding):
         np.save(root / f"{stem}.npy", value, allow_pickle=False)
         return f"{stem}.npy"
-    (root / f"{stem}.png").write_bytes(png_bytes(pixels_from_tensor(value, encoding)))
+    (root / f"{stem}.png").write_bytes(png_bytes(pixels(value, encoding)))
     return f"{stem}.png"
 
 

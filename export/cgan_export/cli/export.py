@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,9 +11,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Literal, NoReturn
 
-from cgan_runtime.bundle import read_bundle
+from cgan_runtime.bundle import MANIFEST, read_bundle
 from cgan_runtime.cli.shell import app, run
 from cgan_runtime.errors import CganError, CheckFailedError, UsageError
+from cgan_runtime.manifest import MODEL_NAME
 from cyclopts import Parameter
 
 from cgan_export.cli.output import Progress, plain_figures, print_figures, print_result
@@ -84,10 +86,9 @@ def export(
     if verify:
         _verify(path, as_json=as_json)
         return
-    name = name or _name_of(path, graph)
+    name = _name_of(path, graph) if name is None else _checked_name(name)
     target = out or Path(name)
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists already; choose another name with -o or add --force to replace it.")
+    _check_target(target, path, force=force)
     _require_torch()
     from cgan_trainer.readers import Choices
 
@@ -98,6 +99,10 @@ def export(
     from cgan_export.sources import other_graphs, say_assumptions
 
     options = ArtifactOptions(precisions=parse_precisions(precision), io=io_type, calibrate=calibrate)
+    if io_type == "fp16" and "fp16" not in options.precisions:
+        raise UsageError("--io-type is for the FP16 file; ask for one with --precision fp32,fp16.")
+    if calibrate is not None and "int8" not in options.precisions:
+        raise UsageError("--calibrate is for INT8; ask for it with --precision fp32,int8.")
     wanted = parse_size(size, dynamic=dynamic_size)
     if "int8" in options.precisions and calibrate is None:
         print("cgan-export: INT8 is calibrated on the images of the check; use --calibrate.", file=sys.stderr)
@@ -202,11 +207,30 @@ def _verify(path: Path, *, as_json: bool) -> None:
         raise CheckFailedError(f"{path} does not hold here: {', '.join(failed)} beyond the limit.")
 
 
+def _check_target(target: Path, checkpoint: Path, *, force: bool) -> None:
+    """Refuse to write over anything but a bundle, and over a bundle unless --force is given."""
+    if not target.exists():
+        return
+    if not force:
+        raise UsageError(f"{target} exists already; choose another name with -o or add --force to replace it.")
+    if not (target / MANIFEST).is_file() and not (target.is_dir() and not any(target.iterdir())):
+        raise UsageError(f"{target} is not a bundle, so --force does not replace it; choose another name with -o.")
+    if checkpoint.resolve().is_relative_to(target.resolve()):
+        raise UsageError(f"{checkpoint} lies in {target}, which --force would remove; choose another name with -o.")
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(MODEL_NAME, name):
+        raise UsageError(f"--name {name!r} cannot be used: give 1 to 64 letters a-z, A-Z, digits, - and _.")
+    return name
+
+
 def _name_of(path: Path, graph: str | None = None) -> str:
     """Name for clients: facades for facades.pt, satellite for runs/satellite/best.pt, horse2zebra-BtoA."""
     stem = path.stem if path.stem not in ("best", "last", "latest") else path.resolve().parent.name
     stem = stem if graph is None else f"{stem}-{graph}"
-    return "".join(letter if letter.isalnum() or letter in "_-" else "_" for letter in stem)[:64] or "model"
+    plain = (letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "_" for letter in stem)
+    return "".join(plain)[:64] or "model"
 
 
 def _require_torch() -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from cgan_runtime.contract import Condition, ImageEncoding, LabelEncoding
 from cgan_runtime.runners.base import Array
 
@@ -126,13 +125,13 @@ def extreme(condition: Condition, shape: tuple[int, ...], kind: str) -> Array:
     """
     rng = np.random.default_rng(0)
     if isinstance(condition.encoding, LabelEncoding):
-        count = max(len(condition.encoding.names), 1)
+        count = (condition.last_class or 0) + 1
         label = {"low": 0, "high": count - 1, "checkerboard": count // 2}.get(kind, int(rng.integers(count)))
         return np.full(shape, label, dtype=np.int64)
     low, high = _range_of(condition)
     if kind == "random":
-        return rng.uniform(low, high, shape).astype(np.float32)
-    value: npt.NDArray[np.float32] = np.full(shape, high if kind == "high" else low, dtype=np.float32)
+        return rng.uniform(low, high, shape).astype(condition.dtype)
+    value: Array = np.full(shape, high if kind == "high" else low, dtype=condition.dtype)
     if kind == "checkerboard":
         value[np.indices(shape).sum(axis=0) % 2 == 1] = high
     return value

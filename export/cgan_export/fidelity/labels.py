@@ -31,6 +31,7 @@ MEANINGS: Final = {
     "fp32_ssim": "SSIM to the FP32 artifact, worst sample",
     "fp32_relative": "difference from the FP32 artifact, largest, share of the scale",
     "golden_levels": "golden images, 8-bit levels",
+    "golden_changed": "golden images, share of values changed",
     "golden_relative": "golden values, share of the scale",
 }
 

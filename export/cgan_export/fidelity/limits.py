@@ -10,8 +10,9 @@ fp16   5e-3 = 2.5 * 2 * 10^(-60/20). A PSNR of 60 dB is a root mean square error
        square.
 int8   9e-2 = 2.5 * 2 * 10^(-35/20), likewise.
 
-In a batch or alone: FP32 may differ by what the order of a sum costs, 1e-4 of the scale at most; FP16 and INT8 by
-5e-3, which is about one 8-bit level (1/255 of a range is 8e-3 of its half).
+In a batch or alone: an FP32 image is the same in 8 bits, and other FP32 outputs differ by what the order of a sum
+costs, 1e-4 of the scale at most; FP16 and INT8 by one 8-bit level, and by 5e-3, which is a little less than that
+level (1/255 of a range is 8e-3 of its half).
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def _values(condition: Condition, examples: Array | None, number: int, rng: np.r
     if examples is not None and examples.shape[1:] == shape and len(examples):
         return examples.astype(condition.dtype)
     if isinstance(condition.encoding, LabelEncoding):
-        return _labels(max(len(condition.encoding.names), 1), number)
+        return _labels((condition.last_class or 0) + 1, number)
     if condition.range is not None:
         return rng.uniform(*condition.range, (MIN_SAMPLES, *shape)).astype(condition.dtype)
     return rng.standard_normal((MIN_SAMPLES, *shape)).astype(condition.dtype)

@@ -97,7 +97,7 @@ def lint(model: onnx.ModelProto) -> None:
     Raises:
         CheckFailedError: names the first offending node.
     """
-    for node in model.graph.node:
+    for node in _nodes(model.graph):
         training = any(a.name == "training_mode" and a.i for a in node.attribute)
         if node.op_type in RANDOM_OPS | RANDOM_OPS_UNSUPPORTED:
             raise CheckFailedError(f"the graph draws random numbers itself ({node.op_type} {node.name}).")
@@ -111,6 +111,15 @@ def lint(model: onnx.ModelProto) -> None:
         raise CheckFailedError(f"onnx.checker refuses the graph: {str(error).splitlines()[0]}") from error
 
 
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node, those inside the branches of If and the bodies of Loop too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                yield from _nodes(inner)
+
+
 class _FreeAxes:
     """The batch and, where the image size is free, its sides as torch.export wants them: ``multiple * units``."""
 
@@ -120,7 +129,6 @@ class _FreeAxes:
         self._multiple = sides.multiple if sides else 1
         # Sizes 0 and 1 would be taken for constants, and equal ones for one and the same: hence 3 and 2 units.
         self._units = {"h": 3, "w": 2} if sides else {}
-        self._least = sides.min // sides.multiple if sides else 1
         self._dims = {
             name: torch.export.Dim(
                 f"{name}_units", min=sides.min // sides.multiple, max=sides.max // sides.multiple

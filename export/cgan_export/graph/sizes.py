@@ -83,7 +83,7 @@ def _native_size(contract: Contract) -> tuple[int, int]:
     image = contract.image_condition
     size = image_size(image) if image is not None else None
     if size is None:
-        raise UsageError("the size can be chosen only for a generator with one image as its condition.")
+        raise UsageError("the size can be chosen only for a generator that is given an image.")
     return size
 
 

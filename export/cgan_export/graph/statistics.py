@@ -56,7 +56,13 @@ def with_statistics(
     chosen: Statistics = policy or contract.statistics
     changed = copy.deepcopy(generator).eval()
     norms = [(name, m) for name, m in changed.named_modules() if isinstance(m, nn.BatchNorm2d)]
-    if policy and policy != "none" and not norms:
+    vectors = [module for module in changed.modules() if isinstance(module, nn.BatchNorm1d)]
+    if policy == "per_sample" and vectors:
+        raise UsageError(
+            "--statistics per_sample was given, but this generator normalises vectors, and one vector has no "
+            "statistics of its own: leave --statistics out."
+        )
+    if policy and policy != "none" and not norms and not vectors:
         raise UsageError(f"--statistics {policy} was given, but this generator has no batch-norm layer.")
     if chosen == "running" and any(norm.running_mean is None for _, norm in norms):
         raise UsageError("--statistics running needs running averages, which this generator does not keep.")

@@ -19,7 +19,7 @@ from cgan_runtime.pages import CaptionedImage, Cell, Exhibit, Table, data_uri, r
 from PIL import Image
 
 from cgan_export.artifacts.artifacts import BuiltArtifact
-from cgan_export.fidelity.heatmap import Pixels, coloured, has_pixels, image_pixels, output_pixels
+from cgan_export.fidelity.heatmap import Pixels, coloured, condition_pixels, has_pixels, output_pixels
 from cgan_export.fidelity.labels import label_of
 from cgan_export.report.diagnostics import Diagnostics, SpreadMaps
 from cgan_export.report.layer_compare import Divergence
@@ -182,7 +182,7 @@ def _worst(artifact: BuiltArtifact, output: Output, found: Diagnostics, prefix: 
         ),
     ]
     if found.condition is not None and isinstance(output.encoding, ImageEncoding):
-        images.insert(0, _image(image_pixels(found.condition, output.encoding), "condition"))
+        images.insert(0, _image(condition_pixels(found.condition, output.encoding), "condition"))
     return Exhibit(images=tuple(images))
 
 

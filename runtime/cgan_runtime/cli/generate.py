@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 
 from cyclopts import App, Parameter, validators
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from cgan_runtime.source import Source
 
 __all__ = ["Options", "main", "make_samples", "refuse_unknown"]
+
+_NEGATIVE: Final = re.compile(r"-[0-9.]")
 
 command = app("cgan-generate")
 
@@ -124,6 +128,8 @@ def make_samples(app_of: App, inputs: Sequence[Path], options: Options, named: M
         threads=options.threads,
     )
     with source:
+        if options.original_size and not inputs:
+            raise UsageError("--original-size is the size of an input image; name the image without an option.")
         fixed, stem = _fixed_conditions(app_of, source, bool(inputs), words, settings)
         rows: list[tuple[Path | None, Path]] = [*found] or [(None, Path(stem))]
         out = options.out or Path("translated" if program == "cgan-translate" else "generated")
@@ -233,19 +239,31 @@ def _option_names(app_of: App) -> list[str]:
 
 
 def refuse_unknown(app_of: App, words: Sequence[str]) -> list[str]:
-    """The words as they are; an unknown option without a value cannot be a condition and is refused.
+    """The words; an unknown option without a value cannot be a condition and is refused.
+
+    A value that begins with a negative number is joined to its option: `--style -0.5,1` is `--style=-0.5,1`, which
+    cyclopts would take for an option of its own.
 
     Raises:
         UsageError: names the option that was meant.
     """
     known = {*_option_names(app_of), "-o", "-h"}
-    for index, word in enumerate(words):
-        if word == "--":
-            break
-        after = words[index + 1] if index + 1 < len(words) else "--"
-        if word.startswith("--") and "=" not in word and word not in known and after.startswith("--"):
+    end = words.index("--") if "--" in words else len(words)
+    checked: list[str] = []
+    for word, after in pairwise([*words[:end], "--"]):
+        before = checked[-1] if checked else ""
+        if _NEGATIVE.match(word) and _is_condition(before, known):
+            checked[-1] = f"{before}={word}"
+            continue
+        if _is_condition(word, known) and after.startswith("--"):
             raise UsageError(_unknown_option(app_of, word.removeprefix("--"), ()))
-    return list(words)
+        checked.append(word)
+    return [*checked, *words[end:]]
+
+
+def _is_condition(word: str, known: Container[str]) -> bool:
+    """Whether a word may be the name of a condition, with its value in the next word."""
+    return word.startswith("--") and "=" not in word and word not in known
 
 
 def _seed(text: str) -> int:

@@ -121,8 +121,11 @@ def _end(*_: object) -> NoReturn:
 def _write_only(target: Path, bundles: list[Bundle], options: RepositoryOptions) -> None:
     from cgan_runtime.atomic import atomic_folder
     from cgan_runtime.serving.environment import MODEL_PACKAGES
-    from cgan_runtime.serving.repository import write_repository
+    from cgan_runtime.serving.repository import require_distinct_models, write_repository
 
+    if target.exists():
+        raise UsageError(f"{target} exists already; choose another folder for --triton-repo.")
+    require_distinct_models(bundles)
     with atomic_folder(target) as root:
         models = [name for bundle in bundles for name in write_repository(root, bundle, options)]
     print(f"wrote {target} with {', '.join(models)}")

@@ -15,6 +15,7 @@ from cgan_runtime.images import (
     png_bytes,
     read_image,
     resized,
+    rgb_or_grey,
     tensor_from_image,
 )
 
@@ -35,14 +36,14 @@ class ImageEncoder(Encoder):
             ImageError: not a PNG, JPEG or WebP image, damaged, or outside the size caps.
             UsageError: neither a path, nor bytes, nor an image.
         """
-        from PIL import Image
+        from PIL import Image, ImageOps
 
         if isinstance(given, str | Path):
             image = read_image(Path(given))
         elif isinstance(given, bytes):
             image = read_image(given, name or condition.name)
         elif isinstance(given, Image.Image):
-            image = given
+            image = rgb_or_grey(ImageOps.exif_transpose(given))  # as `read_image` does with a file
         else:
             raise UsageError(f"{name or condition.name} needs {self.choices(condition)}.")
         return tensor_from_image(image, condition, sides)

@@ -54,14 +54,14 @@ class LabelEncoder(Encoder):
             given = int(text) if len(text) < 19 else -1
         if isinstance(given, bool) or not isinstance(given, int | np.integer):
             raise UsageError(f"{called} {as_given(given)} is not a class; give {self.choices(condition)}.")
-        top = _last(condition)
+        top = condition.last_class
         if given < 0 or (top is not None and given > top):
             raise UsageError(f"{called} {given} is out of range; give {self.choices(condition)}.")
         return np.array(given, dtype=np.int64)
 
     def choices(self, condition: Condition) -> str:
         """The range of numbers and the names."""
-        names, top = _names(condition), _last(condition)
+        names, top = _names(condition), condition.last_class
         numbers = "a whole number from 0" if top is None else f"0 to {top}"
         if not names:
             return numbers
@@ -71,14 +71,6 @@ class LabelEncoder(Encoder):
 
 def _names(condition: Condition) -> tuple[str, ...]:
     return condition.encoding.names if isinstance(condition.encoding, LabelEncoding) else ()
-
-
-def _last(condition: Condition) -> int | None:
-    """The largest number; None where the contract does not say."""
-    names = _names(condition)
-    if names:
-        return len(names) - 1
-    return None if condition.range is None else int(condition.range[1])
 
 
 def _unknown_name(called: str, text: str, condition: Condition) -> str:

@@ -67,7 +67,7 @@ class VectorDecoder(Decoder):
     ) -> bytes | JsonObject:
         """The bytes of a .npy file with the array as it is."""
         stream = io.BytesIO()
-        np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
+        np.save(stream, np.asarray(array, order="C"), allow_pickle=False)
         return stream.getvalue()
 
 

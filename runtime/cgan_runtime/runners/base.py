@@ -19,7 +19,7 @@ from cgan_runtime.axes import bound_sizes, require_legal, shape_of
 from cgan_runtime.contract import Contract, Tensor
 from cgan_runtime.errors import CganError, UsageError
 
-__all__ = ["Array", "Runner", "Tensors"]
+__all__ = ["Array", "Runner", "Tensors", "require_classes"]
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
@@ -87,7 +87,23 @@ def _check_inputs(contract: Contract, inputs: Tensors) -> tuple[int, dict[str, i
             raise UsageError(
                 f"input {tensor.name} is {given.dtype} {list(given.shape)}, {tensor.dtype} [{shape}] is needed."
             )
+    require_classes(contract, inputs)
     return batch, sizes
+
+
+def require_classes(contract: Contract, inputs: Tensors) -> None:
+    """Refuse a label that is no class: a graph takes -1 for the last one, and fails for all rows at a large one.
+
+    Raises:
+        UsageError: names the condition and its classes.
+    """
+    for condition in contract.conditions:
+        top = condition.last_class
+        if top is None:
+            continue
+        wrong = [int(value) for value in inputs[condition.name].ravel() if not 0 <= value <= top]
+        if wrong:
+            raise UsageError(f"{condition.name} {wrong[0]} is out of range; give 0 to {top}.")
 
 
 def _fits(array: Array, tensor: Tensor, batch: int, sizes: dict[str, int]) -> bool:

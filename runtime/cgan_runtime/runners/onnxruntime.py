@@ -105,9 +105,15 @@ class OnnxRuntimeRunner(Runner):
         if not plain:
             options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
-            self._session: Any = ort.InferenceSession(model, options, providers=list(providers))
+            # Without enable_fallback=0 the package would go on with the CPU, and say so on stdout.
+            self._session: Any = ort.InferenceSession(model, options, providers=list(providers), enable_fallback=0)
         except Exception as error:  # ONNX Runtime raises several unrelated types for a bad file
             raise BundleError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
+        first = providers[0] if isinstance(providers[0], str) else providers[0][0]
+        if first not in self._session.get_providers():
+            raise CganError(
+                f"ONNX Runtime cannot start {first} here (driver, cuDNN or device number); use --device cpu."
+            )
         names = [item.name for item in self._session.get_inputs()]
         wanted = [tensor.name for tensor in contract.inputs]
         if names != wanted:

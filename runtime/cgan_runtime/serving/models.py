@@ -26,6 +26,7 @@ from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.images import image_text
 from cgan_runtime.runners import Array, Runner, Tensors, runner_kind
+from cgan_runtime.runners.base import require_classes
 from cgan_runtime.serving.wire import image_outputs, png_inputs
 
 __all__ = ["CoreModel", "PngModel", "TensorModel"]
@@ -52,8 +53,10 @@ class _Model:
         plan: list[_Rows | Any] = []
         for request in requests:
             try:
-                rows.append(self._read(request))
-                plan.append(rows[-1])
+                read = self._read(request)
+                require_classes(self.contract, read.tensors)  # here, since a batch of several would fail as a whole
+                rows.append(read)
+                plan.append(read)
             except CganError as error:
                 plan.append(pb.TritonError(str(error), pb.TritonError.INVALID_ARG))
         answers: dict[int, Any] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,10 +16,11 @@ from typing import Final
 import cgan_runtime
 from cgan_runtime.bundle import DEFAULT_BACKEND, DEFAULT_PRECISION, Bundle
 from cgan_runtime.contract import Condition, NoiseInput, Output, Tensor
+from cgan_runtime.errors import UsageError
 from cgan_runtime.runners import runner_kind
 from cgan_runtime.serving.wire import image_outputs, png_inputs, png_model_exists, travels_as_bytes
 
-__all__ = ["RepositoryOptions", "model_names", "package_files", "write_repository"]
+__all__ = ["RepositoryOptions", "model_names", "package_files", "require_distinct_models", "write_repository"]
 
 TRITON_TYPES: Final = {"float32": "TYPE_FP32", "int64": "TYPE_INT64"}
 SEED: Final = '{ name: "seed" data_type: TYPE_UINT64 dims: [ 1 ] }'
@@ -78,6 +80,23 @@ def model_names(bundle: Bundle) -> tuple[str, ...]:
     """Models of the bundle, the engine first: the others call it."""
     name = bundle.manifest.name
     return (f"{name}_core", name, *((f"{name}_png",) if png_model_exists(bundle.manifest.contract) else ()))
+
+
+def require_distinct_models(bundles: Sequence[Bundle]) -> None:
+    """Refuse bundles whose models would have the same name.
+
+    Raises:
+        UsageError: names both bundles and the model.
+    """
+    owners: dict[str, Bundle] = {}
+    for bundle in bundles:
+        for name in model_names(bundle):
+            if name in owners:
+                raise UsageError(
+                    f"{owners[name].path} and {bundle.path} would both serve a model {name}; "
+                    "export one of them again with another --name."
+                )
+            owners[name] = bundle
 
 
 def write_repository(root: Path, bundle: Bundle, options: RepositoryOptions) -> tuple[str, ...]:

@@ -22,10 +22,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from cgan_runtime.bundle import Bundle
-from cgan_runtime.errors import CganError, UsageError
+from cgan_runtime.errors import CganError
 from cgan_runtime.processes import stop_with_parent
 from cgan_runtime.serving.environment import ServerEnvironment
-from cgan_runtime.serving.repository import RepositoryOptions, write_repository
+from cgan_runtime.serving.repository import RepositoryOptions, require_distinct_models, write_repository
 
 __all__ = ["Ports", "ServerOptions", "TritonServer"]
 
@@ -108,14 +108,10 @@ class TritonServer:
         """Start and wait until every model is ready.
 
         Raises:
-            UsageError: two bundles of one name.
+            UsageError: two bundles have models of one name.
             CganError: a port is taken, the server ended or was not ready in time; the message says which.
         """
-        names = [bundle.manifest.name for bundle in self._bundles]
-        if len(set(names)) < len(names):
-            raise UsageError(
-                f"two bundles have the same name ({', '.join(names)}); export one under another --name."
-            )
+        require_distinct_models(self._bundles)
         _sweep()
         self._require_free_ports()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-"))
