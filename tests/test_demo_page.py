@@ -43,11 +43,11 @@ def bench_row(title: str, **changes: Any) -> dict[str, Any]:
 def write(demo: ModuleType, root: Path, rows: list[dict[str, Any]], text: str = "x") -> str:
     """The page of two tiles, two seeds and two samples."""
     rng = np.random.default_rng(0)
-    for folder in ("maps", "targets", "pictures/http-1", "pictures/http-2", "pictures/spread"):
+    for folder in ("maps", "targets", "images/http-1", "images/http-2", "images/spread"):
         (root / folder).mkdir(parents=True)
     for name in ("a", "b"):
-        files = [f"{folder}/{name}" for folder in ("maps", "targets", "pictures/http-1", "pictures/http-2")]
-        for file in (*files, f"pictures/spread/{name}-0", f"pictures/spread/{name}-1"):
+        files = [f"{folder}/{name}" for folder in ("maps", "targets", "images/http-1", "images/http-2")]
+        for file in (*files, f"images/spread/{name}-0", f"images/spread/{name}-1"):
             Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(root / f"{file}.png")
     figure = {"value": 150.0, "limit": 80.0, "rule": ">=", "unit": "dB"}
     provenance = {"checkpoint_sha256": "f" * 64}

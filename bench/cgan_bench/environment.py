@@ -64,7 +64,7 @@ def _usable_cores() -> int:
 
 
 def _load_average() -> float | None:
-    """Of the last minute, before the run: another busy process makes every figure doubtful."""
+    """The load average of the last minute before the run: another busy process makes every figure doubtful."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 

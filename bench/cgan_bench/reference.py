@@ -177,7 +177,7 @@ def _manifest(bundle: Path, generator: Pix2pixGenerator, *, weights: File) -> Ma
 
 
 def _fingerprint(options: dict[str, Any]) -> str:
-    """Of the options, the versions and the source that make the model; imports none of it."""
+    """A hash of the options, the versions and the source files that make the model; imports none of them."""
     digest = hashlib.sha256(json.dumps([options, SEED, *map(package_version, PACKAGES)]).encode())
     for package, patterns in SOURCES.items():
         spec = importlib.util.find_spec(package)

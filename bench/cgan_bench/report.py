@@ -28,7 +28,7 @@ class Report(BaseReport[Block, Row]):
 
     @property
     def title(self) -> str:
-        """The target's."""
+        """The title of the target."""
         return self.target.title
 
     @property
@@ -45,7 +45,7 @@ class Report(BaseReport[Block, Row]):
         return f"other outputs than {self.blocks[0].rows[0].title}'s: {named}."
 
     def about(self) -> dict[str, Any]:
-        """Of what, at which size, with which options."""
+        """What was measured, at which size, with which options."""
         server = self.target.server
         return {
             "measured": "inference",

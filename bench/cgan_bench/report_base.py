@@ -72,7 +72,7 @@ class Block(Protocol[R_co]):
 
     @property
     def absent(self) -> tuple[Absent, ...]:
-        """The contenders that have no row, and why."""
+        """The rows that could not be measured, and why."""
 
 
 B = TypeVar("B", bound=Block[Any])
@@ -104,7 +104,7 @@ class BaseReport(ABC, Generic[B, R]):
 
     @property
     def absent(self) -> tuple[Absent, ...]:
-        """What has no row; the same reason is told once."""
+        """The rows that could not be measured; the same row with the same reason once."""
         return tuple(dict.fromkeys(absent for block in self.blocks for absent in block.absent))
 
     def to_json(self) -> dict[str, Any]:

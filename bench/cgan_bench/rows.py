@@ -118,7 +118,7 @@ class Row:
 
 
 def ratio(reference_ms: Sequence[float], row_ms: Sequence[float]) -> Ratio:
-    """Paired by position: both sequences hold the same rounds in the same order."""
+    """The ratio of two lists of times, paired by position: both hold the same rounds in the same order."""
     each = np.divide(np.asarray(reference_ms), np.asarray(row_ms))
     q1, median, q3 = (float(value) for value in np.percentile(each, (25, 50, 75)))
     return Ratio(median=median, q1=q1, q3=q3)

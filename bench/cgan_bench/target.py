@@ -56,7 +56,7 @@ class Target:
 
     @property
     def digest(self) -> str:
-        """The bundle's; empty without one."""
+        """The digest of the bundle; empty without one."""
         return "" if self.bundle is None else self.bundle.digest
 
     @property

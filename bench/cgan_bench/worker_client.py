@@ -65,7 +65,7 @@ class Worker:
         return self._process.pid
 
     def open(self, backend: Backend, target: Target, threads: int) -> tuple[str, Contract]:
-        """Load a backend; its description and contract."""
+        """Load a backend; return its description and contract."""
         description, contract = self._ask("open", backend, target, threads)
         return str(description), contract
 
@@ -84,7 +84,7 @@ class Worker:
         return latencies_ms, wall_seconds
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """An importable function, in the worker."""
+        """Run an importable function in the worker."""
         return self._ask("run", function, *arguments)
 
     def hold(self, function: Callable[..., Any], *arguments: Any) -> None:
@@ -92,7 +92,7 @@ class Worker:
         self._ask("hold", function, *arguments)
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """A method of what the worker keeps."""
+        """Call a method of the object that the worker keeps."""
         return self._ask("call", method, *arguments)
 
     def pause(self) -> None:

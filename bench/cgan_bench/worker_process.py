@@ -34,7 +34,7 @@ class Requests:
         self._held: Any = None
 
     def open(self, backend: Backend, target: Target, threads: int) -> tuple[str, Contract]:
-        """Load the backend; its description and contract."""
+        """Load the backend; return its description and contract."""
         self._opened = backend.open(target, threads=threads)
         return self._opened.description, self._opened.contract
 
@@ -61,7 +61,7 @@ class Requests:
         return closed_loop(clients, batch=batch, seconds=seconds)
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Any importable function, in this process."""
+        """Run any importable function in this process."""
         return function(*arguments)
 
     def hold(self, function: Callable[..., Any], *arguments: Any) -> None:
@@ -69,7 +69,7 @@ class Requests:
         self._held = function(*arguments)
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """A method of what is kept."""
+        """Call a method of the object that is kept."""
         return getattr(self._held, method)(*arguments)
 
     def peak_mb(self) -> float:

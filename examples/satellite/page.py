@@ -75,7 +75,7 @@ def write_page(results: Results) -> Path:
 def _tile(results: Results, source: Path, spread: npt.NDArray[np.float64]) -> Exhibit:
     """One map: what was given, the seeds, where they differ, and what is really there."""
     made = [
-        (f"seed {seed}", _open(results.root / "pictures" / f"http-{seed}" / source.name)) for seed in results.seeds
+        (f"seed {seed}", _open(results.root / "images" / f"http-{seed}" / source.name)) for seed in results.seeds
     ]
     images = [
         ("relief (input)", _open(source)),
@@ -97,7 +97,7 @@ def _open(path: Path) -> Image.Image:
 
 def _spread(results: Results, source: Path) -> npt.NDArray[np.float64]:
     """Pixel-wise standard deviation over the samples, averaged over the channels, in 8-bit levels [H, W]."""
-    folder = results.root / "pictures" / "spread"
+    folder = results.root / "images" / "spread"
     files = [folder / f"{source.stem}-{draw}.png" for draw in range(results.samples)]
     stack = np.stack([np.asarray(_open(file), dtype=np.float64) for file in files])
     return np.asarray(stack.std(axis=0).mean(axis=-1))

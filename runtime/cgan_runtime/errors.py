@@ -3,7 +3,7 @@
     CganError               1  the work failed (disk full, a server that would not start, ...)
     ├── UsageError          2  options or arguments that do not fit
     ├── BadInputError       3  a file that cannot be used
-    │   ├── ImageError    3  not an image we read, or outside the caps
+    │   ├── ImageError      3  not an image we read, or outside the caps
     │   └── BundleError     3  a bundle that is damaged, incomplete or not a bundle
     ├── ServerError         4  a server that cannot be reached, or that refused
     └── CheckFailedError    5  a gate or a comparison did not hold

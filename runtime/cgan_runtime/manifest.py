@@ -147,7 +147,7 @@ class Manifest(Value):
 
     @model_validator(mode="after")
     def _has_the_version_it_needs(self) -> Self:
-        """Where a program makes a manifest it need not know the versions; a file always says its own."""
+        """Fill in the lowest version that can express this manifest, where none is given."""
         needed = needed_version(self.contract, self.artifacts, self.provenance.graph)
         if "schema_version" not in self.model_fields_set:
             self.__dict__["schema_version"] = needed  # the value is still being made: frozen from here on
@@ -227,7 +227,7 @@ def loads(data: bytes, label: str) -> tuple[Manifest, str]:
 
 
 def _leave_out_what_version_1_did_not_have(document: dict[str, Any]) -> None:
-    """So that older releases read it: they refuse a field they do not know.
+    """Remove the fields that version 1 does not have, because older releases refuse unknown fields.
 
     The graph is the main one, and a figure without its label is shown under the words of its key.
     """

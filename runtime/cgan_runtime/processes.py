@@ -1,4 +1,4 @@
-"""A process that is stopped cannot see that its parent is gone: the kernel ends it instead."""
+"""Let the kernel end a process when its parent ends: a process that is stopped cannot notice it itself."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Report(Protocol):
 
 
 def note(sentence: str) -> None:
-    """One line on stderr; of several processes that train together, the first one's."""
+    """One line on stderr; of several processes that train together, only the first prints it."""
     if not leads():
         return
     sys.stderr.write(sentence + "\n")
@@ -140,7 +140,7 @@ class _State:
         return f"{line}, {values}" if values else line
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
-        """One line as wide as the terminal at most: values give way first, then bar, pace, title and time."""
+        """One line that fits the terminal: values are left out first, then bar, pace, title and time."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
@@ -163,7 +163,7 @@ class _State:
 
 @contextlib.contextmanager
 def _in_place(state: _State) -> Iterator[Report]:
-    """No thread draws: a line is drawn when something is reported. stdout is left alone, it carries data."""
+    """A line that is drawn again when something is reported, not by a thread. stdout is left to the data."""
     from rich.console import Console
     from rich.live import Live
 
@@ -199,12 +199,12 @@ def _lines(state: _State) -> Report:
 
 
 def leads() -> bool:
-    """Whether this process speaks: of several that torchrun started, the first one."""
+    """Whether this process prints: of several started by torchrun, only the first does."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def _number(value: float) -> str:
-    """Three digits that count, and no more places than that takes: 0.92, 14.1, 1234, 0.0002."""
+    """At most three significant digits, but all before the point: 0.92, 14.1, 1234, 0.0002."""
     if not math.isfinite(value):
         return str(value)
     if abs(value) < 0.1:
@@ -213,6 +213,6 @@ def _number(value: float) -> str:
 
 
 def _hours(seconds: float) -> str:
-    """As a stop watch: 0:02:40, 75:00:00."""
+    """Seconds as hours, minutes and seconds: 0:02:40, 75:00:00."""
     whole = round(min(seconds, 1e9))
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

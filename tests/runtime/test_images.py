@@ -153,7 +153,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_flipped_bytes_never_crash() -> None:
-    """Every mutant is read as some image or refused as a ImageError."""
+    """Every mutant is read as some image or refused as an ImageError."""
     rng = np.random.default_rng(0)
     for kind in ("PNG", "JPEG", "WEBP"):
         good = saved(Image.fromarray(PIXELS), kind)

@@ -31,7 +31,8 @@ def local_backends(device: Literal["cpu", "cuda"], precisions: Sequence[Precisio
 
     Args:
         device: where to run besides the CPU.
-        precisions: artifacts of the bundle, one row each; INT8 is made for CPUs and gets none on CUDA.
+        precisions: artifacts of the bundle, one row each. INT8 has none on CUDA: that provider of ONNX Runtime has
+            no 8-bit convolution, and the file is meant for TensorRT, which has no row yet.
     """
     rows: list[Backend] = [TorchEager(), TorchCompile(), OrtPlain()]
     rows += [OrtBundle(precision=precision) for precision in precisions]

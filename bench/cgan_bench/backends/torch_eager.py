@@ -43,7 +43,7 @@ class TorchEager(Backend):
 
 
 def torch_absence(target: Target) -> str | None:
-    """What both PyTorch rows need."""
+    """Why there are no PyTorch rows and what to add or install; None where there can be."""
     if target.checkpoint is None:
         return "a bundle holds no PyTorch weights; add --checkpoint best.pt"
     return missing_package("torch", "jaxtyping", extra="export")

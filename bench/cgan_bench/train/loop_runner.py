@@ -20,7 +20,7 @@ __all__ = ["Stage", "Turn", "open_stage"]
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """Means over the steps of one turn, in milliseconds. `total_ms` is taken from outside of both."""
+    """Means over the steps of one turn, in milliseconds. `total_ms` is the turn as a whole, measured on its own."""
 
     total_ms: float
     data_ms: float

@@ -38,7 +38,7 @@ class TrainingReport(BaseReport[TrainingBlock, TrainingRow]):
         return f"another training step than the plain loop's: {named}; the limits are {LIMITS}."
 
     def about(self) -> dict[str, Any]:
-        """On which images, with which options and limits."""
+        """Which images were trained on, with which options and limits."""
         setup, plan = self.setup, self.plan
         return {
             "measured": "training",

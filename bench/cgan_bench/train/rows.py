@@ -23,9 +23,9 @@ class TrainingRow:
         description: library, version, threads.
         batch: images per step.
         steps: per turn.
-        latencies_ms: of a step, one mean per turn, in the order of the rounds.
-        data_ms: of it the wait for images, median over the turns.
-        step_ms: of it the rest, median over the turns.
+        latencies_ms: time of a step, one mean per turn, in the order of the rounds.
+        data_ms: the part of it spent waiting for images, median over the turns.
+        step_ms: the rest of it, median over the turns.
         ratio: None for the reference.
         difference: from the plain loop after one step; None for the plain loop itself.
         peak_memory_mb: of its process; loader processes not included.

@@ -27,7 +27,7 @@ __all__ = ["LIMITS", "Difference", "compare"]
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Of one step of two loops; see the top of the file."""
+    """How far one step of two loops differs; the top of the file defines the figures."""
 
     losses: float
     gradients: float

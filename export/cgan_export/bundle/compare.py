@@ -79,7 +79,7 @@ class Comparison:
     drifts: tuple[Drift, ...]
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """Plain values for JSON."""
         drifts = [{**asdict(drift), "kept": drift.kept} for drift in self.drifts]
         return {
             "old": self.old,

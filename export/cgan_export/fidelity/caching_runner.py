@@ -24,7 +24,7 @@ class CachingRunner(Runner):
 
     @property
     def description(self) -> str:
-        """The other runner's."""
+        """The description of the other runner."""
         return self._runner.description
 
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
@@ -34,7 +34,7 @@ class CachingRunner(Runner):
         return self._answers[key]
 
     def close(self) -> None:
-        """Close the other runner and forget."""
+        """Close the other runner and drop its answers."""
         self._answers.clear()
         self._runner.close()
 

@@ -94,7 +94,7 @@ def _values(condition: Condition, examples: Array | None, number: int, rng: np.r
 
 
 def _labels(count: int, shift: int) -> Array:
-    """All classes, from class `shift` on: two label conditions are then not only seen in equal pairs."""
+    """All classes, beginning with class `shift`, so that two label conditions do not always have equal classes."""
     classes = np.linspace(0, count - 1, min(count, MAX_CLASSES)).round().astype(np.int64)
     return np.roll(classes, -shift)
 

@@ -57,7 +57,7 @@ class Diagnostics:
 
 
 def gather(context: BuildContext, artifact: BuiltArtifact) -> Diagnostics:
-    """Look again at what the gates saw; the runners remember most of it."""
+    """Collect what the report shows of an artifact; the runners have kept most answers since the gates."""
     case = Case(
         target=artifact.generator,
         reference=context.reference,

@@ -189,7 +189,7 @@ def _worst(artifact: BuiltArtifact, output: Output, found: Diagnostics, prefix: 
 def _allowed(figures: dict[str, Figure], output: Output, prefix: str) -> float:
     """The difference that is drawn white: what the gates allow a value, or the RMS error that the PSNR allows.
 
-    A map stretched to its own maximum would glow for a perfect export as for a broken one.
+    If each map were scaled to its own maximum, a perfect export would look as bright as a broken one.
     """
     span = output.range[1] - output.range[0] if output.range else 1.0
     if (largest := figures.get(f"{prefix}parity_max_abs")) is not None:
@@ -212,7 +212,7 @@ def _spread(maps: SpreadMaps) -> Table:
 
 
 def _spread_maps(maps: SpreadMaps) -> Exhibit:
-    """Both on one scale, to be compared."""
+    """Both maps on one scale, so that they can be compared."""
     top = max(float(maps.ours.max()), float(maps.theirs.max())) or 1.0
     said = f"black 0, white {top:.2g}"
     return Exhibit(

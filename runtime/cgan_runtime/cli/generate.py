@@ -152,6 +152,7 @@ def make_samples(app_of: App, inputs: Sequence[Path], options: Options, named: M
     if options.as_json:
         shown = seed if seed < 2**53 else str(seed)
         images = [_described(item) for item in made]
+        # "pictures" stays: programs read this key.
         print(json.dumps({"seed": shown, "bundle": source.digest, "pictures": images, "failed": failed}))
     if failed and not made:
         raise last
@@ -267,7 +268,7 @@ def _is_condition(word: str, known: Container[str]) -> bool:
 
 
 def _seed(text: str) -> int:
-    """As text, because a command line library would make 1 of 1.5."""
+    """Parse the seed ourselves: cyclopts would accept 1.5 as 1."""
     try:
         return parse_seed(text)
     except ValueError as error:

@@ -45,9 +45,14 @@ def serve(
 ) -> int:
     """Serve until Ctrl-C or SIGTERM, then let requests in flight end and stop.
 
-    Each bundle NAME gives up to three models. NAME: tensors and a seed. NAME_png, where
-    an image goes in or comes out: files, labels and a seed. NAME_core: the engine itself,
-    noise included.
+    Each bundle NAME gives up to three models.
+
+    NAME takes tensors and a seed.
+
+    NAME_png takes files, labels and a seed.
+    It exists where an image goes in or comes out.
+
+    NAME_core is the engine itself; it takes the noise too.
 
     For example:
 

@@ -8,7 +8,7 @@ __all__ = ["readable", "readable_time", "short"]
 
 
 def readable(value: float) -> str:
-    """Four digits that count, and whole numbers whole: 0.1596, 14.13, 49,000; ∞ where it is infinite."""
+    """Four significant digits, whole numbers with all of theirs: 0.1596, 14.13, 49,000; ∞ for infinity."""
     if not math.isfinite(value):
         return str(value).replace("inf", "∞")
     if value == round(value) and abs(value) < 1e15:
@@ -19,7 +19,7 @@ def readable(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """For an axis: 500, 1.5k, 20M, 0.05."""
+    """A number for an axis: 500, 1.5k, 20M, 0.05."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if size <= abs(value) < size * 1000:
             return f"{value / size:.4g}{letter}"

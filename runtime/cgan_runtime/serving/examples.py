@@ -149,5 +149,5 @@ def _marker(file: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As the format of printf, in single quotes."""
+    """The text as a format string for printf, in single quotes."""
     return "'" + text.replace("\\", "\\\\").replace("%", "%%").replace("'", "'\\''") + "'"

@@ -129,7 +129,7 @@ class TensorModel(_Model):
     """Conditions and a seed per row; the seed is echoed."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Prepare the way to the engine."""
+        """Prepare the calls of `<name>_core`."""
         super().initialize(args)
         self.generator = SeededGenerator(_CoreRunner(self.contract, self.settings["core"]))
 
@@ -204,7 +204,7 @@ class PngModel(TensorModel):
 
 
 class _CoreRunner(Runner):
-    """The engine next door, called inside the server (business logic scripting, no network)."""
+    """Calls the model `<name>_core` inside the server, without the network."""
 
     def __init__(self, contract: Contract, model: str) -> None:
         super().__init__(contract)

@@ -257,7 +257,7 @@ class TritonServer:
         return found
 
     def _end_process(self, process: subprocess.Popen[bytes]) -> int:
-        """SIGTERM drains; whatever is left of the process group afterwards is killed."""
+        """End it by SIGTERM, which lets requests in flight end; kill what is left of its group afterwards."""
         group = process.pid
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -271,14 +271,14 @@ class TritonServer:
 
 
 def _telling_line(log: str) -> str:
-    """The line of Triton's log that says why."""
+    """The last line of Triton's log that reports an error, else its last line."""
     lines = [line for line in log.splitlines() if line.strip()]
     telling = [line for line in lines if " E " in line or line.startswith("E") or "rror" in line]
     return (telling or lines or ["it wrote no log"])[-1][-400:].strip()
 
 
 def _sweep() -> None:
-    """Remove what launchers left that were killed; what belongs to live ones stays."""
+    """Remove the files of launchers that were killed; those of running ones stay."""
     folders = Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*")
     for left in (*SHM_FOLDER.glob(f"{SHM_PREFIX}*"), *folders):
         owner = left.name.removeprefix(SHM_PREFIX).removeprefix(FOLDER_PREFIX).replace("-", "_").partition("_")[0]

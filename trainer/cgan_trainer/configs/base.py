@@ -48,7 +48,7 @@ class TrainConfig:
     batch: Count = 1
     """Images per step; of every process, under torchrun."""
     accumulate: Count = 1
-    """Batches whose gradients are added up before a step: memory of one, step of many."""
+    """Batches whose gradients are added before a step: the memory of one batch, the step of many."""
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-4
     """Learning rate, for all networks."""
     beta1: Share = 0.5

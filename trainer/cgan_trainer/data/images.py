@@ -31,7 +31,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def open_rgb(path: Path) -> Image:
-    """Turned upright by EXIF; transparency is laid on white; 16-bit grey is scaled to 8 bits, not cut.
+    """An RGB image, turned upright by EXIF; transparency is laid on white; 16-bit grey is scaled, not cut.
 
     Raises:
         BadInputError: the file is not an image, is cut short, or is absurdly large.

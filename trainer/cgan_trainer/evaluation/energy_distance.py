@@ -18,7 +18,7 @@ __all__ = ["energy_distance"]
 
 
 def energy_distance(x: Float[Tensor, "m c h w"], y: Float[Tensor, "n c h w"]) -> float:
-    """Estimated without bias, so that two sets of one distribution give 0 on average, and at times less.
+    """The distance, without bias: two sets of one distribution give 0 on average, and at times less.
 
     Args:
         x: images, at least one. Of a single image the spread is taken as 0.

@@ -37,7 +37,10 @@ def frechet_of_gaussians(
 
 
 def frechet_of_features(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
-    """Between the Gaussians of equal mean and covariance (over n - 1); needs two rows of each."""
+    """The Frechet distance between two sets of features, each described by its mean and covariance (over n - 1).
+
+    Each set needs at least two rows.
+    """
     x, y = x.double(), y.double()
     return frechet_of_gaussians(x.mean(dim=0), _covariance(x), y.mean(dim=0), _covariance(y))
 
@@ -76,7 +79,10 @@ def _measure(judged: ByClass) -> tuple[Figure, ...] | None:
 
 
 def _order(rows: Int64[Tensor, " n"], label: int, number: int) -> Int64[Tensor, " n"]:
-    """Equal for classes of equal size, which is what splits a set that is compared with itself."""
+    """The rows of a class in a random order, the same for both sets where they have equally many.
+
+    So a set that is compared with itself is split into two halves without a common image.
+    """
     draws = torch.Generator().manual_seed(derive_seed(0, f"frechet/{label}", number))
     return rows[torch.randperm(len(rows), generator=draws)]
 

@@ -94,7 +94,7 @@ def _legend(shown: int, count: int, *, seeds: int, white: int) -> str:
 
 
 def _deviation(samples: UInt8[Tensor, "k c h w"]) -> Float64[Tensor, "1 h w"]:
-    """Over the seeds, mean over channels, grey levels; 0 for one seed."""
+    """Standard deviation over the seeds, mean over channels, in grey levels; 0 for one seed."""
     correction = 1 if len(samples) > 1 else 0
     return samples.double().std(dim=0, correction=correction).mean(dim=0, keepdim=True)
 

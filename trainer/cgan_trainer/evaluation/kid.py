@@ -70,7 +70,7 @@ def kid_note(count: int, *, installed: bool) -> str:
 
 
 def _order(count: int, number: int) -> Int64[Tensor, " n"]:
-    """Split `number`: equal for sets of equal size, which is what keeps an image from its own target."""
+    """Row numbers in random order, the same for sets of equal size: no image then meets its own target."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(derive_seed(0, "kid", number)))
 
 

@@ -77,7 +77,8 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Plain values. A figure that is infinite (the PSNR of equal images) is the string "inf".
 
-        The names are those of version 1, which knew pairs only; `direction` is absent where data has none.
+        The names are those of version 1, which knew pairs only. "pictures" is one of them: programs and saved
+        evaluations use it. `direction` is absent where data has none.
         """
         direction = {} if self.direction is None else {"direction": self.direction}
         return {

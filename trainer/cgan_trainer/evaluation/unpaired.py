@@ -50,11 +50,11 @@ class DomainPalettes(Protocol):
 
     @property
     def palette_a(self) -> Palette | None:
-        """Of domain A."""
+        """The palette of domain A."""
 
     @property
     def palette_b(self) -> Palette | None:
-        """Of domain B."""
+        """The palette of domain B."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +182,7 @@ def _palette(subject: Subject, domain: str) -> Palette | None:
 
 
 def _labels(subject: Subject, way: _Way, rows: Sequence[int]) -> tuple[Labels | None, str]:
-    """For the FCN-score, which needs the labels of what is translated: pairs, even if nothing learned from them."""
+    """The labels for the FCN-score. It needs pairs, even if nothing was learned from them."""
     source, target = _palette(subject, way.source), _palette(subject, way.target)
     if source is None and target is None:
         return None, "FCN-score: not measured, for dataset.json names no palette: neither domain holds label maps."
@@ -216,7 +216,7 @@ def same_names(split: Split) -> bool:
 
 
 def _stem(name: str) -> str:
-    """Without its ending, and without the _A or _B of CycleGAN's own datasets."""
+    """The name without its ending, and without the _A or _B of CycleGAN's own datasets."""
     path = PurePosixPath(name)
     return path.with_name(path.stem.removesuffix("_A").removesuffix("_B")).as_posix()
 

@@ -257,7 +257,10 @@ class Recipe(ABC, Generic[C, F]):
 
     @abstractmethod
     def graphs(self, networks: Networks) -> dict[str, Generator]:
-        """What leaves the house, by name, the default first; `networks` are the trained or the averaged ones."""
+        """The graphs that can be exported, by name, the default first.
+
+        `networks` are the trained or the averaged ones.
+        """
 
     @abstractmethod
     def graph_options(self, graph: str) -> dict[str, Any]:
@@ -349,7 +352,7 @@ class Variant:
         return replace(config, **self.changes)
 
     def folder(self, config: TrainConfig) -> str:
-        """Of its run: named by what differs, so that a variant of several comparisons is trained once."""
+        """The folder of its run, named by what differs: a variant of several comparisons is trained once."""
         differing = {name: value for name, value in self.changes.items() if getattr(config, name) != value}
         return "-".join(f"{name}-{value}" for name, value in sorted(differing.items())) or "as-given"
 
@@ -385,5 +388,5 @@ class Family(Generic[C, F]):
 
     @property
     def name(self) -> str:
-        """Of the command and in checkpoints: "pix2pix"."""
+        """Its name as a command and in checkpoints: "pix2pix"."""
         return self.config.family

@@ -30,7 +30,7 @@ IGNORED = re.compile(r"(^|\.)num_batches_tracked$")
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What the user says about a file where it is silent. None: the source's own default, noted as assumed.
+    """What the user says about a file that does not say it. None: the source's own default, noted as assumed.
 
     Attributes:
         direction: which way the data went; it names the two sides, the weights stay as they are.

@@ -257,7 +257,7 @@ class TrainingRun:
         }
 
     def _mean_loss(self, name: str) -> str:
-        """Empty where no phase of the stage has it."""
+        """The mean of a loss since the last row; empty where no phase of the stage has it."""
         total, images = self.sums.losses.get(name, (0.0, 0))
         return f"{total / images:.6f}" if images else ""
 
@@ -265,7 +265,7 @@ class TrainingRun:
         self._write("last.pt", with_training=True)
 
     def _show(self) -> None:
-        """Rewrite index.html; that it cannot be written ends no training."""
+        """Rewrite index.html; where that fails, training goes on."""
         if not self.ranks.leads:
             return
         from cgan_runtime.progress import note

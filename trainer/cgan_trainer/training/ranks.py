@@ -26,7 +26,7 @@ class Ranks:
     """This process among those that train together.
 
     Attributes:
-        rank: 0 to count - 1; rank 0 alone writes and speaks.
+        rank: 0 to count - 1; only rank 0 writes files and prints.
         count: processes.
         local: this process's number on its machine, and of its GPU.
     """

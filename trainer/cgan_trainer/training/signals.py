@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question asked between two steps."""
+"""Notes Ctrl-C and SIGTERM, so that the loop can ask between two steps whether to stop."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def write_page(run: Path) -> Path:
 
 
 def _family(record: RunRecord) -> str:
-    """The first runs did not write their family, for there was one."""
+    """The family; the first runs did not record it, because only pix2pix existed."""
     return str(record.config.get("family", "pix2pix" if record.config else "run"))
 
 

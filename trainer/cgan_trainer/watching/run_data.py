@@ -1,4 +1,4 @@
-"""What a run folder says, read with patience: a file that is missing, empty or half-written costs only itself."""
+"""Read a run folder. A file that is missing, empty or half-written does not stop the others from being read."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _frame(images: int, path: Path, width: int, cells: tuple[int, int]) -> Frame
 
 @functools.lru_cache(maxsize=64)
 def _encoded(images: int, path: Path, width: int, cells: tuple[int, int], modified_ns: int, size: int) -> Frame:
-    """JPEG, which takes a tenth of WebP's time: a page is written at every save."""
+    """One grid as JPEG, which takes a tenth of the time of WebP: a page is written at every save."""
     del modified_ns, size  # they tell one content of `path` from another
     with Image.open(path, formats=("PNG",)) as opened:
         grid = opened.convert("RGB")

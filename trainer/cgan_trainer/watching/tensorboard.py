@@ -48,8 +48,8 @@ def tag(name: str) -> str:
 class Board:
     """Events of one session of a run; a session after a resume adds a file.
 
-    Training never fails for its board: without the tensorboard package, or when a write fails, one note says so and
-    everything after it does nothing.
+    Training goes on without the board: where the tensorboard package is missing or a write fails, one note says so
+    and everything after it does nothing.
 
     Args:
         run: the run folder.
@@ -78,7 +78,7 @@ class Board:
         self.flush()
 
     def __enter__(self) -> Self:
-        """Itself: leaving closes it."""
+        """Return the board; leaving the block closes it."""
         return self
 
     def __exit__(

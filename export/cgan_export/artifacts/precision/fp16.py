@@ -69,9 +69,9 @@ def with_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
     """The FP16 graph for measuring on a CPU: every FP16 result is really rounded, and overflows where FP16 does.
 
     ONNX Runtime's CPU provider computes FP16 operators in FP32 between casts, and removes casts that follow each
-    other: what is left is an FP32 network with rounded weights, which hides rounding and overflow alike. Behind
-    every result stands therefore a Max of one tensor, which changes nothing, has a kernel for FP16, and keeps
-    the casts apart. Sums inside a convolution stay in FP32, as on a GPU's tensor cores.
+    other: what is left is an FP32 network with rounded weights, which hides rounding and overflow alike. Therefore
+    a Max of one tensor follows every result: it changes nothing, has a kernel for FP16, and keeps the casts apart.
+    Sums inside a convolution stay in FP32, as on a GPU's tensor cores.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -230,7 +230,7 @@ class _Rewriter:
 
 
 def _before_choices(graph: onnx.GraphProto) -> frozenset[str]:
-    """Names of the nodes that choose, and of all nodes that their choice follows from."""
+    """Names of the nodes that choose (ArgMax, ArgMin), and of all nodes that their choice depends on."""
     wanted: set[str] = set()
     names: set[str] = set()
     for node in reversed(graph.node):

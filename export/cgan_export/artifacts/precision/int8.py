@@ -2,8 +2,8 @@
 
 Both are symmetric, as TensorRT asks. Weights have one scale per channel: of a convolution its output channels;
 of a transposed convolution axis 0, which are its *input* channels, because that is the axis TensorRT's kernels
-take. The results of a layer are left alone: behind each of ours stands a normalisation or a tanh, which wants
-its digits. Written by hand and not through onnxruntime.quantization, which puts the scales of a transposed
+take. The results of layers are not quantised: a normalisation or a tanh follows each of them and needs the full
+precision. Written by hand and not through onnxruntime.quantization, which puts the scales of a transposed
 convolution on axis 1 and calibrates anew for every set of layers that the search tries.
 """
 

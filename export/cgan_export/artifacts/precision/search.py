@@ -1,8 +1,8 @@
 """Which layers must stay in FP32 so that the image stays good enough: the cheapest set that holds.
 
-Every layer is first quantised alone: what it does to the image, per multiply-add that it saves, is its rank.
-The worst bargains are kept in FP32, one after the other, until the floor holds; then each kept layer, dearest
-first, is tried in INT8 once more, because effects do not simply add up. The result is a set from which no
+Each layer is first quantised alone and ranked by the harm it does per multiply-add saved. The layers that do
+the most are kept in FP32, one by one, until the floor holds. Then each kept layer is tried in INT8 again, the
+most expensive first, because effects do not simply add up. The result is a set from which no
 layer can be taken back. It is not proven to be the cheapest of all sets: that would mean trying them all.
 """
 

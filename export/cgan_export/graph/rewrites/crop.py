@@ -2,7 +2,8 @@
 
 At the bottleneck of a U-Net a 4x4 convolution with padding 1 sees a map of 2x2 pixels: of its sixteen taps twelve
 always lie on padding, and the transposed convolution back from 1x1 writes only four of its sixteen products inside
-the result. Those weights are read at every inference for nothing; without them the result is the same to the bit.
+the result. Those weights are read at every inference for nothing. Without them the result is the same up to
+rounding: the same products are added, but a kernel may add them in other groups.
 """
 
 from __future__ import annotations

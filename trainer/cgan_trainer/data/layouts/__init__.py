@@ -113,7 +113,7 @@ def _refuse_told(root: Path, needed: str) -> None:
 
 
 def _refuse(root: Path) -> None:
-    """Say what it is, where it is something that can be named."""
+    """Raise where it is known what the folder lacks: say what is there and what to do."""
     if (root / "A").is_dir() and (root / "B").is_dir():
         raise BadInputError(
             f"{root} has A/ and B/ but no train/ in them: move the images to A/train/ and B/train/, and some "

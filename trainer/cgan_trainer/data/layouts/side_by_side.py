@@ -21,7 +21,7 @@ class SideBySide(Layout):
 
     @property
     def seen(self) -> str:
-        """The folders are taken for side-by-side pairs where nothing speaks for another layout."""
+        """What was seen; this layout is assumed where no other one fits."""
         return "train/ with images, no A/ and B/"
 
     def has(self, split: str) -> bool:

@@ -138,7 +138,7 @@ def check_of(name: str, failing: list[str], fine: str, wrong: str) -> Check:
 
 
 def content_check(empty: list[str], total: int, wrong: str) -> Check:
-    """A few images of one colour are no failure."""
+    """Whether the images show something; a few of one colour are no failure."""
     if len(empty) <= EMPTY_SHARE * total:
         few = f", {len(empty)} of one colour" if empty else ""
         return Check(

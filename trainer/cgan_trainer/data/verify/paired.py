@@ -200,7 +200,8 @@ def _not_identical(found: _Found) -> Check:
 def _paired(found: _Found) -> Check:
     """An A should resemble its own B more than other Bs; by chance it beats half of them.
 
-    If nothing belongs together, the mean share of strangers beaten by n pairs scatters by 0.29 / sqrt(n) about 1/2.
+    If nothing belongs together, each A beats half of the other Bs on average; over n pairs this mean share has a
+    standard deviation of 0.29 / sqrt(n).
     """
     name = "real pairs"
     sketched = [
