@@ -65,14 +65,14 @@ def read_image(source: Path | bytes, name: str | None = None) -> PilImage.Image:
 
 
 def decode_image(
-    source: Path | bytes, name: str | None = None, *, formats: tuple[str, ...] | None = FORMATS, caps: bool = True
+    source: Path | bytes, name: str | None = None, *, formats: tuple[str, ...] = FORMATS, caps: bool = True
 ) -> PilImage.Image:
     """An upright image in the mode its file has; the pixels are decoded.
 
     Args:
         source: a path, or the encoded image.
         name: what to call it in messages; the path by default.
-        formats: Pillow's names of the formats allowed; None allows all that Pillow reads.
+        formats: Pillow's names of the formats allowed; it has others that start programs.
         caps: refuse sizes outside MIN_SIDE .. MAX_SIDE and beyond MAX_PIXELS before a pixel is decoded. Without
             them Pillow's own limit holds.
 
@@ -196,7 +196,7 @@ _CAPS: Final = (
 )
 
 
-def _not_an_image(label: str, data: bytes, error: Exception, formats: tuple[str, ...] | None) -> str:
+def _not_an_image(label: str, data: bytes, error: Exception, formats: tuple[str, ...]) -> str:
     if type(error).__name__ == "DecompressionBombError":  # Pillow refused before we could see the sides
         count = next((int(word.strip("(")) for word in str(error).split() if word.strip("(").isdigit()), MAX_PIXELS)
         return f"{label} has {count // 10**6} million pixels; {_CAPS}"

@@ -248,3 +248,18 @@ def test_domains_come_from_dataset_json(pairs: Path, tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text("[]")
     with pytest.raises(BadInputError, match=r"dataset\.json cannot be read"):
         read_domains(tmp_path)
+
+
+def test_a_format_that_no_name_promises_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands EPS to Ghostscript: a file called a.png must not get there."""
+    called = tmp_path / "called"
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {called}\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "a.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    with pytest.raises(BadInputError, match=r"a\.png is not an image that can be read"):
+        open_rgb(tmp_path / "a.png")
+    assert not called.exists()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["CHANNELS", "EXTENSIONS", "Mode", "decode_rgb", "list_images", "open_image", "open_rgb", "resize"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp")
+# What these names promise, and no more: Pillow would look for any of its formats, and starts Ghostscript for EPS.
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 # How the pixels of a side are meant: colours, one brightness, or names of classes that must never be mixed.
 Mode = Literal["rgb", "grey", "labels"]
 CHANNELS: dict[Mode, int] = {"rgb": 3, "grey": 1, "labels": 3}
@@ -41,7 +43,7 @@ def open_rgb(path: Path) -> Image:
 
 def decode_rgb(source: Path | bytes, called: str) -> Image:
     """As `open_rgb`, from the bytes of a file too; errors call the image `called`."""
-    return rgb_or_grey(decode_image(source, called, formats=None, caps=False)).convert("RGB")
+    return rgb_or_grey(decode_image(source, called, formats=FORMATS, caps=False)).convert("RGB")
 
 
 def open_image(path: Path, mode: Mode) -> Image:
@@ -50,7 +52,7 @@ def open_image(path: Path, mode: Mode) -> Image:
     Raises:
         BadInputError: as `open_rgb`, or class numbers above 255.
     """
-    image = decode_image(path, formats=None, caps=False)
+    image = decode_image(path, formats=FORMATS, caps=False)
     if mode == "labels" and image.mode.startswith("I"):
         return _class_numbers(image, path)
     return rgb_or_grey(image).convert("RGB").convert("L" if mode == "grey" else "RGB")
