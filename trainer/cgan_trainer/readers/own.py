@@ -44,8 +44,9 @@ def choose_graph(checkpoint: Checkpoint, wanted: str | None) -> str:
     if wanted is None:
         return next(iter(checkpoint.graphs))
     if wanted not in checkpoint.graphs:
-        near = difflib.get_close_matches(wanted, checkpoint.graphs, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        names = {name.casefold(): name for name in checkpoint.graphs}
+        near = difflib.get_close_matches(wanted.casefold(), names, n=1, cutoff=0.5)
+        hint = f" Did you mean {names[near[0]]}?" if near else ""
         raise UsageError(
             f"--graph {wanted} is not in {checkpoint.path}, which holds {', '.join(checkpoint.graphs)}.{hint}"
         )
