@@ -189,6 +189,19 @@ def test_the_config_of_a_run_asks_for_the_same_run_and_given_options_win(
     assert outcome([*words], capsys)[0] == 2
 
 
+def test_the_config_that_a_run_has_written_asks_for_that_run(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(pairs), "--size", "64", "--ngf", "2", "--ndf", "2", "--images", "2", "--threads", "1"]
+    assert outcome(["pix2pix", *options, "--out", str(tmp_path / "a"), "--no-evaluate"], capsys)[0] == 0
+    words = ["pix2pix", "--config", str(tmp_path / "a" / "config.json"), "--out", str(tmp_path / "b"), "--dry-run"]
+    code, out, err = outcome(words, capsys)
+    assert (code, err) == (0, "")
+    config, written = json.loads(out)["config"], json.loads((tmp_path / "a" / "config.json").read_text())
+    assert config == {name: written[name] for name in config}
+    assert json.loads(out)["data"] == str(pairs)
+
+
 @pytest.mark.parametrize("family", [[], ["pix2pix"]])
 def test_a_comparison_needs_its_name_data_and_place_only(
     pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], family: list[str]
