@@ -11,7 +11,7 @@ import torch
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding, NoiseInput, Output
 from cgan_runtime.errors import BadInputError, CganError
 from cgan_trainer.data.kinds.base import Facts, Split
-from cgan_trainer.evaluation import LABELLED_MEASURES, Judged, Subject, classifier, judge_labelled, measure
+from cgan_trainer.evaluation import LABELLED_MEASURES, Judged, Subject, classifier, frechet, judge_labelled, measure
 from cgan_trainer.evaluation.base import Figure, columns
 from cgan_trainer.evaluation.by_class import ByClass, Density, Reading
 from cgan_trainer.evaluation.frechet import frechet_of_features, frechet_of_gaussians
@@ -138,6 +138,21 @@ def test_a_perfect_generator_is_the_truth(cache: Path) -> None:
         assert mean[key].value == 0
     assert made["parzen"].value == pytest.approx(truth["parzen"].value, rel=0.1)
     assert mean["parzen"].value != made["parzen"].value
+
+
+def test_figure_and_floor_of_the_distance_are_taken_over_equally_many_images(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, int]] = []
+
+    def sized(x: Tensor, y: Tensor) -> float:
+        sizes.append((len(x), len(y)))
+        return frechet_of_features(x, y)
+
+    monkeypatch.setattr(frechet, "frechet_of_features", sized)
+    judge_labelled(subject(Bars(perfect), cache, most=36))  # 12 of a class; held out are 40
+    assert set(sizes) == {(18, 18)}
+    assert len(sizes) == 3 * 10
 
 
 def test_a_generator_that_ignores_its_label_is_right_by_chance(cache: Path) -> None:
@@ -292,7 +307,15 @@ def test_the_width_of_the_window_is_the_best_on_the_validation_images() -> None:
     blank = torch.zeros(30, dtype=torch.int64)
     found = measure(
         LABELLED_MEASURES,
-        ByClass(images=images[:30], labels=blank, reading=None, real_labels=blank, real=None, density=density),
+        ByClass(
+            images=images[:30],
+            labels=blank,
+            reading=None,
+            real_labels=blank,
+            real=None,
+            density=density,
+            per_class=30,
+        ),
     )
     parts = (images[:30], images[30:60], images[60:])
     centres, validation, test = (part.flatten(1).double() / 255 for part in parts)

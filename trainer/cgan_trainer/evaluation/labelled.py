@@ -78,7 +78,7 @@ def judge_labelled(subject: Subject) -> Judged:
     drawn = generate_images(generator, given, range(len(names)), seed=subject.seed, seeds=per_class)
     labels = torch.arange(len(names)).repeat_interleave(per_class)
     note("measuring")
-    rows = _rows(drawn.flatten(0, 1), labels, held_out, train, classifier)
+    rows = _rows(drawn.flatten(0, 1), labels, held_out, train, classifier, per_class)
     each = rows[0].figures["accuracy"].each if classifier is not None else ()
     return Judged(
         rows=rows,
@@ -143,6 +143,7 @@ def _rows(
     held_out: _Real,
     train: _Real | None,
     classifier: Classifier | None,
+    per_class: int,
 ) -> tuple[Row, ...]:
     real = None if classifier is None else classifier.read(held_out.images)
 
@@ -154,6 +155,7 @@ def _rows(
             real_labels=held_out.labels,
             real=real,
             density=None if centres is None else _density(centres, held_out),
+            per_class=per_class,
         )
 
     rows = [
