@@ -200,6 +200,8 @@ def test_the_config_that_a_run_has_written_asks_for_that_run(
     config, written = json.loads(out)["config"], json.loads((tmp_path / "a" / "config.json").read_text())
     assert config == {name: written[name] for name in config}
     assert json.loads(out)["data"] == str(pairs)
+    _, out, _ = outcome(["pix2pix", *options, "--out", str(tmp_path / "a"), "--dry-run"], capsys)
+    assert json.loads(out)["would"].startswith(f"refuse, for {tmp_path / 'a'} already holds a run")
 
 
 @pytest.mark.parametrize("family", [[], ["pix2pix"]])
