@@ -115,12 +115,12 @@ class TrainingRun:
                     self._report(report, losses)
                 stop, out_of_time = self.ranks.any_of(stopped(), passed_s >= limit_s)
                 due = state.images // self.config.save_images > saves or state.images == self.total
-                if due or (out_of_time and not stop):
+                if due:  # only then: a figure between two of these would be one that an unbroken run does not have
                     self._validate(board)
+                if due or stop or out_of_time:
                     self._save()
                     self._show()
                 if stop:
-                    self._save()
                     return "interrupted"
                 if out_of_time and state.images < self.total:
                     return "out of time"
