@@ -91,6 +91,16 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_unbroken_one(
         assert torch.equal(value, parts.graphs["main"].state[name]), name
 
 
+def test_the_last_batch_may_be_a_single_image(animals: Path, tmp_path: Path) -> None:
+    config = replace(PORT, images=5)
+    assert train(config, options(animals, tmp_path / "whole")) == 0
+    broken = options(animals, tmp_path / "broken", max_minutes=1e-9)
+    for resume in (False, True):
+        assert train(config, replace(broken, resume=resume)) == 0
+    states = [read_checkpoint(tmp_path / name / "last.pt").graphs["main"].state for name in ("whole", "broken")]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
 def test_batches_that_are_added_up_train_as_one_of_all() -> None:
     # Of the paper's network alone: the others have statistics over a batch.
     weights = []
