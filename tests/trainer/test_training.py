@@ -21,7 +21,7 @@ from cgan_trainer.configs.base import RunOptions, command_line
 from cgan_trainer.configs.pix2pix import Pix2pixConfig
 from cgan_trainer.data.images import open_rgb
 from cgan_trainer.families import build_graph
-from cgan_trainer.training import loop, start
+from cgan_trainer.training import loop, run_folder, start
 from cgan_trainer.training.trainer import Trainer
 from PIL import Image
 
@@ -404,3 +404,17 @@ def test_a_run_that_an_older_release_began_goes_on(pairs: Path, tmp_path: Path) 
     assert [row["images"] for row in rows(old)] == ["2", "4", "8", "12"]
     for name, value in state_of(old / "last.pt").items():
         torch.testing.assert_close(value, state_of(new / "last.pt")[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_of_the_oldest_release_is_refused_with_what_to_do(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(OLD, tmp_path / "old")
+
+    def oldest(path: Path) -> Checkpoint:
+        # What is left of the training of such a run: see checkpoint_v1.py.
+        return replace(read_checkpoint(path), training={"config": {}})
+
+    monkeypatch.setattr(run_folder, "read_checkpoint", oldest)
+    with pytest.raises(UsageError, match=r"begun by an older version.* --init-from"):
+        train(pairs, tmp_path / "old", resume=True)
