@@ -110,6 +110,12 @@ def test_what_is_wrong_with_labelled_images_is_named(animals: Path, case: str, c
     assert set(found) <= {check, "labels"}  # a leak between classes is two labels as well
 
 
+def test_a_split_that_cannot_be_used_fails_though_another_can(animals: Path) -> None:
+    write_images(animals / "val" / "eel", 1, seed=9)
+    sentence = failed(verify(animals))["held-out images"].sentence
+    assert sentence.startswith(f"validation will use test, but {animals / 'val' / 'eel'} is a class that train/")
+
+
 def test_a_class_with_few_images_is_a_hint(animals: Path) -> None:
     write_images(animals / "train" / "cat" / "more", 60, seed=7)
     assert "cat has 68 train images, but dog only 6." in verify(animals).hints

@@ -91,6 +91,7 @@ class Judged:
         rows: the generator (or one row per graph) first, then baselines, then the truth.
         columns: of the figures, in the order of the table; those without a figure too.
         files: names of the images judged, in order.
+        available: how many images (of pairs: pairs) the split has.
         each: for some figures, their value per image, by key; in the order of `files`.
         notes: what a reader must know, a sentence each.
         gallery: images that show it.
@@ -99,6 +100,7 @@ class Judged:
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]
     files: tuple[str, ...]
+    available: int
     each: Mapping[str, tuple[float, ...]]
     notes: tuple[str, ...]
     gallery: Gallery

@@ -84,6 +84,7 @@ def judge_labelled(subject: Subject) -> Judged:
         rows=rows,
         columns=columns(LABELLED_MEASURES),
         files=tuple(f"{name}/{number}" for name in names for number in range(per_class)),
+        available=len(held_out),
         each={"accuracy": each} if each else {},
         notes=(
             f"Judged are {per_class} images of each of {len(names)} classes, rounded to 8 bits, beside "

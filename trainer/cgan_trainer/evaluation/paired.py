@@ -66,6 +66,7 @@ def judge_paired(subject: Subject) -> Judged:
         rows=judged,
         columns=columns(PAIRED_MEASURES),
         files=tuple(files[row] for row in rows),
+        available=len(files),
         each=each,
         notes=(
             _split_note(subject.held_out, len(rows)),

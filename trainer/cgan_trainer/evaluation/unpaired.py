@@ -112,6 +112,7 @@ def judge_unpaired(subject: Subject) -> Judged:
         rows=tuple(ordered),
         columns=columns(UNPAIRED_MEASURES),
         files=tuple(f"{name.upper()}/{files[name][row]}" for name in ("a", "b") for row in rows[name]),
+        available=sum(map(len, files.values())),
         each=_each(figures),
         notes=(
             f"Judged on {len(rows['a'])} of the {len(files['a'])} images of A and {len(rows['b'])} of the "

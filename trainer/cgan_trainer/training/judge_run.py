@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -93,7 +92,7 @@ def judge_run(
     if not root.exists():
         raise BadInputError(f"the data of this run, {root}, is not here: name its folder by --data.")
     kind = family.data(config, config.size).for_judging(root)
-    chosen = _find_split(kind, root, split)
+    chosen, why = _find_split(kind, root, split)
     held_out = _load(kind, root, chosen)
     train = _load(kind, root, "train") if kind.has(root, "train") else None
     facts = kind.facts(root, train)
@@ -109,7 +108,6 @@ def judge_run(
             cache=cache or platformdirs.user_cache_path("cgan-deploy") / "evaluation",
         )
     )
-    missing = () if split or chosen == "test" else (f"Judged on {chosen}/, for there is no test/.",)
     evaluation = Evaluation(
         run=path.resolve().name,
         weights=read.path.name,
@@ -119,7 +117,7 @@ def judge_run(
         data=str(root),
         split=held_out.name,
         files=judged.files,
-        available=sum(len(names) for names in set(held_out.files.values())),
+        available=judged.available,
         images_sha256=held_out.sha256,
         direction=asdict(config).get("direction"),
         size=config.size,
@@ -127,7 +125,7 @@ def judge_run(
         seeds=seeds,
         rows=judged.rows,
         columns=judged.columns,
-        notes=(*judged.notes, *missing),
+        notes=(*judged.notes, *([why] if why else [])),
         each=judged.each,
     )
     return evaluation, judged.gallery
@@ -177,14 +175,22 @@ def _weights(path: Path, checkpoint: str | Path) -> Path:
     return file
 
 
-def _find_split(kind: DataKind[Any], root: Path, wanted: str | None) -> str:
-    """The one that was asked for; else test, where there is one, and val."""
-    for split in (wanted,) if wanted else ("test", "val"):
-        with contextlib.suppress(BadInputError):  # an empty folder
-            if kind.has(root, split) and kind.count(root, split):
-                return split
+def _find_split(kind: DataKind[Any], root: Path, wanted: str | None) -> tuple[str, str]:
+    """The one that was asked for; else test where it can be used, and val: then with a sentence that says why."""
     if wanted is not None:
+        if kind.has(root, wanted) and kind.count(root, wanted):
+            return wanted, ""
         raise UsageError(f"--split {wanted} cannot be used: {root} has no {wanted} images.")
+    refused = []
+    for split in ("test", "val"):
+        try:
+            if kind.has(root, split) and kind.count(root, split):
+                why = f"test/ cannot be used ({refused[0]})" if refused else "there is no test/"
+                return split, "" if split == "test" else f"Judged on {split}/, for {why}."
+        except BadInputError as error:
+            refused.append(str(error).removesuffix("."))
+    if refused:
+        raise BadInputError(f"{refused[0]}.")
     raise BadInputError(
         f"{root} has no images under test/ or val/: put some held-out {kind.unit} into {root / 'test'}."
     )

@@ -111,11 +111,14 @@ def listings_of(layout: _Splits[Listing_co]) -> tuple[dict[str, Listing_co], dic
 
 
 def held_out_check(unit: str, usable: list[str], refused: Mapping[str, str], advice: str) -> Check:
-    """Whether a split other than train can be used: `usable` in the order in which training looks for it."""
+    """Whether every split other than train can be used: `usable` in the order in which training looks for it."""
     name = f"held-out {unit}"
+    whys = [why for split, why in refused.items() if split != "train"]
+    if usable and whys:
+        return Check(name=name, ok=False, sentence=f"validation will use {usable[0]}, but {whys[0]}")
     if usable:
         return Check(name=name, ok=True, sentence=f"validation will use {usable[0]}")
-    why = next((why for split, why in refused.items() if split != "train"), "there is no val and no test")
+    why = whys[0] if whys else "there is no val and no test"
     return Check(name=name, ok=False, sentence=f"{why}; {advice}")
 
 
