@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from cgan_runtime.errors import BadInputError
 from cgan_trainer.cli.data import main
+from cgan_trainer.configs.base import check_config
+from cgan_trainer.configs.cdcgan import CdcganConfig
+from cgan_trainer.configs.cgan import CganConfig
 from cgan_trainer.data.verify import Check, Verdict, verify
 from PIL import Image
 
@@ -61,7 +64,14 @@ def test_sound_labelled_images_pass_every_check(animals: Path) -> None:
     assert verdict.hints == ("the images are grey.",)
     assert verdict.decoded_bytes == 18 * 32 * 32
     assert verdict.command == f"cgan-train cdcgan --data {animals} --out runs/animals"
-    assert verify(animals, 64).command.endswith("--size 64")
+    assert verify(animals, 64).command == f"cgan-train cgan --data {animals} --out runs/animals --size 64"
+    Image.new("RGB", (32, 32), (9, 99, 199)).save(animals / "train" / "cat" / "colour.png")
+    assert " --size 128 " in verify(animals, 256).command
+    for size, train_options in ((32, CdcganConfig(mode="rgb")), (48, CganConfig(mode="rgb", size=48))):
+        words = verify(animals, size).command.split()
+        assert words[:2] == ["cgan-train", train_options.family]
+        assert words[-2:] == ["--mode", "rgb"]
+        check_config(train_options)
 
 
 def test_idx_files_are_looked_at_as_files_are(tmp_path: Path) -> None:
