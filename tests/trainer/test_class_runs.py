@@ -108,7 +108,7 @@ def test_batches_that_are_added_up_train_as_one_of_all() -> None:
         recipe = make_recipe(CGAN, PAPER, FACTS)
         assert isinstance(recipe, ClassRecipe)
         (stage,) = recipe.plan(8)
-        trainer, begin, batches = Trainer(recipe, stage), 0, []
+        trainer, begin, batches = Trainer(recipe, (stage,)), 0, []
         for size in sizes:
             batches.append(batch_of(recipe, range(begin, begin + size), shape=(1, 8, 8)))
             begin += size

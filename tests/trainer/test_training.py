@@ -20,8 +20,11 @@ from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
 from cgan_trainer.configs.base import RunOptions, command_line
 from cgan_trainer.configs.pix2pix import Pix2pixConfig
 from cgan_trainer.data.images import open_rgb
+from cgan_trainer.data.kinds.paired import PairedFacts
 from cgan_trainer.families import build_graph
-from cgan_trainer.training import loop, run_folder, start
+from cgan_trainer.families.base import Stage
+from cgan_trainer.families.pix2pix import PIX2PIX, Pix2pixRecipe
+from cgan_trainer.training import loop, run_folder, start, trainer
 from cgan_trainer.training.trainer import Trainer
 from PIL import Image
 
@@ -169,6 +172,44 @@ def test_a_run_with_any_options_resumes_to_the_same_weights(
     assert train(pairs, tmp_path / "broken", config, resume=True, max_minutes=1e-9) == 0
     assert train(pairs, tmp_path / "broken", config, resume=True) == 0
     assert_same_run(tmp_path / "unbroken", tmp_path / "broken")
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_run_of_three_stages_resumed_in_the_last_equals_an_unbroken_one(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    plan = Pix2pixRecipe.plan
+
+    def three(recipe: Pix2pixRecipe, total: int) -> tuple[Stage, ...]:
+        (whole,) = plan(recipe, total)
+        judge, make = whole.phases
+        alone = (replace(make, batches=1),)  # the generator without a step of the discriminator
+        # With fresh optimisers in the second stage the third must not get back the discriminator's of the first;
+        # without, it keeps the one that only the second stage has made.
+        phases = ((judge, make), alone, alone) if fresh else (alone, (judge, make), alone)
+        return tuple(
+            replace(whole, name=name, images=count, phases=these, fresh_optimizers=fresh and name == "b")
+            for name, count, these in zip("abc", (4, 4, total - 8), phases, strict=True)
+        )
+
+    monkeypatch.setattr(Pix2pixRecipe, "plan", three)
+    assert train(pairs, tmp_path / "unbroken") == 0
+    for resume in (False, *(True,) * 6):  # one step each
+        assert train(pairs, tmp_path / "broken", resume=resume, max_minutes=1e-9) == 0
+    assert_same_run(tmp_path / "unbroken", tmp_path / "broken")
+
+
+def test_what_is_differentiated_twice_in_any_stage_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[int] = []
+    monkeypatch.setattr(trainer, "_compiled", lambda network: compiled.append(id(network)))
+    nothing: dict[str, Any] = {"palette": None, "source_palette": None, "target_palette": None}
+    facts = PairedFacts(name="x", source="A", target="B", direction="AtoB", **nothing)
+    recipe = start.make_recipe(PIX2PIX, replace(SMALL, gan_mode="wgangp", torch_compile=True), facts)
+    (whole,) = recipe.plan(10)
+    judge, make = whole.phases
+    first = replace(whole, name="first", phases=(replace(judge, second_order=False), make))
+    Trainer(recipe, (first, whole))
+    assert compiled == [id(recipe.networks["generator"])]
 
 
 def test_the_average_is_what_is_saved_for_use(pairs: Path, tmp_path: Path) -> None:

@@ -114,7 +114,6 @@ class Stage:
         images: how many images it sees.
         phases: of each step, in order.
         batch: images per batch; None: the config's.
-        size: side of its images; None: the config's.
         fresh_optimizers: begin without what the optimisers of earlier stages remember.
         best: decides best.pt; None: the newest state is the best.
     """
@@ -123,7 +122,6 @@ class Stage:
     images: int
     phases: tuple[Phase, ...]
     batch: int | None = None
-    size: int | None = None
     fresh_optimizers: bool = False
     best: Best | None = None
 
@@ -286,7 +284,7 @@ class Recipe(ABC, Generic[C, F]):
         """Images that show where the run stands: always the same conditions and seeds."""
 
     def learning_rate(self, phase: Phase, progress: Progress) -> float:
-        """The rate of a phase's optimiser, by default that of --lr-policy (training/schedule.py).
+        """The rate of a phase's optimiser, by default that of --lr-policy.
 
         linear    constant over --epochs, then in a straight line to 0 over --epochs-decay (the papers')
         step      a tenth every --step-epochs
