@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from cgan_runtime.contract import LabelEncoding
+from cgan_runtime.errors import UsageError
 from cgan_trainer.checkpoint import read_checkpoint
 from cgan_trainer.configs import TrainConfig
 from cgan_trainer.configs.base import RunOptions
@@ -137,3 +138,6 @@ def test_the_port_goes_on_from_a_file_of_its_source(animals: Path, tmp_path: Pat
     saved = read_checkpoint(tmp_path / "run" / "last.pt").graphs["main"].state
     for name, source in (("embedding", "label_emb"), ("hidden.2", "model.5"), ("last", "model.11")):
         torch.testing.assert_close(saved[f"{name}.weight"], state[f"{source}.weight"], rtol=0, atol=1e-6)
+    # One of another shape is refused in words of this family.
+    with pytest.raises(UsageError, match=r"does not fit this run .*; give the options that it was trained with"):
+        train(replace(PORT, images=2, batch=2, latent=50), replace(run, out=tmp_path / "other"))

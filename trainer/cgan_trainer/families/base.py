@@ -43,6 +43,7 @@ __all__ = [
     "Progress",
     "Recipe",
     "SampleGrid",
+    "Shapes",
     "Stage",
     "Variant",
 ]
@@ -191,6 +192,7 @@ C = TypeVar("C", bound=TrainConfig)
 F = TypeVar("F", bound=Facts)
 Graphs = Mapping[str, Generator]
 Networks = Mapping[str, nn.Module]
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Recipe(ABC, Generic[C, F]):
@@ -274,6 +276,16 @@ class Recipe(ABC, Generic[C, F]):
             BadInputError: a file that belongs to it is missing.
         """
         return dict.fromkeys(self.graphs(self.networks), path)
+
+    def fitting(self, theirs: Shapes, wanted: Shapes) -> str:
+        """What to ask for where the weights brought by --init-from do not fit, to end a sentence with.
+
+        Args:
+            theirs: shapes of the weights in the file, by name.
+            wanted: those of the graph of this run; equal where only the places of noise differ.
+        """
+        del theirs, wanted
+        return "give the options that it was trained with, or name another file"
 
     @abstractmethod
     def validate(self, graphs: Graphs, held_out: Split) -> dict[str, float]:
