@@ -34,7 +34,7 @@ from cgan_trainer.training.judge_run import evaluate_run
 from PIL import Image
 from torch import Tensor
 
-from tests.helpers import run_command, run_here
+from tests.helpers import pix2pix_generator, run_command, run_here, write_pix2pix_checkpoint
 
 
 def train(data: Path, out: Path, **more: Any) -> Path:
@@ -275,6 +275,8 @@ def test_what_is_no_run_is_one_sentence(run: Path, pairs: Path, tmp_path: Path) 
     (broken / "test").mkdir()
     assert f"{broken / 'test'} holds no images" in refused(copy, data=broken, split="test")
     assert "--seeds 0" in refused(copy, seeds=0)
+    wide = write_pix2pix_checkpoint(tmp_path / "wide.pt", pix2pix_generator(size=128, ngf=1))
+    assert "takes images of 128x128 pixels, but the data was read at 64x64" in refused(copy, checkpoint=wide)
     weights = (copy / "last.pt").read_bytes()
     (copy / "last.pt").write_bytes(weights[: len(weights) // 2])
     assert "damaged or cut short" in refused(copy)
