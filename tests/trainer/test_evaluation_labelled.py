@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding, NoiseInput, Output
-from cgan_runtime.errors import BadInputError, CganError
+from cgan_runtime.errors import BadInputError, CganError, UsageError
 from cgan_trainer.data.kinds.base import Facts, Split
 from cgan_trainer.evaluation import LABELLED_MEASURES, Judged, Subject, classifier, frechet, judge_labelled, measure
 from cgan_trainer.evaluation.base import Figure, columns
@@ -110,7 +110,7 @@ def subject(generator: Generator, cache: Path, **more: object) -> Subject:
         train=split("train", 150, 0),
         most=120,
         seed=0,
-        seeds=8,
+        seeds=None,
         cache=cache,
     )
     return replace(plain, **more)  # type: ignore[arg-type]  # any field
@@ -181,6 +181,7 @@ def test_the_gallery_is_the_class_grid_and_every_image_has_a_name(cache: Path) -
     assert all(len(exhibit.images) == 9 for exhibit in judged.gallery.exhibits)
     assert len(judged.files) == len(judged.each["accuracy"]) == 36
     assert judged.files[:2] == ("top/0", "top/1")
+    assert judged.seeds == 12  # what was drawn for each class is what evaluation.json says
     for exhibit, label in zip(judged.gallery.exhibits, range(3), strict=True):
         right = judged.each["accuracy"][12 * label : 12 * label + 12]
         assert exhibit.caption[1] == f"{sum(right):.0f} of 12 read as it"
@@ -215,6 +216,8 @@ def test_what_does_not_fit_is_one_sentence(cache: Path) -> None:
         judge_labelled(subject(Bars(perfect, ("a", "b")), cache))
     with pytest.raises(BadInputError, match="16x16 pixels, but the data was read at 12x12"):
         judge_labelled(subject(Bars(perfect, side=16), cache))
+    with pytest.raises(UsageError, match=r"--seeds cannot be used .* --images"):
+        judge_labelled(subject(Bars(perfect), cache, seeds=3))
     with pytest.raises(BadInputError, match="no classes"):
         judge_labelled(subject(Bars(perfect), cache, facts=Facts(name="plain")))
 

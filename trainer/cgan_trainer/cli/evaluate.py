@@ -18,7 +18,7 @@ def evaluate(
     data: Path | None = None,
     images: int | None = None,
     pictures: Annotated[int | None, Parameter(show=False)] = None,
-    seeds: int = 8,
+    seeds: int | None = None,
     out: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
@@ -33,7 +33,7 @@ def evaluate(
         data: The dataset folder, where it is no longer the one the run was trained on.
         images: Judge at most so many images, evenly spread; all by default.
         pictures: How --images was called.
-        seeds: Images drawn per condition for diversity.
+        seeds: Images drawn per condition for diversity; 8 by default. Not with labelled images: --images says it.
         out: Folder for a joint evaluation.json and evaluation.html of several runs.
         as_json: Print JSON instead of the table: an object, or a list of them for several runs.
     """

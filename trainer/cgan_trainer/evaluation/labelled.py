@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from cgan_runtime.contract import Condition, LabelEncoding
-from cgan_runtime.errors import BadInputError
+from cgan_runtime.errors import BadInputError, UsageError
 from cgan_runtime.progress import note
 from jaxtyping import Int64, UInt8
 from torch import Tensor
@@ -62,9 +62,12 @@ def judge_labelled(subject: Subject) -> Judged:
     classes (`Classes`). The first graph is judged.
 
     Raises:
+        UsageError: a number of seeds is asked for, which nothing here depends on.
         BadInputError: the generator takes no label or makes no image, or its classes or size are not the data's.
         CganError: it makes values that are not finite.
     """
+    if subject.seeds is not None:
+        raise UsageError("--seeds cannot be used with images of classes: --images says how many are drawn in all.")
     generator = next(iter(subject.graphs.values()))
     names = subject.facts.classes if isinstance(subject.facts, Classes) else ()
     asked, label_note = _asked(_label_condition(generator), names)
@@ -85,6 +88,7 @@ def judge_labelled(subject: Subject) -> Judged:
         columns=columns(LABELLED_MEASURES),
         files=tuple(f"{name}/{number}" for name in names for number in range(per_class)),
         available=len(held_out),
+        seeds=per_class,
         each={"accuracy": each} if each else {},
         notes=(
             f"Judged are {per_class} images of each of {len(names)} classes, rounded to 8 bits, beside "

@@ -31,7 +31,7 @@ def evaluate_run(
     split: str | None = None,
     data: Path | None = None,
     images: int | None = None,
-    seeds: int = 8,
+    seeds: int | None = None,
     cache: Path | None = None,
 ) -> Evaluation:
     """Judge a run, and write evaluation.json and evaluation.html into its folder, each complete or not at all.
@@ -45,7 +45,7 @@ def evaluate_run(
         split: "test" or "val"; test if there is one.
         data: another dataset folder than the run's own.
         images: judge at most so many images, evenly spread over the split; all by default.
-        seeds: images drawn per condition for diversity, 1 or more.
+        seeds: images drawn per condition for diversity, 1 or more; 8 by default. Not of labelled images.
         cache: where nets are kept that an evaluation trains; the user's cache by default.
 
     Raises:
@@ -74,13 +74,13 @@ def judge_run(
     split: str | None = None,
     data: Path | None = None,
     images: int | None = None,
-    seeds: int = 8,
+    seeds: int | None = None,
     cache: Path | None = None,
 ) -> tuple[Evaluation, Gallery]:
     """`evaluate_run` without writing: the figures, and the images that show them."""
     if images is not None and images < 1:
         raise UsageError(f"--images {images} cannot be used: give 1 or more.")
-    if not 1 <= seeds <= 1000:
+    if seeds is not None and not 1 <= seeds <= 1000:
         raise UsageError(f"--seeds {seeds} cannot be used: give a number from 1 to 1000.")
     plain = _read_config(path)
     family = _family_of(path, plain)
@@ -122,7 +122,7 @@ def judge_run(
         direction=asdict(config).get("direction"),
         size=config.size,
         seed=config.seed,
-        seeds=seeds,
+        seeds=judged.seeds,
         rows=judged.rows,
         columns=judged.columns,
         notes=(*judged.notes, *([why] if why else [])),
