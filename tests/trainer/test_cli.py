@@ -99,6 +99,9 @@ def test_dry_run_prints_json_and_writes_nothing(
     assert (code, err) == (0, "")
     assert described["parameters"] == {"generator": 54_413_955, "discriminator": 2_768_705}
     assert described["images"] == (3 + 100) * 7
+    # How many colours the label maps have is known once they are read: no number is better than a wrong one.
+    _, out, _ = outcome([*words, "--condition", "labels"], capsys)
+    assert json.loads(out)["parameters"] is None
     assert list(tmp_path.iterdir()) == []
 
 

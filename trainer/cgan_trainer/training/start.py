@@ -111,14 +111,15 @@ def describe(config: TrainConfig, run: RunOptions) -> dict[str, Any]:
     counts = {name: kind.count(run.data, name) for name in ("train", kind.held_out(run.data))}
     facts = kind.facts(run.data)
     with torch.device("meta"):  # sizes alone: no memory, no first weights
-        networks = family.recipe(config, facts).networks
+        networks = {} if facts.partial else family.recipe(config, facts).networks
     return {
         "family": family.name,
         "config": asdict(config),
         "data": str(run.data),
         "out": str(run.out),
         "device": choose_device(run),
-        "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()},
+        # Nothing where the number of channels is known only once the images are read.
+        "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()} or None,
         kind.unit: counts,
         "images": config.total_images(counts["train"]),
         "would": _would(run),
