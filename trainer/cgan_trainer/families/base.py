@@ -296,7 +296,7 @@ class Recipe(ABC, Generic[C, F]):
         """Images that show where the run stands: always the same conditions and seeds."""
 
     def learning_rate(self, phase: Phase, progress: Progress) -> float:
-        """The rate of a phase's optimiser, by default that of --lr-policy.
+        """The learning rate of a phase's optimiser; by default it follows --lr-policy.
 
         linear    constant over --epochs, then in a straight line to 0 over --epochs-decay (the papers')
         step      a tenth every --step-epochs

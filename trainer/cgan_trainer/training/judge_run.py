@@ -181,7 +181,7 @@ def _find_split(kind: DataKind[Any], root: Path, wanted: str | None) -> tuple[st
         if kind.has(root, wanted) and kind.count(root, wanted):
             return wanted, ""
         raise UsageError(f"--split {wanted} cannot be used: {root} has no {wanted} images.")
-    refused = []
+    refused: list[str] = []
     for split in ("test", "val"):
         try:
             if kind.has(root, split) and kind.count(root, split):
