@@ -14,6 +14,8 @@ from cgan_trainer.families.pix2pix import PIX2PIX
 from cgan_trainer.training.loop import TrainingRun
 from PIL import Image
 
+from tests.helpers import run_here
+
 SMALL = Pix2pixConfig(size=64, ngf=4, ndf=4, images=3)
 
 
@@ -80,4 +82,31 @@ def test_what_a_variant_cannot_use_is_refused_before_any_is_trained(pairs: Path,
         ablate("patch", SMALL, options(pairs, tmp_path / "out"), images=None)
     with pytest.raises(UsageError, match="--max-minutes"):
         ablate("losses", SMALL, replace(options(pairs, tmp_path / "out"), max_minutes=1.0), images=None)
+    with pytest.raises(UsageError, match="--images-judged 0 cannot be used: give 1 or more"):
+        ablate("losses", SMALL, options(pairs, tmp_path / "out"), images=0)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_says_what_each_variant_would_do_and_does_nothing(pairs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("cgan-train", "ablate", "--what", "dropout", "--data", pairs, "--out", out, "--dry-run")
+    done = run_here(*words, "--size", "64", "--ngf", "4", "--ndf", "4", "--images", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    variants = json.loads(done.stdout)["variants"]
+    assert {name: one["config"]["dropout"] for name, one in variants.items()} == {
+        f"dropout {name}": name for name in ("paper", "port", "off")
+    }
+    assert variants["dropout off"]["would"] == f"write a new run to {out / 'runs' / 'dropout-off'}"
+    assert not out.exists()
+
+
+def test_the_help_shows_only_what_a_comparison_uses() -> None:
+    shown = run_here("cgan-train", "ablate", "pix2pix", "--help").stdout
+    assert "Folder for the table and the image" in shown
+    for name in ("--max-minutes", "--resume", "--evaluate", "--pictures"):
+        assert name not in shown
+    assert "--pictures" not in run_here("cgan-train", "evaluate", "--help").stdout
+    # The older name still works.
+    with_old_name = ("--data", "d", "--out", "o", "--what", "dropout", "--pictures", "0")
+    assert "--images-judged 0 cannot be used" in run_here("cgan-train", "ablate", *with_old_name).stderr
+    assert "--images 0 cannot be used" in run_here("cgan-train", "evaluate", "run", "--pictures", "0").stderr

@@ -136,6 +136,9 @@ def rewrite(path: Path, change: dict[str, Any], *, seal: bool) -> None:
     torch.save(content, path)
 
 
+NEGATIVE = {"classes": ["cat", "dog"], "latent": 4, "channels": 1, "width": -2}
+
+
 @pytest.mark.parametrize(
     ("change", "seal", "sentence"),
     [
@@ -146,6 +149,7 @@ def rewrite(path: Path, change: dict[str, Any], *, seal: bool) -> None:
         ({"family": "cyclegan2"}, True, "builds only "),
         ({"graphs.main.options": {"size": 2**40}}, True, "options that describe no network"),
         ({"graphs.main.options": {"depth": 3}}, True, "options that describe no network"),
+        ({"family": "cdcgan", "graphs.main.options": NEGATIVE}, True, "options that describe no network"),
         ({"graphs.main.options": {"size": 512, "ngf": 512}}, True, "do not fit its options"),
         ({"graphs.main.options": {**asdict(OPTIONS), "source": "moon"}}, True, "its own options contradict"),
         ({"graphs.main.state": {}}, True, "do not fit its options"),

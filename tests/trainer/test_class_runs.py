@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from cgan_runtime.contract import LabelEncoding
+from cgan_runtime.errors import UsageError
 from cgan_trainer.checkpoint import read_checkpoint
 from cgan_trainer.configs import TrainConfig
 from cgan_trainer.configs.base import RunOptions
@@ -91,6 +92,16 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_unbroken_one(
         assert torch.equal(value, parts.graphs["main"].state[name]), name
 
 
+def test_the_last_batch_may_be_a_single_image(animals: Path, tmp_path: Path) -> None:
+    config = replace(PORT, images=5)
+    assert train(config, options(animals, tmp_path / "whole")) == 0
+    broken = options(animals, tmp_path / "broken", max_minutes=1e-9)
+    for resume in (False, True):
+        assert train(config, replace(broken, resume=resume)) == 0
+    states = [read_checkpoint(tmp_path / name / "last.pt").graphs["main"].state for name in ("whole", "broken")]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
 def test_batches_that_are_added_up_train_as_one_of_all() -> None:
     # Of the paper's network alone: the others have statistics over a batch.
     weights = []
@@ -98,7 +109,7 @@ def test_batches_that_are_added_up_train_as_one_of_all() -> None:
         recipe = make_recipe(CGAN, PAPER, FACTS)
         assert isinstance(recipe, ClassRecipe)
         (stage,) = recipe.plan(8)
-        trainer, begin, batches = Trainer(recipe, stage), 0, []
+        trainer, begin, batches = Trainer(recipe, (stage,)), 0, []
         for size in sizes:
             batches.append(batch_of(recipe, range(begin, begin + size), shape=(1, 8, 8)))
             begin += size
@@ -127,3 +138,6 @@ def test_the_port_goes_on_from_a_file_of_its_source(animals: Path, tmp_path: Pat
     saved = read_checkpoint(tmp_path / "run" / "last.pt").graphs["main"].state
     for name, source in (("embedding", "label_emb"), ("hidden.2", "model.5"), ("last", "model.11")):
         torch.testing.assert_close(saved[f"{name}.weight"], state[f"{source}.weight"], rtol=0, atol=1e-6)
+    # One of another shape is refused in words of this family.
+    with pytest.raises(UsageError, match=r"does not fit this run .*; give the options that it was trained with"):
+        train(replace(PORT, images=2, batch=2, latent=50), replace(run, out=tmp_path / "other"))

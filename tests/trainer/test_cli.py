@@ -99,6 +99,9 @@ def test_dry_run_prints_json_and_writes_nothing(
     assert (code, err) == (0, "")
     assert described["parameters"] == {"generator": 54_413_955, "discriminator": 2_768_705}
     assert described["images"] == (3 + 100) * 7
+    # How many colours the label maps have is known once they are read: no number is better than a wrong one.
+    _, out, _ = outcome([*words, "--condition", "labels"], capsys)
+    assert json.loads(out)["parameters"] is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -187,6 +190,21 @@ def test_the_config_of_a_run_asks_for_the_same_run_and_given_options_win(
         assert (ended, err.count("\n")) == (code, 1)
         assert sentence in err
     assert outcome([*words], capsys)[0] == 2
+
+
+def test_the_config_that_a_run_has_written_asks_for_that_run(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(pairs), "--size", "64", "--ngf", "2", "--ndf", "2", "--images", "2", "--threads", "1"]
+    assert outcome(["pix2pix", *options, "--out", str(tmp_path / "a"), "--no-evaluate"], capsys)[0] == 0
+    words = ["pix2pix", "--config", str(tmp_path / "a" / "config.json"), "--out", str(tmp_path / "b"), "--dry-run"]
+    code, out, err = outcome(words, capsys)
+    assert (code, err) == (0, "")
+    config, written = json.loads(out)["config"], json.loads((tmp_path / "a" / "config.json").read_text())
+    assert config == {name: written[name] for name in config}
+    assert json.loads(out)["data"] == str(pairs)
+    _, out, _ = outcome(["pix2pix", *options, "--out", str(tmp_path / "a"), "--dry-run"], capsys)
+    assert json.loads(out)["would"].startswith(f"refuse, for {tmp_path / 'a'} already holds a run")
 
 
 @pytest.mark.parametrize("family", [[], ["pix2pix"]])

@@ -26,7 +26,7 @@ def phases_of(recipe: CycleganRecipe) -> tuple[Phase, Phase]:
 
 
 def trainer_of(recipe: CycleganRecipe) -> Trainer:
-    return Trainer(recipe, recipe.plan(100)[0])  # draws the first weights
+    return Trainer(recipe, recipe.plan(100))  # draws the first weights
 
 
 def turns_of(recipe: CycleganRecipe, batches: Sequence[Batch]) -> list[Turn]:

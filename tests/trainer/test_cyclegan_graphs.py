@@ -187,6 +187,11 @@ def test_a_folder_gives_its_newest_pair(tmp_path: Path) -> None:
     assert recipe.initial_files(tmp_path)["BtoA"].name == "latest_net_G_B.pth"
 
 
+def test_the_newest_pair_is_told_by_the_number_of_its_epoch(tmp_path: Path) -> None:
+    touched(tmp_path, *(f"exp100_G_{way}_{n}.pth" for n in (5, 60) for way in ("AB", "BA")))
+    assert recipe_of().initial_files(tmp_path)["AtoB"].name == "exp100_G_AB_60.pth"
+
+
 def test_half_of_a_pair_is_refused(tmp_path: Path) -> None:
     (second,) = touched(tmp_path, "latest_net_G_B.pth")
     with pytest.raises(BadInputError, match=r"latest_net_G_A\.pth is missing: .* copy it beside .*_G_B\.pth"):

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from cgan_runtime.errors import BadInputError
 from cgan_trainer.cli.data import main
+from cgan_trainer.configs.base import check_config
+from cgan_trainer.configs.cdcgan import CdcganConfig
+from cgan_trainer.configs.cgan import CganConfig
 from cgan_trainer.data.verify import Check, Verdict, verify
 from PIL import Image
 
@@ -61,7 +64,14 @@ def test_sound_labelled_images_pass_every_check(animals: Path) -> None:
     assert verdict.hints == ("the images are grey.",)
     assert verdict.decoded_bytes == 18 * 32 * 32
     assert verdict.command == f"cgan-train cdcgan --data {animals} --out runs/animals"
-    assert verify(animals, 64).command.endswith("--size 64")
+    assert verify(animals, 64).command == f"cgan-train cgan --data {animals} --out runs/animals --size 64"
+    Image.new("RGB", (32, 32), (9, 99, 199)).save(animals / "train" / "cat" / "colour.png")
+    assert " --size 128 " in verify(animals, 256).command
+    for size, train_options in ((32, CdcganConfig(mode="rgb")), (48, CganConfig(mode="rgb", size=48))):
+        words = verify(animals, size).command.split()
+        assert words[:2] == ["cgan-train", train_options.family]
+        assert words[-2:] == ["--mode", "rgb"]
+        check_config(train_options)
 
 
 def test_idx_files_are_looked_at_as_files_are(tmp_path: Path) -> None:
@@ -108,6 +118,12 @@ def test_what_is_wrong_with_labelled_images_is_named(animals: Path, case: str, c
     assert check in found
     assert named in "".join(found[check].named)
     assert set(found) <= {check, "labels"}  # a leak between classes is two labels as well
+
+
+def test_a_split_that_cannot_be_used_fails_though_another_can(animals: Path) -> None:
+    write_images(animals / "val" / "eel", 1, seed=9)
+    sentence = failed(verify(animals))["held-out images"].sentence
+    assert sentence.startswith(f"validation will use test, but {animals / 'val' / 'eel'} is a class that train/")
 
 
 def test_a_class_with_few_images_is_a_hint(animals: Path) -> None:

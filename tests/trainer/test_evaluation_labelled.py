@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding, NoiseInput, Output
-from cgan_runtime.errors import BadInputError, CganError
+from cgan_runtime.errors import BadInputError, CganError, UsageError
 from cgan_trainer.data.kinds.base import Facts, Split
-from cgan_trainer.evaluation import LABELLED_MEASURES, Judged, Subject, classifier, judge_labelled, measure
+from cgan_trainer.evaluation import LABELLED_MEASURES, Judged, Subject, classifier, frechet, judge_labelled, measure
 from cgan_trainer.evaluation.base import Figure, columns
 from cgan_trainer.evaluation.by_class import ByClass, Density, Reading
 from cgan_trainer.evaluation.frechet import frechet_of_features, frechet_of_gaussians
@@ -110,7 +110,7 @@ def subject(generator: Generator, cache: Path, **more: object) -> Subject:
         train=split("train", 150, 0),
         most=120,
         seed=0,
-        seeds=8,
+        seeds=None,
         cache=cache,
     )
     return replace(plain, **more)  # type: ignore[arg-type]  # any field
@@ -140,6 +140,21 @@ def test_a_perfect_generator_is_the_truth(cache: Path) -> None:
     assert mean["parzen"].value != made["parzen"].value
 
 
+def test_figure_and_floor_of_the_distance_are_taken_over_equally_many_images(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, int]] = []
+
+    def sized(x: Tensor, y: Tensor) -> float:
+        sizes.append((len(x), len(y)))
+        return frechet_of_features(x, y)
+
+    monkeypatch.setattr(frechet, "frechet_of_features", sized)
+    judge_labelled(subject(Bars(perfect), cache, most=36))  # 12 of a class; held out are 40
+    assert set(sizes) == {(18, 18)}
+    assert len(sizes) == 3 * 10
+
+
 def test_a_generator_that_ignores_its_label_is_right_by_chance(cache: Path) -> None:
     made = figures(judge_labelled(subject(Bars(ignores), cache, most=360)), "generator")
     assert made["accuracy"].value == pytest.approx(1 / 3, abs=3 * math.sqrt(1 / 3 * 2 / 3 / 360))
@@ -166,6 +181,7 @@ def test_the_gallery_is_the_class_grid_and_every_image_has_a_name(cache: Path) -
     assert all(len(exhibit.images) == 9 for exhibit in judged.gallery.exhibits)
     assert len(judged.files) == len(judged.each["accuracy"]) == 36
     assert judged.files[:2] == ("top/0", "top/1")
+    assert judged.seeds == 12  # what was drawn for each class is what evaluation.json says
     for exhibit, label in zip(judged.gallery.exhibits, range(3), strict=True):
         right = judged.each["accuracy"][12 * label : 12 * label + 12]
         assert exhibit.caption[1] == f"{sum(right):.0f} of 12 read as it"
@@ -200,6 +216,8 @@ def test_what_does_not_fit_is_one_sentence(cache: Path) -> None:
         judge_labelled(subject(Bars(perfect, ("a", "b")), cache))
     with pytest.raises(BadInputError, match="16x16 pixels, but the data was read at 12x12"):
         judge_labelled(subject(Bars(perfect, side=16), cache))
+    with pytest.raises(UsageError, match=r"--seeds cannot be used .* --images"):
+        judge_labelled(subject(Bars(perfect), cache, seeds=3))
     with pytest.raises(BadInputError, match="no classes"):
         judge_labelled(subject(Bars(perfect), cache, facts=Facts(name="plain")))
 
@@ -292,7 +310,15 @@ def test_the_width_of_the_window_is_the_best_on_the_validation_images() -> None:
     blank = torch.zeros(30, dtype=torch.int64)
     found = measure(
         LABELLED_MEASURES,
-        ByClass(images=images[:30], labels=blank, reading=None, real_labels=blank, real=None, density=density),
+        ByClass(
+            images=images[:30],
+            labels=blank,
+            reading=None,
+            real_labels=blank,
+            real=None,
+            density=density,
+            per_class=30,
+        ),
     )
     parts = (images[:30], images[30:60], images[60:])
     centres, validation, test = (part.flatten(1).double() / 255 for part in parts)

@@ -34,7 +34,7 @@ from cgan_trainer.training.judge_run import evaluate_run
 from PIL import Image
 from torch import Tensor
 
-from tests.helpers import run_command, run_here
+from tests.helpers import pix2pix_generator, run_command, run_here, write_pix2pix_checkpoint
 
 
 def train(data: Path, out: Path, **more: Any) -> Path:
@@ -243,6 +243,21 @@ def test_several_runs_stand_side_by_side(run: Path, tmp_path: Path) -> None:
     assert (out / "evaluation.html").read_text().count('<section id="run-') == 2
 
 
+def test_a_test_split_that_cannot_be_used_is_passed_over_with_the_reason(
+    run: Path, pairs: Path, tmp_path: Path
+) -> None:
+    data, copy = tmp_path / "pairs", tmp_path / "run"
+    shutil.copytree(pairs, data)
+    shutil.copytree(run, copy)
+    (data / "test").mkdir()
+    evaluation = evaluate_run(copy, data=data, seeds=1)
+    assert evaluation.split == "val"
+    assert f"Judged on val/, for test/ cannot be used ({data / 'test'} holds no images" in evaluation.notes[-1]
+    shutil.rmtree(data / "val")
+    with pytest.raises(BadInputError, match="test holds no images"):
+        evaluate_run(copy, data=data, seeds=1)
+
+
 def test_what_is_no_run_is_one_sentence(run: Path, pairs: Path, tmp_path: Path) -> None:
     def refused(folder: Path, **options: object) -> str:
         with pytest.raises((BadInputError, UsageError)) as caught:
@@ -255,7 +270,13 @@ def test_what_is_no_run_is_one_sentence(run: Path, pairs: Path, tmp_path: Path) 
     shutil.copytree(run, copy, ignore=shutil.ignore_patterns("evaluation.*"))
     assert "by --data" in refused(copy, data=tmp_path / "gone")
     assert "--split test" in refused(copy, split="test")
+    broken = tmp_path / "broken"
+    shutil.copytree(pairs, broken)
+    (broken / "test").mkdir()
+    assert f"{broken / 'test'} holds no images" in refused(copy, data=broken, split="test")
     assert "--seeds 0" in refused(copy, seeds=0)
+    wide = write_pix2pix_checkpoint(tmp_path / "wide.pt", pix2pix_generator(size=128, ngf=1))
+    assert "takes images of 128x128 pixels, but the data was read at 64x64" in refused(copy, checkpoint=wide)
     weights = (copy / "last.pt").read_bytes()
     (copy / "last.pt").write_bytes(weights[: len(weights) // 2])
     assert "damaged or cut short" in refused(copy)

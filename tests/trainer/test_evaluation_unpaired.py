@@ -251,6 +251,7 @@ def test_labels_are_read_where_the_names_are_equal(
     judged = judge_unpaired(
         subject(Function(painted), Function(read), held_out, tmp_path, facts=facts, train=train)
     )
+    assert judged.available == 10  # 5 of each domain, whether they share their names or not
     back, truth_back = figures(judged, "BtoA"), figures(judged, "truth BtoA")
     assert back["fcn_pixel"].value == truth_back["fcn_iou"].value == 1
     made, unchanged, truth = (figures(judged, f"{prefix}AtoB") for prefix in ("", "unchanged ", "truth "))

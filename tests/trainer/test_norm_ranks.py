@@ -89,3 +89,11 @@ def test_alone_they_are_torchs_own(index: int) -> None:
     plain = torchs_own(norm)
     assert torch.equal(norm(x), plain(x))
     assert torch.equal(norm.eval()(x), plain.eval()(x))
+
+
+def test_a_single_row_is_normalised_by_the_running_averages_and_leaves_them() -> None:
+    _, norm, x, _ = cases()[0]
+    norm(x)
+    kept = {name: value.clone() for name, value in norm.state_dict().items()}
+    assert torch.equal(norm.train()(x[:1]), norm.eval()(x[:1]))
+    assert all(torch.equal(value, kept[name]) for name, value in norm.state_dict().items())

@@ -157,6 +157,23 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path, capsys: py
     assert (tmp_path / "thesis.tex").exists()
 
 
+@pytest.mark.parametrize(
+    "described",
+    ['{"name": "satellite"}', '{"format": "cgan-deploy-dataset", "name": "mine"}', "[]", '{"name": "satell'],
+)
+def test_a_folder_with_a_description_of_its_own_is_never_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], described: str
+) -> None:
+    (tmp_path / "dataset.json").write_text(described)
+    (tmp_path / "photo.png").write_bytes(b"mine")
+    for more in ([], ["--force"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["satellite", "--out", str(tmp_path), *more])
+        assert ended.value.code == 2
+        assert "is not a dataset of this command" in capsys.readouterr().err
+    assert (tmp_path / "photo.png").read_bytes() == b"mine"
+
+
 def test_without_the_package_one_sentence_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

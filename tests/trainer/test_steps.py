@@ -38,7 +38,7 @@ class Run:
         )
         self.recipe = make_recipe(PIX2PIX, config, facts)
         (self.stage,) = self.recipe.plan(NOW.total)
-        self.trainer = Trainer(self.recipe, self.stage)
+        self.trainer = Trainer(self.recipe, (self.stage,))
         self.generator = self.recipe.networks["generator"]
         self.discriminator = self.recipe.networks.get("discriminator")
 

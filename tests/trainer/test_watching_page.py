@@ -144,7 +144,7 @@ def test_a_page_without_metrics(tmp_path: Path, metrics: str | None) -> None:
 
 def test_a_page_of_an_empty_folder(tmp_path: Path) -> None:
     _, elements = check(tmp_path)
-    assert "waiting for the first save" in elements.text
+    assert "waiting for the first figures" in elements.text
 
 
 def test_a_half_written_row_is_not_shown(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from cgan_runtime.errors import UsageError
 from cgan_runtime.progress import note
@@ -10,10 +11,11 @@ from cgan_runtime.progress import note
 from cgan_trainer.ablation.report import Compared, Comparison, write_report
 from cgan_trainer.configs.base import RunOptions, TrainConfig, check_config
 from cgan_trainer.families import FAMILIES
+from cgan_trainer.families.base import Ablation, Variant
 from cgan_trainer.training.judge_run import judge_run, write_evaluation
-from cgan_trainer.training.start import train
+from cgan_trainer.training.start import describe, train
 
-__all__ = ["ablate"]
+__all__ = ["ablate", "describe_comparison"]
 
 
 def ablate(what: str, config: TrainConfig, run: RunOptions, *, images: int | None) -> tuple[int, Comparison]:
@@ -31,16 +33,12 @@ def ablate(what: str, config: TrainConfig, run: RunOptions, *, images: int | Non
     Raises:
         UsageError: an option cannot be used with a variant, or a folder holds a run with other options.
     """
-    if run.max_minutes is not None:
-        raise UsageError("--max-minutes cannot be used here: variants are compared after the same --images.")
-    ablation = FAMILIES[config.family].ablations[what](config)
-    for variant in ablation.variants:
-        check_config(variant.of(config), run)
+    ablation = _checked(what, config, run, images)
     compared: list[Compared] = []
     for number, variant in enumerate(ablation.variants, start=1):
         note(f"[{number}/{len(ablation.variants)}] {variant.name}")
-        out = run.out / "runs" / variant.folder(config)
-        options = replace(run, out=out, resume=(out / "last.pt").exists(), evaluate=False)
+        options = _options_of(variant, config, run)
+        out = options.out
         code = train(variant.of(config), options)
         if code != 0:
             return code, Comparison(ablation=ablation, compared=tuple(compared))
@@ -50,3 +48,30 @@ def ablate(what: str, config: TrainConfig, run: RunOptions, *, images: int | Non
     comparison = Comparison(ablation=ablation, compared=tuple(compared))
     write_report(run.out, what, comparison, config, run)
     return 0, comparison
+
+
+def describe_comparison(what: str, config: TrainConfig, run: RunOptions, *, images: int | None) -> dict[str, Any]:
+    """What `ablate` would do, as plain values: a description of each variant's run. Trains and writes nothing."""
+    ablation = _checked(what, config, run, images)
+    described = {
+        variant.name: describe(variant.of(config), _options_of(variant, config, run))
+        for variant in ablation.variants
+    }
+    return {"what": what, "out": str(run.out), "images_judged": images, "variants": described}
+
+
+def _checked(what: str, config: TrainConfig, run: RunOptions, images: int | None) -> Ablation:
+    """The comparison, if every option can be used: before hours are spent on the first variant."""
+    if run.max_minutes is not None:
+        raise UsageError("--max-minutes cannot be used here: variants are compared after the same --images.")
+    if images is not None and images < 1:
+        raise UsageError(f"--images-judged {images} cannot be used: give 1 or more.")
+    ablation = FAMILIES[config.family].ablations[what](config)
+    for variant in ablation.variants:
+        check_config(variant.of(config), run)
+    return ablation
+
+
+def _options_of(variant: Variant, config: TrainConfig, run: RunOptions) -> RunOptions:
+    out = run.out / "runs" / variant.folder(config)
+    return replace(run, out=out, resume=(out / "last.pt").exists(), evaluate=False)

@@ -1,8 +1,11 @@
-"""cgan-train ablate: the papers' comparisons on one's own images."""
+"""cgan-train ablate: the papers' comparisons on one's own images.
 
-from __future__ import annotations
+Annotations are evaluated at once, as in configs/base.py.
+"""
 
-from dataclasses import replace
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cgan_runtime.errors import UsageError
@@ -21,8 +24,23 @@ The same command goes on after an interruption. Leaves losses.md, losses.json an
 family the first one is taken."""
 
 
-_JUDGED = Parameter(name=["--images-judged", "--pictures"], help="Judge on at most so many held-out images.")
+_JUDGED = Parameter(name="--images-judged", help="Judge on at most so many held-out images.")
+_JUDGED_BEFORE = Parameter(name="--pictures", show=False)  # how it was called
+_UNUSED = Parameter(show=False)
 _JSON = Parameter(name="--json", negative=(), help="Print the JSON instead of the table.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ComparisonOptions(RunOptions):
+    """The options of a run, as they are shown for a comparison: it judges and goes on by itself."""
+
+    out: Path
+    """Folder for the table and the image; the runs are in runs/ below it."""
+    max_minutes: Annotated[float | None, _UNUSED] = None
+    evaluate: Annotated[bool, _UNUSED] = True
+    resume: Annotated[bool, _UNUSED] = False
+    dry_run: bool = False
+    """Print the resolved options of every variant and what would be done, and do nothing."""
 
 
 def ablate_app() -> App:
@@ -34,8 +52,10 @@ def ablate_app() -> App:
         command = family_command(
             config,
             _ablate,
+            run_options=_ComparisonOptions,
             what=(Annotated[names, Parameter(help="The comparison.")], REQUIRED),
             images_judged=(Annotated[int | None, _JUDGED], None),
+            pictures=(Annotated[int | None, _JUDGED_BEFORE], None),
             as_json=(Annotated[bool, _JSON], False),
         )
         app.command(command, name=name, help=f"The comparisons of {name}.")
@@ -45,18 +65,28 @@ def ablate_app() -> App:
 
 
 def _ablate(
-    config: TrainConfig, run: RunOptions, *, what: str, images_judged: int | None = None, as_json: bool = False
+    config: TrainConfig,
+    run: RunOptions,
+    *,
+    what: str,
+    images_judged: int | None = None,
+    pictures: int | None = None,
+    as_json: bool = False,
 ) -> int:
     from cgan_runtime.progress import note
     from rich.console import Console
     from rich.table import Table
 
     from cgan_trainer.ablation.report import table
-    from cgan_trainer.ablation.run import ablate
+    from cgan_trainer.ablation.run import ablate, describe_comparison
 
     if what not in config.ablations:
         raise UsageError(f"--what {what} is not one of {', '.join(config.ablations)}.")
-    code, compared = ablate(what, config, replace(run, resume=False), images=images_judged)
+    images = pictures if images_judged is None else images_judged
+    if run.dry_run:
+        print(json.dumps(describe_comparison(what, config, run, images=images), indent=2))
+        return 0
+    code, compared = ablate(what, config, replace(run, resume=False), images=images)
     if code != 0:
         return code
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Protocol
 
@@ -65,7 +65,7 @@ def satellite(*, out: Path = Path("data/satellite"), force: bool = False) -> int
 
         return make_satellite(out, on_tile=report)
 
-    return _make(out, force, make)
+    return _make("satellite", out, force, make)
 
 
 @app.command
@@ -82,7 +82,7 @@ def satellite_relief(*, out: Path = Path("data/satellite-relief"), force: bool =
 
         return make_satellite(out, SUBJECTS[1], on_tile=report)
 
-    return _make(out, force, make)
+    return _make("satellite-relief", out, force, make)
 
 
 @app.command
@@ -100,7 +100,7 @@ def day2night(*, out: Path = Path("data/day2night"), source: Path | None = None,
 
         return make_day2night(out, source, on_tile=report)
 
-    return _make(out, force, make)
+    return _make("day2night", out, force, make)
 
 
 @app.command
@@ -118,7 +118,7 @@ def mri_labels(*, out: Path = Path("data/mri-labels"), source: Path | None = Non
 
         return make_mri_labels(out, source, on_pair=report)
 
-    return _make(out, force, make)
+    return _make("mri-labels", out, force, make)
 
 
 @app.command
@@ -143,7 +143,7 @@ def satellite_unpaired(
         subject = next(subject for subject in SUBJECTS if subject.domain == domain)
         return make_satellite_unpaired(out, subject, on_tile=report)
 
-    return _make(out, force, make, kind="unpaired")
+    return _make("satellite-unpaired", out, force, make, kind="unpaired", domains={"A": domain, "B": "satellite"})
 
 
 @app.command(name="mnist-5k")
@@ -160,7 +160,7 @@ def mnist_5k(*, out: Path = Path("data/mnist-5k"), force: bool = False) -> int:
 
         return make_mnist(out, on_file=report)
 
-    return _make(out, force, make, kind="labelled")
+    return _make("mnist-5k", out, force, make, kind="labelled")
 
 
 @app.command
@@ -180,7 +180,7 @@ def fashion_mnist(
 
         return make_fashion(out, source, on_file=report)
 
-    return _make(out, force, make, kind="labelled", unit="files")
+    return _make("fashion-mnist", out, force, make, kind="labelled", unit="files")
 
 
 @app.command
@@ -241,27 +241,33 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _make(
+    name: str,
     out: Path,
     force: bool,
     make: Callable[[_Report], Sequence[_Made]],
     *,
     kind: str = "paired",
     unit: str | None = None,
+    domains: dict[str, str] | None = None,
 ) -> int:
     """Make a dataset, and say what was made and how to go on.
 
     Args:
+        name: of the dataset, as its dataset.json says it.
         out: the folder.
         force: replace a dataset that is already there.
         make: does the work; says what it made.
         kind: of data.
         unit: what the progress counts, where it is not what the dataset holds.
+        domains: what A and B show, where the command makes more than one dataset of this name.
     """
-    if _is_complete(out) and not force:
+    complete = _is_complete(out, {"name": name} if domains is None else {"name": name, "domains": domains})
+    if complete and not force:
         print(f"{out} is already complete; --force makes it again.", file=sys.stderr)
         _announce(out, kind)
         return 0
-    _check_replaceable(out)
+    if out.exists() and not (complete or (out.is_dir() and not any(out.iterdir()))):
+        raise UsageError(f"{out} exists and is not a dataset of this command: choose another --out.")
     from cgan_runtime.progress import progress
 
     held = "pairs" if kind == "paired" else "images"
@@ -274,16 +280,20 @@ def _make(
     return 0
 
 
-def _is_complete(out: Path) -> bool:
-    # The folder appears in one rename with dataset.json in it: where that is, everything is.
-    return (out / "dataset.json").is_file()
+def _is_complete(out: Path, wanted: Mapping[str, object]) -> bool:
+    """Whether the dataset of this command is there: its dataset.json has these values.
 
+    The folder appears in one rename with that file in it: where it is, everything is.
+    """
+    import json
 
-def _check_replaceable(out: Path) -> None:
-    if out.is_dir() and (_is_complete(out) or not any(out.iterdir())):
-        return
-    if out.exists():
-        raise UsageError(f"{out} exists and is not a dataset of this command: choose another --out.")
+    from cgan_trainer.data.dataset_writer import FORMAT
+
+    try:
+        told = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and {**told, **wanted, "format": FORMAT} == told
 
 
 def _announce(out: Path, kind: str) -> None:

@@ -16,12 +16,13 @@ def evaluate(
     weights: str = "last",
     split: Literal["test", "val"] | None = None,
     data: Path | None = None,
-    images: Annotated[int | None, Parameter(name=["--images", "--pictures"])] = None,
-    seeds: int = 8,
+    images: int | None = None,
+    pictures: Annotated[int | None, Parameter(show=False)] = None,
+    seeds: int | None = None,
     out: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
-    """Measure trained generators on held-out images, beside a lookup table and the truth.
+    """Measure trained generators on held-out images, beside a baseline and real images.
 
     Writes evaluation.json and evaluation.html into each run folder.
 
@@ -31,7 +32,8 @@ def evaluate(
         split: test or val; test where there is one.
         data: The dataset folder, where it is no longer the one the run was trained on.
         images: Judge at most so many images, evenly spread; all by default.
-        seeds: Images drawn per condition for diversity.
+        pictures: How --images was called.
+        seeds: Images drawn per condition for diversity; 8 by default. Not with labelled images: --images says it.
         out: Folder for a joint evaluation.json and evaluation.html of several runs.
         as_json: Print JSON instead of the table: an object, or a list of them for several runs.
     """
@@ -46,11 +48,12 @@ def evaluate(
     from cgan_trainer.evaluation.table import print_table
     from cgan_trainer.training.judge_run import judge_run, write_evaluation
 
+    most = pictures if images is None else images
     judged = []
     for run in runs:
         if len(runs) > 1:
             note(f"evaluating {run}")
-        judged.append(judge_run(run, checkpoint=weights, split=split, data=data, images=images, seeds=seeds))
+        judged.append(judge_run(run, checkpoint=weights, split=split, data=data, images=most, seeds=seeds))
         write_evaluation(run, *judged[-1])
     found = [evaluation.to_json() for evaluation, _ in judged]
     if out is not None:

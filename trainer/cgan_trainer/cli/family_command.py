@@ -16,13 +16,18 @@ REQUIRED: Final = inspect.Parameter.empty
 
 
 def family_command(
-    config: type[TrainConfig], execute: Callable[..., int], **more: tuple[object, object]
+    config: type[TrainConfig],
+    execute: Callable[..., int],
+    *,
+    run_options: type[RunOptions] = RunOptions,
+    **more: tuple[object, object],
 ) -> Callable[..., int]:
     """A function whose signature is what cyclopts asks of the command line.
 
     Args:
         config: the family's options.
         execute: called with the config, the run's options, and what else was given; it has the same defaults.
+        run_options: how the run's options are shown.
         more: further keyword parameters, by name: annotation, and default or REQUIRED.
     """
     defaults = config()
@@ -32,7 +37,7 @@ def family_command(
 
     asked: dict[str, tuple[object, object]] = {
         **more,
-        "run": (Annotated[RunOptions, Parameter(name="*", group="This run")], REQUIRED),
+        "run": (Annotated[run_options, Parameter(name="*", group="This run")], REQUIRED),
         "config": (Annotated[config, Parameter(name="*", group="What decides the weights")], defaults),
     }
     parameters = [

@@ -13,7 +13,7 @@ from cgan_runtime.errors import BadInputError, UsageError
 __all__ = ["with_options_file"]
 
 # What config.json of a run says besides its options, and its threads, which belong to the machine it ran on.
-_NO_OPTIONS = ("family", "total_images", "threads")
+_NO_OPTIONS = ("family", "total_images", "threads", "defaults", "grid")
 
 
 def with_options_file(words: Sequence[str]) -> list[str]:
@@ -39,7 +39,7 @@ def _added(options: dict[str, Any], words: list[str]) -> list[str]:
     added: list[str] = []
     for key, value in options.items():
         name = key.replace("_", "-")
-        if key in _NO_OPTIONS or value is None or not said.isdisjoint((f"--{name}", f"--no-{name}")):
+        if value is None or not said.isdisjoint((f"--{name}", f"--no-{name}")):
             continue
         if isinstance(value, bool):
             added.append(f"--{name}" if value else f"--no-{name}")
@@ -56,9 +56,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise BadInputError(
             f"--config {path} cannot be read ({error}): name a .json or .toml of options."
         ) from error
-    plain = isinstance(options, dict) and all(
-        value is None or isinstance(value, str | int | float) for value in options.values()
-    )
-    if not plain:
+    if isinstance(options, dict):
+        options = {name: value for name, value in options.items() if name not in _NO_OPTIONS}
+        plain = all(value is None or isinstance(value, str | int | float) for value in options.values())
+    if not isinstance(options, dict) or not plain:
         raise BadInputError(f"--config {path} holds no options: a name and a plain value each are needed.")
-    return dict(options)
+    return options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -40,7 +41,7 @@ def _train(config: TrainConfig, run: RunOptions) -> int:
     from cgan_trainer.training.start import describe, train
 
     if run.dry_run:
-        print(describe(config, run))
+        print(json.dumps(describe(config, run), indent=2))
         return 0
     code = train(config, run)
     best = run.out / "best.pt"

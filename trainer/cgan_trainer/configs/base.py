@@ -80,11 +80,6 @@ class TrainConfig:
             raise UsageError("--epochs 0 cannot be used: give 1 or more without --epochs-decay.")
 
     @property
-    def step_images(self) -> int:
-        """Images per optimiser step of one process."""
-        return self.batch * self.accumulate
-
-    @property
     def in_channels_last(self) -> bool:
         """The memory layout that was chosen, or the one measured faster."""
         if self.channels_last is not None:

@@ -14,8 +14,9 @@ from cgan_runtime.atomic import atomic_folder, write_atomic
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["SPLITS", "MadeFile", "MadePair", "as_png", "write_dataset", "write_files"]
+__all__ = ["FORMAT", "SPLITS", "MadeFile", "MadePair", "as_png", "write_dataset", "write_files"]
 
+FORMAT = "cgan-deploy-dataset"  # what dataset.json of a dataset of ours begins with
 SPLITS = ("train", "val", "test")
 OnFile = Callable[[int, int], None]  # told (files written, files in all)
 
@@ -82,7 +83,7 @@ def write_files(
             path.write_bytes(file.data)  # the folder is flushed to the disk before it gets its name
             if on_file is not None:
                 on_file(done, total)
-        text = json.dumps({"format": "cgan-deploy-dataset", "version": 1, **described}, indent=1) + "\n"
+        text = json.dumps({"format": FORMAT, "version": 1, **described}, indent=1) + "\n"
         write_atomic(partial / "dataset.json", text)
 
 

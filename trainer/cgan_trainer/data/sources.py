@@ -1,6 +1,6 @@
 """Where the raw files behind our datasets are found: nothing is downloaded, nothing is unpacked to the disk.
 
-A `PackagedFiles` names the files and the package that brings them. They are taken from where the package installs
+A `DebianFiles` names the files and the package that brings them. They are taken from where the package installs
 them, or from what the user names instead: a folder, or the package's own .deb, which is an ar archive with a
 compressed tar in it; both are read by the standard library, and only the files asked for leave it.
 """

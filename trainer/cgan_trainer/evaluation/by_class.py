@@ -50,6 +50,7 @@ class ByClass:
         real_labels: classes of the real images to compare with.
         real: a reading of them.
         density: None where there are too few images for it.
+        per_class: at most so many images of a class are compared, so that every row of the table has as many.
     """
 
     images: UInt8[Tensor, "n c h w"]
@@ -58,6 +59,7 @@ class ByClass:
     real_labels: Int64[Tensor, " m"]
     real: Reading | None
     density: Density | None
+    per_class: int
 
 
 def rows_of(labels: Int64[Tensor, " n"]) -> dict[int, Int64[Tensor, " _"]]:

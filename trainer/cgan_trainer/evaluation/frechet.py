@@ -60,13 +60,15 @@ def _measure(judged: ByClass) -> tuple[Figure, ...] | None:
     """Mean and deviation over ten random draws of a half of each set, equally many images of each class.
 
     The distance of two samples of one distribution is above 0, the more so the fewer they are: figure and floor
-    are therefore taken over equally many images. A set compared with itself is split into two halves.
+    are therefore taken over equally many images (`ByClass.per_class`). A set compared with itself is split into two
+    halves.
     """
     if judged.reading is None or judged.real is None:
         return None
     mine, true = rows_of(judged.labels), rows_of(judged.real_labels)
     shared = sorted(mine.keys() & true.keys())
-    half = min((min(len(mine[label]), len(true[label])) // 2 for label in shared), default=0)
+    fewest = min((min(len(mine[label]), len(true[label])) for label in shared), default=0)
+    half = min(fewest, judged.per_class) // 2
     if half * len(shared) < 2:
         return None
     values = []

@@ -18,8 +18,9 @@ from cgan_trainer.data.kinds.base import Facts, Split
 from cgan_trainer.evaluation.base import Column, Figure
 from cgan_trainer.generator import Generator
 
-__all__ = ["Exhibit", "Gallery", "Judge", "Judged", "Role", "Row", "Subject"]
+__all__ = ["SEEDS", "Exhibit", "Gallery", "Judge", "Judged", "Role", "Row", "Subject"]
 
+SEEDS = 8
 Role = Literal["generator", "baseline", "truth"]
 
 
@@ -35,7 +36,8 @@ class Subject:
         most: judge so many images at most, evenly spread; None: all. Of generators that are given labels: draw
             so many images in all; None: a hundred per class.
         seed: of every draw.
-        seeds: images drawn per condition for diversity.
+        seeds: images drawn per condition for diversity; None: as many as `SEEDS`. Of generators that are given
+            labels it is not asked: `most` says how many are drawn.
         cache: folder for nets that an evaluation trains on real images (segmenter, classifier).
     """
 
@@ -45,8 +47,13 @@ class Subject:
     train: Split | None
     most: int | None
     seed: int
-    seeds: int
+    seeds: int | None
     cache: Path
+
+    @property
+    def draws(self) -> int:
+        """Images per condition: as asked, else `SEEDS`."""
+        return SEEDS if self.seeds is None else self.seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +98,8 @@ class Judged:
         rows: the generator (or one row per graph) first, then baselines, then the truth.
         columns: of the figures, in the order of the table; those without a figure too.
         files: names of the images judged, in order.
+        available: how many images (of pairs: pairs) the split has.
+        seeds: images drawn per condition.
         each: for some figures, their value per image, by key; in the order of `files`.
         notes: what a reader must know, a sentence each.
         gallery: images that show it.
@@ -99,6 +108,8 @@ class Judged:
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]
     files: tuple[str, ...]
+    available: int
+    seeds: int
     each: Mapping[str, tuple[float, ...]]
     notes: tuple[str, ...]
     gallery: Gallery

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from cgan_runtime.contract import Condition, LabelEncoding
-from cgan_runtime.errors import BadInputError
+from cgan_runtime.errors import BadInputError, UsageError
 from cgan_runtime.progress import note
 from jaxtyping import Int64, UInt8
 from torch import Tensor
@@ -62,9 +62,12 @@ def judge_labelled(subject: Subject) -> Judged:
     classes (`Classes`). The first graph is judged.
 
     Raises:
+        UsageError: a number of seeds is asked for, which nothing here depends on.
         BadInputError: the generator takes no label or makes no image, or its classes or size are not the data's.
         CganError: it makes values that are not finite.
     """
+    if subject.seeds is not None:
+        raise UsageError("--seeds cannot be used with images of classes: --images says how many are drawn in all.")
     generator = next(iter(subject.graphs.values()))
     names = subject.facts.classes if isinstance(subject.facts, Classes) else ()
     asked, label_note = _asked(_label_condition(generator), names)
@@ -78,12 +81,14 @@ def judge_labelled(subject: Subject) -> Judged:
     drawn = generate_images(generator, given, range(len(names)), seed=subject.seed, seeds=per_class)
     labels = torch.arange(len(names)).repeat_interleave(per_class)
     note("measuring")
-    rows = _rows(drawn.flatten(0, 1), labels, held_out, train, classifier)
+    rows = _rows(drawn.flatten(0, 1), labels, held_out, train, classifier, per_class)
     each = rows[0].figures["accuracy"].each if classifier is not None else ()
     return Judged(
         rows=rows,
         columns=columns(LABELLED_MEASURES),
         files=tuple(f"{name}/{number}" for name in names for number in range(per_class)),
+        available=len(held_out),
+        seeds=per_class,
         each={"accuracy": each} if each else {},
         notes=(
             f"Judged are {per_class} images of each of {len(names)} classes, rounded to 8 bits, beside "
@@ -143,6 +148,7 @@ def _rows(
     held_out: _Real,
     train: _Real | None,
     classifier: Classifier | None,
+    per_class: int,
 ) -> tuple[Row, ...]:
     real = None if classifier is None else classifier.read(held_out.images)
 
@@ -154,6 +160,7 @@ def _rows(
             real_labels=held_out.labels,
             real=real,
             density=None if centres is None else _density(centres, held_out),
+            per_class=per_class,
         )
 
     rows = [

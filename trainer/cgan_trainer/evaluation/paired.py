@@ -66,13 +66,15 @@ def judge_paired(subject: Subject) -> Judged:
         rows=judged,
         columns=columns(PAIRED_MEASURES),
         files=tuple(files[row] for row in rows),
+        available=len(files),
+        seeds=subject.draws,
         each=each,
         notes=(
             _split_note(subject.held_out, len(rows)),
             _baseline_note(subject.train),
             label_note,
             kid_note(len(rows), installed=compared.embed is not None),
-            diversity_note(generator, subject.seeds, len(rows)),
+            diversity_note(generator, subject.draws, len(rows)),
         ),
         gallery=paired_gallery(
             generator,
@@ -84,7 +86,7 @@ def judge_paired(subject: Subject) -> Judged:
             shown=conditions,
             files=files,
             seed=subject.seed,
-            seeds=subject.seeds,
+            seeds=subject.draws,
         ),
     )
 
@@ -105,7 +107,7 @@ def _draw(
     return Compared(
         images=generate_images(generator, given, rows, seed=subject.seed, seeds=1)[:, 0],
         targets=with_channels(targets[rows], channels),
-        samples=generate_images(generator, given, several, seed=subject.seed, seeds=subject.seeds),
+        samples=generate_images(generator, given, several, seed=subject.seed, seeds=subject.draws),
     )
 
 

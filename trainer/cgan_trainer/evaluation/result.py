@@ -31,7 +31,7 @@ class Evaluation:
         direction: "AtoB" or "BtoA" of data that has two sides and a generator for one way; None for other data.
         size: side of the images in pixels.
         seed: of every draw.
-        seeds: images drawn per condition for diversity.
+        seeds: images drawn per condition.
         rows: the generators first.
         columns: of the figures, in the order of the table.
         notes: what a reader must know, a sentence each.

@@ -43,7 +43,7 @@ def generate_images(
         purpose: part of the key of the noise.
 
     Raises:
-        BadInputError: the contract has a condition that is not given, or no output is an image.
+        BadInputError: the contract has a condition that is not given, or of another size; or no output is an image.
         CganError: the generator makes values that are not finite.
     """
     output, place = image_output(generator)
@@ -53,6 +53,8 @@ def generate_images(
             f"this generator takes {', '.join(absent)}, which the data does not have: evaluate it on data of its "
             "kind."
         )
+    for item in generator.contract.conditions:
+        _check_size(item, conditions[item.name])
     drawn: list[Tensor] = []
     with as_used(generator), progress("drawing images", unit="images") as report:
         for done, row in enumerate(rows):
@@ -102,6 +104,16 @@ def image_output(generator: Generator) -> tuple[Output, int]:
         if len(item.shape) == 3 and (item.encoding is None or isinstance(item.encoding, ImageEncoding)):
             return item, place
     raise BadInputError("this generator makes no image, and nothing else can be evaluated here.")
+
+
+def _check_size(item: Condition, values: Tensor) -> None:
+    """Images of another size than the contract's do not fit most networks."""
+    sides, given = item.shape[1:], tuple(values.shape[2:])
+    if len(sides) == len(given) == 2 and all(isinstance(side, int) for side in sides) and sides != given:
+        raise BadInputError(
+            f"this generator takes images of {sides[0]}x{sides[1]} pixels, but the data was read at "
+            f"{given[0]}x{given[1]}: read it at the generator's size."
+        )
 
 
 def _encoded(item: Condition, values: Tensor) -> Tensor:

@@ -112,6 +112,8 @@ def judge_unpaired(subject: Subject) -> Judged:
         rows=tuple(ordered),
         columns=columns(UNPAIRED_MEASURES),
         files=tuple(f"{name.upper()}/{files[name][row]}" for name in ("a", "b") for row in rows[name]),
+        available=sum(map(len, files.values())),
+        seeds=subject.draws,
         each=_each(figures),
         notes=(
             f"Judged on {len(rows['a'])} of the {len(files['a'])} images of A and {len(rows['b'])} of the "
@@ -143,7 +145,7 @@ def _translate(subject: Subject, way: _Way, rows: Mapping[str, Sequence[int]], l
     samples = None
     if generator.contract.noise:
         several = [rows[way.source][index] for index in spread_rows(len(images), MAX_DIVERSITY)]
-        samples = _drawn(generator, arrays[way.source], several, subject.seed, subject.seeds, "evaluation")
+        samples = _drawn(generator, arrays[way.source], several, subject.seed, subject.draws, "evaluation")
     return Translated(
         images=images,
         targets=targets,

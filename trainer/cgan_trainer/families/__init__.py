@@ -48,10 +48,12 @@ def build_graph(checkpoint: Checkpoint, name: str) -> Generator:
     try:
         with torch.device("meta"):
             generator = family.rebuild(name, graph.options)
-    except (TypeError, ValueError, KeyError) as error:
+            contract = generator.contract
+    # Whatever a wrong value leads to: a missing key, a division, or a size that torch refuses.
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
         raise BadInputError(f"{checkpoint.path} has options that describe no network: {error}") from error
     _check_state(checkpoint, graph, generator.state_dict())
-    if not _agrees(generator.contract, graph):
+    if not _agrees(contract, graph):
         raise BadInputError(
             f"{checkpoint.path} carries a contract that its own options contradict: train or export it again."
         )

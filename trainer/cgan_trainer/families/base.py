@@ -43,6 +43,7 @@ __all__ = [
     "Progress",
     "Recipe",
     "SampleGrid",
+    "Shapes",
     "Stage",
     "Variant",
 ]
@@ -114,7 +115,6 @@ class Stage:
         images: how many images it sees.
         phases: of each step, in order.
         batch: images per batch; None: the config's.
-        size: side of its images; None: the config's.
         fresh_optimizers: begin without what the optimisers of earlier stages remember.
         best: decides best.pt; None: the newest state is the best.
     """
@@ -123,7 +123,6 @@ class Stage:
     images: int
     phases: tuple[Phase, ...]
     batch: int | None = None
-    size: int | None = None
     fresh_optimizers: bool = False
     best: Best | None = None
 
@@ -193,6 +192,7 @@ C = TypeVar("C", bound=TrainConfig)
 F = TypeVar("F", bound=Facts)
 Graphs = Mapping[str, Generator]
 Networks = Mapping[str, nn.Module]
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Recipe(ABC, Generic[C, F]):
@@ -280,6 +280,16 @@ class Recipe(ABC, Generic[C, F]):
         """
         return dict.fromkeys(self.graphs(self.networks), path)
 
+    def fitting(self, theirs: Shapes, wanted: Shapes) -> str:
+        """What to ask for where the weights brought by --init-from do not fit, to end a sentence with.
+
+        Args:
+            theirs: shapes of the weights in the file, by name.
+            wanted: those of the graph of this run; equal where only the places of noise differ.
+        """
+        del theirs, wanted
+        return "give the options that it was trained with, or name another file"
+
     @abstractmethod
     def validate(self, graphs: Graphs, held_out: Split) -> dict[str, float]:
         """Figures on images that are not trained on; the names are `validation`."""
@@ -289,7 +299,7 @@ class Recipe(ABC, Generic[C, F]):
         """Images that show where the run stands: always the same conditions and seeds."""
 
     def learning_rate(self, phase: Phase, progress: Progress) -> float:
-        """The rate of a phase's optimiser, by default that of --lr-policy (training/schedule.py).
+        """The learning rate of a phase's optimiser; by default it follows --lr-policy.
 
         linear    constant over --epochs, then in a straight line to 0 over --epochs-decay (the papers')
         step      a tenth every --step-epochs

@@ -41,11 +41,12 @@ from cgan_trainer.families.base import (
     Phase,
     Recipe,
     SampleGrid,
+    Shapes,
     Stage,
 )
 from cgan_trainer.families.grids import grid_image
 from cgan_trainer.families.pair_of_files import find_pair
-from cgan_trainer.families.translator import ImageSpec, ImageTranslator
+from cgan_trainer.families.translator import ImageSpec, ImageTranslator, fitting_options
 from cgan_trainer.generator import Generator, as_used
 from cgan_trainer.losses import gan_loss, l1_loss
 from cgan_trainer.nets.image_pool import ImagePool
@@ -212,6 +213,12 @@ class CycleganRecipe(Recipe[CycleganConfig, UnpairedFacts]):
         """Both files of a pair, such as latest_net_G_A.pth and latest_net_G_B.pth, from either or their folder."""
         pair = find_pair(path)
         return super().initial_files(path) if pair is None else dict(zip(("AtoB", "BtoA"), pair, strict=True))
+
+    def fitting(self, theirs: Shapes, wanted: Shapes) -> str:
+        """See the base."""
+        if theirs == wanted:
+            return "name a generator without dropout"
+        return fitting_options(theirs, wanted, channels="name a generator of colour images")
 
     def validate(self, graphs: Graphs, held_out: Split) -> dict[str, float]:
         """`val_cycle`: mean L1, in units of the -1..1 range, between an image and what comes back, over A and B."""

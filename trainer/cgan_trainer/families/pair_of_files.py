@@ -26,7 +26,7 @@ def find_pair(path: Path) -> tuple[Path, Path] | None:
     found = [(file, match) for file in named if (match := _NAME.fullmatch(file.name)) is not None]
     if not found:
         return None
-    file, match = max(found, key=lambda pair: _age(pair[0].name))
+    file, match = max(found, key=lambda pair: _age(pair[1]))
     other = file.with_name(match["begin"] + _OTHER[match["which"]] + match["end"])
     for needed, beside in ((file, other), (other, file)):
         if not needed.is_file():
@@ -34,5 +34,7 @@ def find_pair(path: Path) -> tuple[Path, Path] | None:
     return (file, other) if match["which"] in ("G_A", "G_AB") else (other, file)
 
 
-def _age(name: str) -> tuple[bool, int]:
-    return name.startswith("latest"), max(map(int, re.findall(r"\d+", name)), default=0)
+def _age(match: re.Match[str]) -> tuple[bool, int]:
+    """The epoch stands at the end (PyTorch-GAN) or before G (junyanz); other numbers belong to the user's name."""
+    number = re.search(r"\d+", match["end"]) or re.search(r"(?<!\d)\d+(?=_(net_)?$)", match["begin"])
+    return match["begin"].startswith("latest"), int(number[0]) if number else 0

@@ -27,11 +27,13 @@ from cgan_trainer.families.base import (
     Phase,
     Recipe,
     SampleGrid,
+    Shapes,
     Stage,
 )
 from cgan_trainer.families.grids import grid_image
 from cgan_trainer.families.pix2pix_ablations import ABLATIONS
 from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions, build_discriminator
+from cgan_trainer.families.translator import fitting_options
 from cgan_trainer.generator import Generator, as_used, device_of
 from cgan_trainer.losses import gan_loss, gradient_penalty, l1_loss
 from cgan_trainer.nets.image_pool import ImagePool
@@ -191,6 +193,12 @@ class Pix2pixRecipe(Recipe[Pix2pixConfig, PairedFacts]):
         """The first held-out conditions."""
         del graph
         return {"condition": held_out.arrays["condition"][:EXAMPLES]}
+
+    def fitting(self, theirs: Shapes, wanted: Shapes) -> str:
+        """See the base."""
+        if theirs == wanted:
+            return "choose another --dropout"
+        return fitting_options(theirs, wanted, channels="choose another --condition")
 
     def provenance(self) -> dict[str, Any]:
         """Which way, and by which objective."""

@@ -6,6 +6,7 @@ masks they would have drawn, its output says which size it has.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from cgan_trainer.families.base import Shapes
 from cgan_trainer.generator import Generator
 from cgan_trainer.nets.dropout import DropoutSite
 from cgan_trainer.nets.one_hot import OneHot
 
-__all__ = ["ImageSpec", "ImageTranslator"]
+__all__ = ["ImageSpec", "ImageTranslator", "fitting_options"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,3 +161,29 @@ def _observed(net: nn.Module, shape: tuple[int, ...]) -> tuple[list[Mask], tuple
         for hook in hooks:
             hook.remove()
     return masks, tuple(out.shape[1:])
+
+
+def fitting_options(theirs: Shapes, wanted: Shapes, *, channels: str) -> str:
+    """What to ask for where the weights of a file are not those of a run's U-Net or ResNet.
+
+    Args:
+        theirs: shapes of the weights in the file.
+        wanted: those of the run.
+        channels: what to ask for where the file takes another number of them.
+    """
+    otherwise = "choose --net, --size and --norm as it was trained with"
+    if ("head.conv.weight" in theirs) != ("head.conv.weight" in wanted):  # only a ResNet has one
+        return otherwise
+    first = "head.conv.weight" if "head.conv.weight" in theirs else "down.0.conv.weight"
+    if first in theirs and first in wanted:
+        (their_width, their_channels), (width, takes) = theirs[first][:2], wanted[first][:2]
+        if their_width != width:
+            return f"give --ngf {their_width}"
+        if their_channels != takes:
+            return f"it takes {their_channels} channels, this run gives {takes}: {channels}"
+    depths = [
+        len([name for name in net if re.fullmatch(r"down\.\d+\.conv\.weight", name)]) for net in (theirs, wanted)
+    ]
+    if first.startswith("down") and depths[0] != depths[1]:
+        return f"it has {depths[0]} levels, so give --size {2 ** depths[0]}"
+    return otherwise

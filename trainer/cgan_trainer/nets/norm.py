@@ -56,12 +56,18 @@ class SampleNorm(nn.BatchNorm2d):
 
 
 class BatchNorm1d(nn.BatchNorm1d):
-    """torch's BatchNorm1d; trained by several processes, the batch is that of all of them."""
+    """torch's BatchNorm1d; trained by several processes, the batch is that of all of them.
+
+    A single row has no variance, and torch's layer refuses it. The last batch of a run may be one: it is normalised
+    by the running averages, and leaves them as they are.
+    """
 
     def forward(self, x: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
         """Batch statistics in `train()`, running averages in `eval()`; then weight and bias."""
         if self.training and _several_ranks():
             return _over_all_ranks(self, x)
+        if self.training and len(x) == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         normalised: Tensor = super().forward(x)
         return normalised
 

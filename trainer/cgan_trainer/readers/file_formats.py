@@ -1,7 +1,7 @@
 """From the bytes of a file to its values: torch's zip, torch's old format, safetensors, numpy's npz.
 
 Every length a file claims is compared with the bytes it has before memory is taken. What is inside a pickle is
-described by pickles.py, never run. Whatever is wrong ends as one sentence (BadInputError).
+described by safe_unpickler.py, never run. Whatever is wrong ends as one sentence (BadInputError).
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ def _tensor(ref: TensorRef, data: bytes) -> Tensor:
 
 def _dtype(storage: Storage) -> torch.dtype:
     dtype = getattr(torch, storage.dtype)
-    assert isinstance(dtype, torch.dtype)  # noqa: S101 - the names are pickles.py's own
+    assert isinstance(dtype, torch.dtype)  # noqa: S101 - the names are safe_unpickler.py's own
     return dtype
 
 

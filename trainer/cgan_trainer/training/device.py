@@ -35,7 +35,8 @@ def choose_device(run: RunOptions) -> str:
 
 def set_threads(run: RunOptions, last: Checkpoint | None) -> int:
     """As asked, else as the run was begun with, else what PyTorch takes."""
-    recorded = None if last is None or last.training is None else int(last.training["threads"])
+    begun = {} if last is None or last.training is None else last.training
+    recorded = begun.get("threads")  # the oldest runs did not say
     threads = run.threads or recorded or torch.get_num_threads()
     if recorded is not None and recorded != threads:
         note(f"Going on with {threads} threads instead of {recorded}: weights may differ in their last bits.")

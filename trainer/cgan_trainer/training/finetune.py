@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cgan_runtime.errors import BadInputError, UsageError
 from cgan_runtime.progress import note
 from torch import Tensor, nn
 
 from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
+from cgan_trainer.families.base import Recipe
 from cgan_trainer.families.translator import ImageTranslator
 from cgan_trainer.generator import Generator
 from cgan_trainer.readers import Choices, Loaded, read_generator
 from cgan_trainer.training.trainer import Trainer
 
 __all__ = ["load_initial_weights"]
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 def load_initial_weights(path: Path, trainer: Trainer) -> dict[str, str]:
@@ -46,7 +45,7 @@ def load_initial_weights(path: Path, trainer: Trainer) -> dict[str, str]:
             continue  # a file with one generator: the others keep their first weights
         wanted = name if file == first.path and len(first.graphs) > 1 and name in first.graphs else None
         brought = read_generator(file, Choices(graph=wanted))
-        _load(file, brought, graphs[name])
+        _load(file, brought, graphs[name], recipe)
         given[name], digests[file.name] = graphs[name], brought.file_sha256
     words = ["generator" if len(given) == 1 else "generators", *_other_networks(first.path, trainer, given)]
     for name, average in trainer.averages.items():
@@ -55,14 +54,14 @@ def load_initial_weights(path: Path, trainer: Trainer) -> dict[str, str]:
     return {"file": ", ".join(digests), "sha256": ", ".join(digests.values())}
 
 
-def _load(path: Path, brought: Loaded, mine: Generator) -> None:
+def _load(path: Path, brought: Loaded, mine: Generator, recipe: Recipe[Any, Any]) -> None:
     theirs = brought.generator
     if isinstance(mine, ImageTranslator) != isinstance(theirs, ImageTranslator):
         raise BadInputError(
             f"{path} is {brought.title} with another kind of generator than this run's: name a checkpoint of the "
             "same family as --init-from."
         )
-    _check_fits(path, theirs, mine)
+    _check_fits(path, theirs, mine, recipe)
     _network(mine).load_state_dict(_network(theirs).state_dict())
 
 
@@ -71,40 +70,23 @@ def _network(generator: Generator) -> nn.Module:
     return generator.network if isinstance(generator, ImageTranslator) else generator
 
 
-def _check_fits(path: Path, brought: Generator, ours: Generator) -> None:
+def _check_fits(path: Path, brought: Generator, ours: Generator, recipe: Recipe[Any, Any]) -> None:
     theirs = {name: tuple(value.shape) for name, value in _network(brought).state_dict().items()}
     wanted = {name: tuple(value.shape) for name, value in _network(ours).state_dict().items()}
+    advice = recipe.fitting(theirs, wanted)
     wrong = sorted(name for name in theirs.keys() | wanted.keys() if theirs.get(name) != wanted.get(name))
     if wrong:
         name = wrong[0]
         raise UsageError(
             f"--init-from {path} does not fit this run in {len(wrong)} of {len(wanted)} tensors, first {name}: "
-            f"{_shape(theirs.get(name))} in the file, {_shape(wanted.get(name))} here; {_advice(theirs, wanted)}."
+            f"{_shape(theirs.get(name))} in the file, {_shape(wanted.get(name))} here; {advice}."
         )
     sites = [[noise.site.partition(".")[2] for noise in net.contract.noise] for net in (brought, ours)]
     if sites[0] != sites[1]:
         raise UsageError(
             f"--init-from {path} has dropout in {len(sites[0])} places ({', '.join(sites[0]) or 'none'}), "
-            f"this run has it in {len(sites[1])} ({', '.join(sites[1]) or 'none'}): choose another --dropout."
+            f"this run has it in {len(sites[1])} ({', '.join(sites[1]) or 'none'}): {advice}."
         )
-
-
-def _advice(theirs: Shapes, wanted: Shapes) -> str:
-    if ("head.conv.weight" in theirs) != ("head.conv.weight" in wanted):  # only a ResNet has one
-        return "choose --net, --size and --norm as it was trained with"
-    first = "head.conv.weight" if "head.conv.weight" in theirs else "down.0.conv.weight"
-    if first in theirs and first in wanted and theirs[first][0] != wanted[first][0]:
-        return f"give --ngf {theirs[first][0]}"
-    if first in theirs and first in wanted and theirs[first][1] != wanted[first][1]:
-        return (
-            f"it takes {theirs[first][1]} channels, this run gives {wanted[first][1]}: choose another --condition"
-        )
-    depths = [
-        len([name for name in net if re.fullmatch(r"down\.\d+\.conv\.weight", name)]) for net in (theirs, wanted)
-    ]
-    if first.startswith("down") and depths[0] != depths[1]:
-        return f"it has {depths[0]} levels, so give --size {2 ** depths[0]}"
-    return "choose --net, --size and --norm as it was trained with"
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

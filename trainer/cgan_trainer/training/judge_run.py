@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -32,7 +31,7 @@ def evaluate_run(
     split: str | None = None,
     data: Path | None = None,
     images: int | None = None,
-    seeds: int = 8,
+    seeds: int | None = None,
     cache: Path | None = None,
 ) -> Evaluation:
     """Judge a run, and write evaluation.json and evaluation.html into its folder, each complete or not at all.
@@ -46,7 +45,7 @@ def evaluate_run(
         split: "test" or "val"; test if there is one.
         data: another dataset folder than the run's own.
         images: judge at most so many images, evenly spread over the split; all by default.
-        seeds: images drawn per condition for diversity, 1 or more.
+        seeds: images drawn per condition for diversity, 1 or more; 8 by default. Not of labelled images.
         cache: where nets are kept that an evaluation trains; the user's cache by default.
 
     Raises:
@@ -75,13 +74,13 @@ def judge_run(
     split: str | None = None,
     data: Path | None = None,
     images: int | None = None,
-    seeds: int = 8,
+    seeds: int | None = None,
     cache: Path | None = None,
 ) -> tuple[Evaluation, Gallery]:
     """`evaluate_run` without writing: the figures, and the images that show them."""
     if images is not None and images < 1:
         raise UsageError(f"--images {images} cannot be used: give 1 or more.")
-    if not 1 <= seeds <= 1000:
+    if seeds is not None and not 1 <= seeds <= 1000:
         raise UsageError(f"--seeds {seeds} cannot be used: give a number from 1 to 1000.")
     plain = _read_config(path)
     family = _family_of(path, plain)
@@ -93,7 +92,7 @@ def judge_run(
     if not root.exists():
         raise BadInputError(f"the data of this run, {root}, is not here: name its folder by --data.")
     kind = family.data(config, config.size).for_judging(root)
-    chosen = _find_split(kind, root, split)
+    chosen, why = _find_split(kind, root, split)
     held_out = _load(kind, root, chosen)
     train = _load(kind, root, "train") if kind.has(root, "train") else None
     facts = kind.facts(root, train)
@@ -109,7 +108,6 @@ def judge_run(
             cache=cache or platformdirs.user_cache_path("cgan-deploy") / "evaluation",
         )
     )
-    missing = () if split or chosen == "test" else (f"Judged on {chosen}/, for there is no test/.",)
     evaluation = Evaluation(
         run=path.resolve().name,
         weights=read.path.name,
@@ -119,15 +117,15 @@ def judge_run(
         data=str(root),
         split=held_out.name,
         files=judged.files,
-        available=sum(len(names) for names in set(held_out.files.values())),
+        available=judged.available,
         images_sha256=held_out.sha256,
         direction=asdict(config).get("direction"),
         size=config.size,
         seed=config.seed,
-        seeds=seeds,
+        seeds=judged.seeds,
         rows=judged.rows,
         columns=judged.columns,
-        notes=(*judged.notes, *missing),
+        notes=(*judged.notes, *([why] if why else [])),
         each=judged.each,
     )
     return evaluation, judged.gallery
@@ -177,14 +175,22 @@ def _weights(path: Path, checkpoint: str | Path) -> Path:
     return file
 
 
-def _find_split(kind: DataKind[Any], root: Path, wanted: str | None) -> str:
-    """The one that was asked for; else test, where there is one, and val."""
-    for split in (wanted,) if wanted else ("test", "val"):
-        with contextlib.suppress(BadInputError):  # an empty folder
-            if kind.has(root, split) and kind.count(root, split):
-                return split
+def _find_split(kind: DataKind[Any], root: Path, wanted: str | None) -> tuple[str, str]:
+    """The one that was asked for; else test where it can be used, and val: then with a sentence that says why."""
     if wanted is not None:
+        if kind.has(root, wanted) and kind.count(root, wanted):
+            return wanted, ""
         raise UsageError(f"--split {wanted} cannot be used: {root} has no {wanted} images.")
+    refused: list[str] = []
+    for split in ("test", "val"):
+        try:
+            if kind.has(root, split) and kind.count(root, split):
+                why = f"test/ cannot be used ({refused[0]})" if refused else "there is no test/"
+                return split, "" if split == "test" else f"Judged on {split}/, for {why}."
+        except BadInputError as error:
+            refused.append(str(error).removesuffix("."))
+    if refused:
+        raise BadInputError(f"{refused[0]}.")
     raise BadInputError(
         f"{root} has no images under test/ or val/: put some held-out {kind.unit} into {root / 'test'}."
     )

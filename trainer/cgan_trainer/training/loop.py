@@ -86,8 +86,11 @@ class TrainingRun:
         self.state = RunState.of(state) if state is not None else RunState(stage=self.stages[0].name)
         self.plateau: Plateau = self.state.plateau
         self.sums = _Sums(**self.state.sums)
-        self.trainer = Trainer(recipe, self.stages[0], device=device, ranks=ranks)
-        self.stage = self._enter(next(stage for stage in self.stages if stage.name == self.state.stage))
+        self.trainer = Trainer(recipe, self.stages, device=device, ranks=ranks)
+        reached = [stage.name for stage in self.stages].index(self.state.stage)
+        for stage in self.stages[:reached]:  # their optimisers go on, unless a later stage begins with fresh ones
+            self.trainer.begin(stage)
+        self.stage = self._enter(self.stages[reached])
         if state is not None:
             self.trainer.load_state_dict(state)
 
@@ -115,12 +118,12 @@ class TrainingRun:
                     self._report(report, losses)
                 stop, out_of_time = self.ranks.any_of(stopped(), passed_s >= limit_s)
                 due = state.images // self.config.save_images > saves or state.images == self.total
-                if due or (out_of_time and not stop):
+                if due:  # only then: a figure between two of these would be one that an unbroken run does not have
                     self._validate(board)
+                if due or stop or out_of_time:
                     self._save()
                     self._show()
                 if stop:
-                    self._save()
                     return "interrupted"
                 if out_of_time and state.images < self.total:
                     return "out of time"
@@ -178,10 +181,10 @@ class TrainingRun:
         return end
 
     def _enter(self, stage: Stage) -> Stage:
-        """Begin a stage: its optimisers, and its images at its size."""
+        """Begin a stage: its optimisers and its images."""
         self.state.stage = stage.name
         self.trainer.begin(stage)
-        kind = self.family.data(self.config, stage.size or self.config.size)
+        kind = self.family.data(self.config, self.config.size)
         source = kind.source(self.data.train, seed=self.config.seed, device=self.trainer.device)
         self.feed = Batches(source, self.recipe)
         return stage

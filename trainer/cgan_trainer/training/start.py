@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -104,30 +103,34 @@ def _judge(run: RunOptions) -> None:
         note(f"The run is complete, but was not evaluated: {error}")
 
 
-def describe(config: TrainConfig, run: RunOptions) -> str:
-    """What a run would do, as JSON: resolved options, parameters, images. Reads names only, writes nothing."""
+def describe(config: TrainConfig, run: RunOptions) -> dict[str, Any]:
+    """What a run would do, as plain values: options, parameters, images. Reads names only, writes nothing."""
     check_config(config, run)
     family = FAMILIES[config.family]
     kind = family.data(config, config.size)
     counts = {name: kind.count(run.data, name) for name in ("train", kind.held_out(run.data))}
     facts = kind.facts(run.data)
     with torch.device("meta"):  # sizes alone: no memory, no first weights
-        networks = family.recipe(config, facts).networks
+        networks = {} if facts.partial else family.recipe(config, facts).networks
+    return {
+        "family": family.name,
+        "config": asdict(config),
+        "data": str(run.data),
+        "out": str(run.out),
+        "device": choose_device(run),
+        # Nothing where the number of channels is known only once the images are read.
+        "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()} or None,
+        kind.unit: counts,
+        "images": config.total_images(counts["train"]),
+        "would": _would(run),
+    }
+
+
+def _would(run: RunOptions) -> str:
     last = run.out / "last.pt"
-    return json.dumps(
-        {
-            "family": family.name,
-            "config": asdict(config),
-            "data": str(run.data),
-            "out": str(run.out),
-            "device": choose_device(run),
-            "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()},
-            kind.unit: counts,
-            "images": config.total_images(counts["train"]),
-            "would": f"go on from {last}" if run.resume and last.exists() else f"write a new run to {run.out}",
-        },
-        indent=2,
-    )
+    if not last.exists():
+        return f"write a new run to {run.out}"
+    return f"go on from {last}" if run.resume else f"refuse, for {run.out} already holds a run: --resume goes on"
 
 
 def _load(kind: DataKind[Any], run: RunOptions, ranks: Ranks) -> Data:

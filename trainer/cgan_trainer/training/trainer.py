@@ -38,13 +38,13 @@ class Trainer:
 
     Args:
         recipe: fresh; its networks get their first weights here, in their order.
-        stage: the first stage.
+        stages: of the run; the first one begins here.
         device: where the networks live.
         ranks: the processes that train together.
     """
 
     def __init__(
-        self, recipe: Recipe[Any, Any], stage: Stage, *, device: str = "cpu", ranks: Ranks = ALONE
+        self, recipe: Recipe[Any, Any], stages: Sequence[Stage], *, device: str = "cpu", ranks: Ranks = ALONE
     ) -> None:
         self.recipe, self.ranks = recipe, ranks
         self.device = torch.device(device)
@@ -62,9 +62,9 @@ class Trainer:
         self.averages = {name: WeightAverage(recipe.networks[name], decay) for name in recipe.averaged if decay}
         self.steps = 0
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
-        self.begin(stage)
+        self.begin(stages[0])
         if recipe.config.torch_compile:
-            _compile(recipe, stage)
+            _compile(recipe, stages)
 
     @property
     def saved_networks(self) -> Networks:
@@ -194,7 +194,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state_dict`; the stage must have begun."""
+        """The inverse of `state_dict`; every stage up to the current one must have begun, in order."""
         for name, network in self.recipe.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, average in self.averages.items():
@@ -231,9 +231,10 @@ def _detached(made: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in made.items()}
 
 
-def _compile(recipe: Recipe[Any, Any], stage: Stage) -> None:
+def _compile(recipe: Recipe[Any, Any], stages: Sequence[Stage]) -> None:
     """Compile in place, which keeps the names of the state; not what a penalty is differentiated through twice."""
-    twice = {name for phase in stage.phases if phase.second_order for name in phase.trains}
+    phases = [phase for stage in stages for phase in stage.phases]
+    twice = {name for phase in phases if phase.second_order for name in phase.trains}
     for name, network in recipe.networks.items():
         if name not in twice:
             _compiled(network)

@@ -97,7 +97,7 @@ def _status(record: RunRecord) -> tuple[str, str]:
     if record.complete:
         return "complete", "ok"
     if not record.rows:
-        return "waiting for the first save", "open"
+        return "waiting for the first figures", "open"
     return f"{record.images / record.total:.0%} done" if record.total else "not complete", "open"
 
 

@@ -39,7 +39,7 @@ class RunRecord:
 
     @property
     def images(self) -> int:
-        """Images seen at the last save."""
+        """Images seen at the last row of metrics.csv."""
         return int(self.rows[-1]["images"]) if self.rows else 0
 
     @property

@@ -22,9 +22,11 @@ class Facts:
 
     Attributes:
         name: of the dataset.
+        partial: what is missing decides the networks, and only the pixels of the training split tell it.
     """
 
     name: str
+    partial: bool = False
 
 
 F = TypeVar("F", bound=Facts)

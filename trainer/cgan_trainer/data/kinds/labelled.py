@@ -18,7 +18,7 @@ from cgan_trainer.data.description import read_description
 from cgan_trainer.data.kinds.base import DataKind, Facts, OnFile, Source, Split
 from cgan_trainer.data.layouts import LabelledFiles, find_labelled
 from cgan_trainer.data.layouts.held_out import held_out_split
-from cgan_trainer.seeding import augment, row_at, to_float
+from cgan_trainer.seeding import row_at, to_float
 
 __all__ = ["LabelledData", "LabelledFacts"]
 
@@ -44,7 +44,6 @@ class LabelledData(DataKind[LabelledFacts]):
     Attributes:
         size: side of the square images in pixels.
         mode: "grey" (one channel) or "rgb".
-        mirror: mirror with probability 1/2; off, for a mirrored digit is another sign.
         values: the range the networks take.
         cache: where decoded pixels are kept; None means the user's cache folder.
     """
@@ -55,7 +54,6 @@ class LabelledData(DataKind[LabelledFacts]):
     size: int
     _: KW_ONLY
     mode: Literal["grey", "rgb"] = "grey"
-    mirror: bool = False
     values: Literal["-1..1", "0..1"] = "-1..1"
     cache: Path | None = None
 
@@ -149,6 +147,4 @@ class _LabelledSource(Source):
         row = row_at(self.seed, position, len(self))
         pixels = self.images[row].to(self.device)
         image = to_float(pixels) if self.data.values == "-1..1" else pixels.to(torch.float32) / 255
-        if self.data.mirror:
-            (image,) = augment([image], [True], self.seed, position, jitter=False, mirror=True)
         return {"image": image, "label": self.labels[row].to(self.device)}

@@ -53,7 +53,7 @@ class PairedData(DataKind[PairedFacts]):
     Attributes:
         size: side of the square images in pixels.
         condition: how the pixels of the condition are meant.
-        image: how the pixels of the target are meant.
+        picture: how the pixels of the target are meant.
         direction: which side is the condition.
         jitter: enlarge by 286/256 and cut a random square (Isola et al. 2017, section 6.2).
         mirror: mirror with probability 1/2.
@@ -97,6 +97,7 @@ class PairedData(DataKind[PairedFacts]):
             source_palette=source_palette,
             target_palette=target_palette,
             direction=self.direction,
+            partial=self.condition == "labels" and palette is None,
         )
 
     def held_out(self, root: Path) -> str:

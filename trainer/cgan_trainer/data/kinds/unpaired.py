@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -130,6 +130,15 @@ class UnpairedData(DataKind[UnpairedFacts]):
             names=tuple(path.relative_to(folder).as_posix() for path in paths),
             arrays={side.lower(): ArraySpec.of_images(self.size, mode)},
             read=read,
+        )
+
+    def for_judging(self, root: Path) -> UnpairedData:
+        """Label maps are read as they are, never blended by resizing."""
+        told = read_domains(root)
+        return replace(
+            self,
+            mode_a="labels" if told.palette_a is not None and self.mode_a == "rgb" else self.mode_a,
+            mode_b="labels" if told.palette_b is not None and self.mode_b == "rgb" else self.mode_b,
         )
 
     def source(self, split: Split, *, seed: int, device: torch.device) -> Source:

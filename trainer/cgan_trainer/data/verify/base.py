@@ -36,6 +36,7 @@ NAMED = 5  # files told one by one
 UNEVEN = 10  # times as many images of one class or domain as of another are worth a hint
 EMPTY_SHARE = 0.1  # more nearly empty images than this are worth a look
 TRAINED_AT = {"paired": 256, "unpaired": 256, "labelled": 32}  # the size a command trains at when it is not told
+ANY_SIZE = "cgan-train cgan"  # labelled images of another size: cdcgan is for that one alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +112,14 @@ def listings_of(layout: _Splits[Listing_co]) -> tuple[dict[str, Listing_co], dic
 
 
 def held_out_check(unit: str, usable: list[str], refused: Mapping[str, str], advice: str) -> Check:
-    """Whether a split other than train can be used: `usable` in the order in which training looks for it."""
+    """Whether every split other than train can be used: `usable` in the order in which training looks for it."""
     name = f"held-out {unit}"
+    whys = [why for split, why in refused.items() if split != "train"]
+    if usable and whys:
+        return Check(name=name, ok=False, sentence=f"validation will use {usable[0]}, but {whys[0]}")
     if usable:
         return Check(name=name, ok=True, sentence=f"validation will use {usable[0]}")
-    why = next((why for split, why in refused.items() if split != "train"), "there is no val and no test")
+    why = whys[0] if whys else "there is no val and no test"
     return Check(name=name, ok=False, sentence=f"{why}; {advice}")
 
 
@@ -176,8 +180,11 @@ def size_hints(shapes: Counter[tuple[int, int]], size: int, unit: str, least: in
 
 
 def next_command(kind: str, root: Path, size: int, *more: str) -> str:
-    """The training to go on with."""
-    words = [*COMMANDS[kind].split(), "--data", str(root), "--out", f"runs/{root.resolve().stem}"]
+    """The training to go on with; of labelled images at another size than its own by the family of any size."""
+    command = COMMANDS[kind]
+    if kind == "labelled" and size != TRAINED_AT[kind]:
+        command = ANY_SIZE
+    words = [*command.split(), "--data", str(root), "--out", f"runs/{root.resolve().stem}"]
     if size != TRAINED_AT[kind]:
         words += ["--size", str(size)]
     return shlex.join([*words, *more])

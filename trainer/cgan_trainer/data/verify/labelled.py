@@ -29,6 +29,8 @@ from cgan_trainer.data.verify.scan import ImageFacts, facts_of, scan, stored_as
 
 __all__ = ["verify_labelled"]
 
+_MOST = 128  # pixels: the largest side that a family of labelled images takes
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Labelled:
@@ -96,7 +98,7 @@ def verify_labelled(root: Path, size: int, on_file: Callable[[int, int], None] |
         hints=tuple(_hints(found, size, grey)),
         size=size,
         decoded_bytes=len(found.images) * (1 if grey else 3) * size * size,
-        command=next_command("labelled", root, size),
+        command=next_command("labelled", root, min(size, _MOST), *(() if grey else ("--mode", "rgb"))),
         classes=_counts(found),
     )
 
