@@ -125,6 +125,20 @@ def test_training_prints_the_checkpoint_on_stdout_and_the_rest_on_stderr(
     assert "evaluation.html" in (tmp_path / "run" / "index.html").read_text()
 
 
+@pytest.mark.slow
+def test_a_run_that_the_time_limit_ends_names_what_it_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pairs(tmp_path / "data" / "train", 2)
+    write_pairs(tmp_path / "data" / "val", 1)
+    words = ["pix2pix", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--max-minutes", "1e-9"]
+    words += ["--size", "64", "--ngf", "2", "--ndf", "2", "--images", "8", "--threads", "1"]
+    code, out, err = outcome(words, capsys)
+    last = tmp_path / "run" / "last.pt"
+    assert (code, out) == (0, f"{last}\n")
+    assert f"Next: cgan-export {last}" in err
+
+
 @pytest.mark.parametrize(
     ("problem", "code", "sentence"),
     [

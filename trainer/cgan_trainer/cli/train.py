@@ -44,10 +44,11 @@ def _train(config: TrainConfig, run: RunOptions) -> int:
         print(json.dumps(describe(config, run), indent=2))
         return 0
     code = train(config, run)
-    best = run.out / "best.pt"
-    if code == 0 and leads() and best.exists():
-        print(best)
-        print(f"Next: cgan-export {best}", file=sys.stderr)
+    # A run that --max-minutes ended before its first validation has no best.pt yet.
+    saved = [path for path in (run.out / "best.pt", run.out / "last.pt") if path.exists()]
+    if code == 0 and leads() and saved:
+        print(saved[0])
+        print(f"Next: cgan-export {saved[0]}", file=sys.stderr)
     return code
 
 
