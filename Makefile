@@ -29,7 +29,7 @@ demo: setup
 	@$(BIN)/python examples/satellite/demo.py
 
 quick: lint types
-	$(BIN)/pytest -n 2 -m "not server and not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not server and not slow"
 
 # Types are looked at while the server's environment is downloaded.
 test: lint

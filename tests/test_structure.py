@@ -150,6 +150,7 @@ def without(*hidden: str) -> str:
     )
 
 
+@pytest.mark.slow
 def test_the_runtime_runs_a_bundle_without_torch_or_onnx(bundle_path: Path) -> None:
     code = without("torch", "onnx", "tritonclient", "cgan_trainer", "cgan_export") + (
         "import numpy as np\n"
@@ -163,6 +164,7 @@ def test_the_runtime_runs_a_bundle_without_torch_or_onnx(bundle_path: Path) -> N
     assert done.stdout == "(1, 3, 64, 64)\n", done.stderr
 
 
+@pytest.mark.slow
 def test_verifying_a_bundle_needs_no_torch(bundle_path: Path) -> None:
     code = without("torch", "onnxscript") + (
         f"sys.argv = ['cgan-export', '--verify', {str(bundle_path)!r}]\nfrom cgan_export.cli import main\nmain()\n"
@@ -173,6 +175,7 @@ def test_verifying_a_bundle_needs_no_torch(bundle_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.slow
 def test_help_needs_none_of_the_heavy_packages(name: str) -> None:
     package = {"cgan-data": "cgan_trainer.cli.data", "cgan-train": "cgan_trainer.cli.train"}.get(name)
     package = (

@@ -55,6 +55,7 @@ def test_the_table_names_every_row_and_every_absence(
     assert "our bundle is " in done.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_wrong_image_ends_with_5_after_the_result(
     bundle_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_wrong_image_ends_with_5_after_the_result(
     assert "error: other outputs than fake right's: fake odd at batch 1." in told.err
 
 
+@pytest.mark.slow
 def test_nothing_to_measure_is_an_error(bundle_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "local_backends", lambda *_: [Fake("gone", reason="not here")])
     monkeypatch.setattr(signal, "signal", lambda *_: None)

@@ -21,6 +21,8 @@ from tests.helpers import pix2pix_generator, write_pix2pix_checkpoint
 
 SMALL = {"size": 64, "ngf": 4}
 
+pytestmark = pytest.mark.slow  # real worker processes
+
 
 def quiet(_: str) -> None:
     """Say nothing."""
@@ -105,7 +107,6 @@ def test_a_worker_ends_when_its_parent_hangs_up() -> None:
     worker.close()
 
 
-@pytest.mark.slow
 def test_peak_memory_is_the_workers_own(target: Target, brief: Plan) -> None:
     ours = np.ones(60_000_000)  # 480 MB here must not count there
     block = measure(target, [Fake("small"), Fake("large", "large")], batch=1, plan=brief, say=quiet)
@@ -122,7 +123,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_torch_the_plain_export_and_the_bundle_make_the_same_images(cache: Path, brief: Plan) -> None:
     small = reference_target(cache, options=SMALL)
     block = measure(small, [TorchEager(), OrtPlain(), OrtBundle()], batch=3, plan=brief, say=quiet)
@@ -131,7 +131,6 @@ def test_torch_the_plain_export_and_the_bundle_make_the_same_images(cache: Path,
     assert all("PyTorch" in row.description or "ONNX Runtime" in row.description for row in block.rows)
 
 
-@pytest.mark.slow
 def test_the_reference_is_built_once(cache: Path) -> None:
     said: list[str] = []
     found = reference_target(cache, options=SMALL, say=said.append)
@@ -149,7 +148,6 @@ def test_the_name_of_the_reference_depends_on_every_source_file_it_names() -> No
             assert list(root.glob(pattern)), f"{package} has no {pattern}"
 
 
-@pytest.mark.slow
 def test_a_damaged_reference_is_built_again(cache: Path, tmp_path: Path) -> None:
     copied = tmp_path / "cache"
     shutil.copytree(cache, copied)
@@ -160,7 +158,6 @@ def test_a_damaged_reference_is_built_again(cache: Path, tmp_path: Path) -> None
     assert len(model.read_bytes()) == len(sound)
 
 
-@pytest.mark.slow
 def test_another_torch_or_exporter_makes_another_reference(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class BuiltAgainError(Exception):
         """Stands for the work of building."""
@@ -189,7 +186,6 @@ def test_a_bundle_alone_has_no_rows_that_need_weights(target: Target) -> None:
     assert all("--checkpoint" in (reason or "") for reason in reasons.values())
 
 
-@pytest.mark.slow
 def test_the_checkpoint_of_another_model_is_refused(target: Target, tmp_path: Path, brief: Plan) -> None:
     other = write_pix2pix_checkpoint(tmp_path / "other.pt", pix2pix_generator(size=128, ngf=2))
     with pytest.raises(BadInputError, match="another contract"):

@@ -147,6 +147,7 @@ def test_the_table_shows_every_output_and_says_what_is_wrong(toy: Path) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 120
 
 
+@pytest.mark.slow
 def test_a_generator_without_conditions_is_measured(tmp_path: Path) -> None:
     bundle = write_toy_bundle(tmp_path / "unconditional", {"fp32": TwoOutputs(conditions=False)})
     (row,) = result_of(bundle, "--batch", "4")["rows"]

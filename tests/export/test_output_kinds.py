@@ -131,6 +131,7 @@ def test_every_figure_carries_its_label(every_kind: Exported) -> None:
             assert figure.label != key
 
 
+@pytest.mark.slow
 def test_the_other_precisions_pass_with_every_output(every_kind: Exported) -> None:
     assert [artifact.precision for artifact in every_kind.artifacts] == ["fp32", "fp16", "int8"]
     for artifact in every_kind.artifacts:

@@ -46,6 +46,7 @@ def bent(bundle: Bundle, factor: float, at: int) -> tuple[onnx.ModelProto, str]:
     return model, node.output[0]
 
 
+@pytest.mark.slow
 def test_bisection_names_the_first_bad_layer(bundle: Bundle) -> None:
     right = onnx.load(bundle.path / "model.onnx")
     contract = bundle.manifest.contract

@@ -58,6 +58,7 @@ def test_any_flipped_bit_in_any_file_is_noticed(copy: Path) -> None:
     read_bundle(copy)
 
 
+@pytest.mark.slow
 def test_every_bit_of_the_manifests_first_and_last_bytes(copy: Path) -> None:
     manifest = copy / "bundle.json"
     size = manifest.stat().st_size

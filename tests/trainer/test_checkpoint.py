@@ -199,6 +199,7 @@ def same_model(one: Checkpoint, other: Checkpoint) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_refused_or_harmless(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pt")
     sound, reference = path.read_bytes(), read_checkpoint(path)

@@ -205,6 +205,7 @@ def test_a_loss_without_weight_is_neither_computed_nor_reported(
     assert len(ran) == runs
 
 
+@pytest.mark.slow
 def test_batches_added_up_are_one_of_all_images() -> None:
     trainers = [trainer_of(recipe_of(pool=3)) for _ in range(2)]
     for begin in (0, 4, 8):

@@ -120,6 +120,7 @@ def figures(judged: Judged, name: str) -> dict[str, Figure]:
     return dict(next(row for row in judged.rows if row.name == name).figures)
 
 
+@pytest.mark.slow
 def test_a_perfect_generator_is_the_truth(cache: Path) -> None:
     judged = judge_labelled(subject(Bars(perfect), cache, most=600, held_out=split("test", 600, 1)))
     assert [(row.name, row.role) for row in judged.rows] == [
@@ -155,6 +156,7 @@ def test_figure_and_floor_of_the_distance_are_taken_over_equally_many_images(
     assert len(sizes) == 3 * 10
 
 
+@pytest.mark.slow
 def test_a_generator_that_ignores_its_label_is_right_by_chance(cache: Path) -> None:
     made = figures(judge_labelled(subject(Bars(ignores), cache, most=360)), "generator")
     assert made["accuracy"].value == pytest.approx(1 / 3, abs=3 * math.sqrt(1 / 3 * 2 / 3 / 360))
@@ -238,6 +240,7 @@ def test_without_training_images_the_reason_is_given(cache: Path) -> None:
     assert judged.each == {}
 
 
+@pytest.mark.slow
 def test_the_classifier_is_trained_once_and_again_where_the_file_is_damaged(tmp_path: Path) -> None:
     train = split("train", 60, 0).arrays
     held_out = split("test", 12, 1).arrays["image"]

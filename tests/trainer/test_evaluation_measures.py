@@ -50,6 +50,7 @@ def pair() -> tuple[Tensor, Tensor]:
     return images, (images.float() * 0.8 + draw(4, 3, 64, 64, seed=1).float() * 0.2).round().to(torch.uint8)
 
 
+@pytest.mark.slow
 def test_l1_and_psnr_are_those_of_the_formula_and_of_scikit_image(pair: tuple[Tensor, Tensor]) -> None:
     images, targets = pair
     figures = measure_pairs(Compared(images=images, targets=targets))

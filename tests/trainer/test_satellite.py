@@ -123,6 +123,7 @@ def test_an_interruption_leaves_nothing_half_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_complete_dataset_is_left_alone_and_force_replaces_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

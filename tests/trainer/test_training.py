@@ -175,6 +175,7 @@ def test_a_run_with_any_options_resumes_to_the_same_weights(
 
 
 @pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.slow
 def test_a_run_of_three_stages_resumed_in_the_last_equals_an_unbroken_one(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
 ) -> None:
