@@ -27,6 +27,10 @@ __all__ = ["app", "run"]
 # What a command needs beyond the base installation.
 _EXTRAS: Final = {"cgan-data": "train", "cgan-train": "train", "cgan-export": "export", "cgan-bench": "bench"}
 INTERRUPTED: Final = 130
+# GNU OpenMP, which torch's Linux wheels use, reads this when torch is loaded, so it is set before. By default a
+# thread that waits spins for a long time, and takes the core from the thread it waits for as soon as another
+# program runs too. A user's own setting stays.
+_SPIN: Final = ("GOMP_SPINCOUNT", "1000")
 _SYSTEM: Final = {
     errno.ENOSPC: "no room left on the disk: free some space and run the command again",
     errno.EFBIG: "no room left on the disk: free some space and run the command again",
@@ -65,6 +69,7 @@ def run(
         argv: its words; those of the process by default.
         prepare: what becomes of the words first; it may refuse them.
     """
+    os.environ.setdefault(*_SPIN)
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
