@@ -105,15 +105,19 @@ def test_dry_run_prints_json_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def small_run(root: Path, *more: str) -> list[str]:
+    """The words of a run of seconds on two pairs, with one pair under test/."""
+    write_pairs(root / "data" / "train", 2)
+    write_pairs(root / "data" / "test", 1)
+    small = ("--size", "64", "--ngf", "2", "--ndf", "2", "--threads", "1")
+    return ["pix2pix", "--data", str(root / "data"), "--out", str(root / "run"), *small, *more]
+
+
 @pytest.mark.slow
 def test_training_prints_the_checkpoint_on_stdout_and_the_rest_on_stderr(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_pairs(tmp_path / "data" / "train", 2)
-    write_pairs(tmp_path / "data" / "test", 1)
-    words = ["pix2pix", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
-    words += ["--size", "64", "--ngf", "2", "--ndf", "2", "--images", "2", "--threads", "1"]
-    code, out, err = outcome(words, capsys)
+    code, out, err = outcome(small_run(tmp_path, "--images", "2"), capsys)
     best = tmp_path / "run" / "best.pt"
     assert (code, out) == (0, f"{best}\n")
     assert "validating with test/" in err
@@ -129,11 +133,7 @@ def test_training_prints_the_checkpoint_on_stdout_and_the_rest_on_stderr(
 def test_a_run_that_the_time_limit_ends_names_what_it_saved(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_pairs(tmp_path / "data" / "train", 2)
-    write_pairs(tmp_path / "data" / "val", 1)
-    words = ["pix2pix", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--max-minutes", "1e-9"]
-    words += ["--size", "64", "--ngf", "2", "--ndf", "2", "--images", "8", "--threads", "1"]
-    code, out, err = outcome(words, capsys)
+    code, out, err = outcome(small_run(tmp_path, "--images", "8", "--max-minutes", "1e-9"), capsys)
     last = tmp_path / "run" / "last.pt"
     assert (code, out) == (0, f"{last}\n")
     assert f"Next: cgan-export {last}" in err
