@@ -7,9 +7,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from cgan_export.graph.onnx_graph import lint
+from cgan_export.graph.onnx_graph import lint, onnx_from_generator
+from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
+from cgan_export.graph.rewrites.constants import fold_constants
 from cgan_export.graph.rewrites.crop import crop_unused_taps
 from cgan_export.graph.rewrites.subpixel import subpixel_transposed_convolutions
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -88,3 +91,55 @@ def test_weights_that_two_layers_share_are_left_alone() -> None:
     model.graph.node.append(second)
     model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 5, 1, 1]))
     assert crop_unused_taps(model) == 0
+
+
+def test_what_depends_on_weights_alone_is_stored_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(4, 3, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Transpose", ["w"], ["turned"], perm=[1, 0, 2, 3]),
+        helper.make_node("Transpose", ["turned"], ["back"], perm=[1, 0, 2, 3]),
+        helper.make_node("Mul", ["back", "two"], ["kernel"]),
+        helper.make_node("Conv", ["x", "kernel"], ["middle"], kernel_shape=[3, 3]),
+        helper.make_node("Mul", ["middle", "two"], ["y"]),
+        helper.make_node("Add", ["two", "two"], ["four"]),  # an output of the graph: it has to be made
+    ]
+    weights = [
+        numpy_helper.from_array(kernel, "w"),
+        numpy_helper.from_array(np.asarray(2, dtype=np.float32), "two"),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4, 6, 6])
+    four = helper.make_tensor_value_info("four", TensorProto.FLOAT, [])
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y, four], weights),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    image = rng.normal(size=(2, 3, 8, 8)).astype(np.float32)
+    before = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert fold_constants(model) == 3
+    lint(model)
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Mul", "Add"]
+    stored = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    assert set(stored) == {"kernel", "two"}
+    np.testing.assert_array_equal(stored["kernel"], kernel * 2)
+    after = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(
+        after.run(["y"], {"x": image})[0], before.run(["y"], {"x": image})[0], rtol=0, atol=1e-6
+    )
+    assert fold_constants(model) == 0
+
+
+def test_resizing_costs_a_served_graph_nothing() -> None:
+    operators = []
+    for upsample in ("transposed", "resize"):
+        generator = Pix2pixGenerator(Pix2pixOptions(size=64, ngf=4, upsample=upsample)).eval()
+        model = onnx_from_generator(generator, generator.contract)
+        for table in (FOR_ALL, FOR_CPUS):
+            rewrite(model, table)
+        lint(model)
+        stored = {item.name: tuple(item.dims) for item in model.graph.initializer}
+        kernels = [stored[node.input[1]] for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+        operators.append(([node.op_type for node in model.graph.node], kernels))
+    assert operators[0] == operators[1]

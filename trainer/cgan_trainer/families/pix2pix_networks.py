@@ -27,7 +27,7 @@ from cgan_trainer.nets.norm import NormKind
 from cgan_trainer.nets.one_hot import OneHot
 from cgan_trainer.nets.patchgan import Discriminator, patchgan, pixelgan
 from cgan_trainer.nets.resnet import ResNet
-from cgan_trainer.nets.unet import UNet, unet_widths
+from cgan_trainer.nets.unet import UNet, Upsampling, unet_widths
 from cgan_trainer.palette import Palette
 
 __all__ = [
@@ -58,6 +58,7 @@ class Pix2pixOptions:
         ngf: channels after the first convolution, 64 in the paper.
         norm: of every layer that has one.
         dropout: which layers carry dropout.
+        upsample: how the decoder doubles a level.
         palette: the condition is a label map in these colours; the network sees one channel per class.
         source: what the condition shows ("map"), for the contract.
         target: what the image shows ("satellite"), for the contract.
@@ -70,6 +71,7 @@ class Pix2pixOptions:
     ngf: int = 64
     norm: Norm = "batch"
     dropout: DropoutPlacement = "paper"
+    upsample: Upsampling = "transposed"
     palette: Palette | None = None
     source: str = "A"
     target: str = "B"
@@ -83,7 +85,8 @@ class Pix2pixOptions:
             raise ValueError("`in_channels` must be 3 where the condition is a label map in colours.")
         if not 1 <= self.ngf <= 512:
             raise ValueError(f"`ngf` (={self.ngf}) must be between 1 and 512.")
-        for name, choices in (("net", Architecture), ("norm", Norm), ("dropout", DropoutPlacement)):
+        chosen = (("net", Architecture), ("norm", Norm), ("dropout", DropoutPlacement), ("upsample", Upsampling))
+        for name, choices in chosen:
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(
                     f"`{name}` (={getattr(self, name)}) must be one of {', '.join(get_args(choices))}."
@@ -165,6 +168,7 @@ def _network(options: Pix2pixOptions) -> nn.Module:
             norm=norm,
             bias=bias,
             dropout=options.dropout != "off",
+            up="nearest" if options.upsample == "resize" else "transposed",
         )
     return UNet(
         widths=unet_widths(options.depth, options.ngf),
@@ -174,6 +178,7 @@ def _network(options: Pix2pixOptions) -> nn.Module:
         norm=norm,
         bias=bias,
         skips=options.net == "unet",
+        upsample=options.upsample,
     )
 
 

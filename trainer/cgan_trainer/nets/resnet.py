@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cgan_trainer.nets.dropout import DropoutSite
 from cgan_trainer.nets.norm import NormKind, norm_layer
+from cgan_trainer.nets.resize_conv import ResizeConv
 
 __all__ = ["Padding", "ResNet", "Unit", "Way"]
 
@@ -102,7 +103,6 @@ class ResNet(nn.Module):
         block_padding: Padding = "reflect",
     ) -> None:
         super().__init__()
-        self.up_way = up
         widths = [ngf * 2**k for k in range(halvings + 1)]
         self.head = Unit(nn.Conv2d(c_in, ngf, 7, bias=bias), norm_layer(norm, ngf, eps), edge=edge)
         self.down = nn.ModuleList(
@@ -128,13 +128,11 @@ class ResNet(nn.Module):
         for block in self.blocks:
             x = block(x, next(remaining, None) if block.dropout is not None else None)
         for up in self.up:
-            if self.up_way == "nearest":
-                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             x = F.relu(up(x))
         return torch.tanh(self.tail(x))
 
 
 def _doubling(way: Way, c_in: int, c_out: int, *, bias: bool) -> nn.Conv2d | nn.ConvTranspose2d:
     if way == "nearest":
-        return nn.Conv2d(c_in, c_out, 3, padding=1, bias=bias)
+        return ResizeConv(c_in, c_out, bias=bias)
     return nn.ConvTranspose2d(c_in, c_out, 3, stride=2, padding=1, output_padding=1, bias=bias)

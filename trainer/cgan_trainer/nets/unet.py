@@ -8,6 +8,7 @@ Source: Isola et al. 2017, section 6.1.1 and the PyTorch port's channel and bias
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +17,11 @@ from torch import Tensor, nn
 
 from cgan_trainer.nets.dropout import DropoutSite
 from cgan_trainer.nets.norm import NormKind, norm_layer
+from cgan_trainer.nets.resize_conv import ResizeConv
 
-__all__ = ["Down", "UNet", "Up", "unet_widths"]
+__all__ = ["Down", "UNet", "Up", "Upsampling", "unet_widths"]
+
+Upsampling = Literal["transposed", "resize"]
 
 
 def unet_widths(depth: int, ngf: int) -> tuple[int, ...]:
@@ -41,11 +45,17 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """ReLU, transposed convolution, norm, dropout: h x w becomes 2h x 2w. The last one ends without a norm."""
+    """ReLU, doubling convolution, norm, dropout: h x w becomes 2h x 2w. The last one ends without a norm."""
 
-    def __init__(self, c_in: int, c_out: int, *, bias: bool, norm: nn.Module | None, dropout: bool) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, *, upsample: Upsampling, bias: bool, norm: nn.Module | None, dropout: bool
+    ) -> None:
         super().__init__()
-        self.conv = nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=bias)
+        self.conv: nn.ConvTranspose2d | ResizeConv = (
+            ResizeConv(c_in, c_out, bias=bias)
+            if upsample == "resize"
+            else nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=bias)
+        )
         self.norm = norm
         self.dropout = DropoutSite(0.5) if dropout else None
 
@@ -73,6 +83,8 @@ class UNet(nn.Module):
             one's, even where no norm follows; 54.414 M parameters at depth 8.
         bottleneck_norm: a norm after the innermost halving too (TensorFlow port).
         skips: join equal sizes. False is the paper's encoder-decoder: all must pass the innermost layer.
+        upsample: how a level is doubled: the paper's transposed convolution, or nearest neighbour and a 3x3
+            convolution.
     """
 
     def __init__(
@@ -87,6 +99,7 @@ class UNet(nn.Module):
         bias: bool = False,
         bottleneck_norm: bool = False,
         skips: bool = True,
+        upsample: Upsampling = "transposed",
     ) -> None:
         super().__init__()
         last = len(widths) - 1
@@ -107,6 +120,7 @@ class UNet(nn.Module):
             Up(
                 widths[last - k] * (2 if skips and k > 0 else 1),
                 width,
+                upsample=upsample,
                 bias=bias or k == last,
                 norm=norm_layer(norm if k < last else "none", width, eps),
                 dropout=k in dropout_sites,

@@ -11,6 +11,7 @@ from typing import Final
 
 import onnx
 
+from cgan_export.graph.rewrites.constants import fold_constants
 from cgan_export.graph.rewrites.crop import crop_unused_taps
 from cgan_export.graph.rewrites.subpixel import subpixel_transposed_convolutions
 
@@ -19,7 +20,7 @@ __all__ = ["FOR_ALL", "FOR_CPUS", "rewrite"]
 Table = dict[str, Callable[[onnx.ModelProto], int]]
 
 # Less work for every backend, and for every artifact made from the graph.
-FOR_ALL: Final[Table] = {"crop": crop_unused_taps}
+FOR_ALL: Final[Table] = {"constants": fold_constants, "crop": crop_unused_taps}
 # Trades one operator for another that CPU runtimes prefer; TensorRT wants its own transposed convolution.
 FOR_CPUS: Final[Table] = {"subpixel": subpixel_transposed_convolutions}
 

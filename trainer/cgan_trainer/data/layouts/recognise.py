@@ -17,10 +17,16 @@ from cgan_trainer.data.layouts.list_files import SUFFIXES, columns_of
 from cgan_trainer.data.layouts.two_domains import PATTERNS, TwoDomains
 from cgan_trainer.data.layouts.two_trees import TwoTrees
 
-__all__ = ["COMMANDS", "Seen", "look_at", "refuse_other_kind"]
+__all__ = ["COMMANDS", "Seen", "look_at", "refuse_other_kind", "refuse_untrained"]
 
 COMMANDS = {"paired": "cgan-train pix2pix", "labelled": "cgan-train cdcgan", "unpaired": "cgan-train cyclegan"}
-_THINGS = {"paired": "pairs", "labelled": "labelled images", "unpaired": "two domains without pairs"}
+_THINGS = {
+    "paired": "pairs",
+    "labelled": "labelled images",
+    "unpaired": "two domains without pairs",
+    "captioned": "captioned images",
+    "super-resolution": "images in two resolutions",
+}
 _NEEDS = {
     "paired": "pix2pix needs pairs",
     "labelled": "labelled images are needed here: train/CLASS/ folders, IDX files, or a list with file,label",
@@ -53,6 +59,7 @@ def refuse_other_kind(root: Path, needed: str) -> None:
     seen = look_at(root)
     if seen is None or seen.kind == needed:
         return
+    refuse_untrained(root, seen)
     way_out = f"{COMMANDS[seen.kind]} takes them"
     if needed == "paired" and seen.kind == "unpaired":
         way_out += (
@@ -63,6 +70,17 @@ def refuse_other_kind(root: Path, needed: str) -> None:
     else:
         way_out += f"; {_NEEDS[needed]}"
     raise BadInputError(f"{root} holds {seen.what}: {way_out}.")
+
+
+def refuse_untrained(root: Path, seen: Seen) -> None:
+    """Say so where no family trains on data of this kind.
+
+    Raises:
+        BadInputError: none does.
+    """
+    if seen.kind not in COMMANDS:
+        known = ", ".join(_THINGS[kind] for kind in COMMANDS)
+        raise BadInputError(f"{root} holds {seen.what}, which nothing here trains on yet: give {known}.")
 
 
 def _look_at_list(path: Path) -> Seen | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from cgan_trainer.data.layouts.recognise import look_at
+from cgan_trainer.data.layouts.recognise import look_at, refuse_untrained
 from cgan_trainer.data.verify.base import TRAINED_AT, Check, Verdict
 from cgan_trainer.data.verify.labelled import verify_labelled
 from cgan_trainer.data.verify.paired import verify_paired
@@ -37,5 +37,7 @@ def verify(
     """
     if kind is None:
         seen = look_at(root)
+        if seen is not None:
+            refuse_untrained(root, seen)
         kind = "paired" if seen is None else seen.kind
     return VERIFY[kind](root, TRAINED_AT[kind] if size is None else size, on_file)
