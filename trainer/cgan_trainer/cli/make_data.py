@@ -25,9 +25,7 @@ class _Made(Protocol):
 
 _Report = Callable[[int, int], None]
 # What fits the dataset and a quarter of an hour on two cores.
-_EMOJI_OPTIONS = {
-    "paired": ("--size", "128", "--ngf", "32", "--ndf", "32", "--batch", "4", "--lr", "4e-4", "--images", "8000")
-}
+_EMOJI_OPTIONS = ("--ngf", "32", "--ndf", "32", "--batch", "4", "--lr", "4e-4", "--images", "8000")
 
 
 def emoji(
@@ -56,7 +54,8 @@ def emoji(
         return make_emoji(out, kind, side, skin_tones=skin_tones, on_file=report)
 
     told = {"kind": kind, "size": side, "skin_tones": skin_tones}
-    code = _make("emoji", out, force, make, kind=kind, told=told, options=_EMOJI_OPTIONS.get(kind, ()))
+    options = ("--size", str(side), *_EMOJI_OPTIONS) if kind == "paired" else ("--mode", "rgb")
+    code = _make("emoji", out, force, make, kind=kind, told=told, options=options)
     print("Drawings: OpenMoji (openmoji.org), CC BY-SA 4.0: name them beside every image.", file=sys.stderr)
     return code
 
