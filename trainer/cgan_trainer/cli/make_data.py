@@ -54,7 +54,8 @@ def emoji(
         return make_emoji(out, kind, side, skin_tones=skin_tones, on_file=report)
 
     told = {"kind": kind, "size": side, "skin_tones": skin_tones}
-    options = ("--size", str(side), *_EMOJI_OPTIONS) if kind == "paired" else ("--mode", "rgb")
+    trained_at = min(512, max(64, 1 << (side - 1).bit_length()))  # a size that pix2pix has
+    options = ("--size", str(trained_at), *_EMOJI_OPTIONS) if kind == "paired" else ("--mode", "rgb")
     code = _make("emoji", out, force, make, kind=kind, told=told, options=options)
     print("Drawings: OpenMoji (openmoji.org), CC BY-SA 4.0: name them beside every image.", file=sys.stderr)
     return code
