@@ -26,7 +26,7 @@ $(VENV)/ready: pyproject.toml
 	@touch $@
 
 demo: setup
-	@$(BIN)/python examples/satellite/demo.py
+	@$(BIN)/python examples/emoji/demo.py
 
 quick: lint types
 	$(BIN)/pytest -n 2 --dist loadfile -m "not server and not slow"
@@ -42,7 +42,7 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
-	$(BIN)/mypy examples/satellite
+	$(BIN)/mypy examples/emoji
 
 environment: setup
 	@$(BIN)/cgan-serve --setup

@@ -18,10 +18,11 @@ from tests.helpers import REPOSITORY, free_ports
 README = (REPOSITORY / "README.md").read_text()
 # The same commands on a smaller net and for seconds instead of minutes.
 SMALLER = {
-    "--ngf 32 --ndf 16 --images 2000": "--ngf 8 --ndf 8 --size 64 --images 40 --no-evaluate",
+    "--size 128 --ngf 32 --ndf 32": "--size 64 --ngf 8 --ndf 8 --no-evaluate",
+    "--images 5000": "--images 40",
     "--images 24": "--images 4",
     "--width 32 --images 1280": "--width 8 --images 256",
-    "cgan-bench satellite --batch 1": "cgan-bench satellite --batch 1 --rounds 3",
+    "cgan-bench emoji --batch 1": "cgan-bench emoji --batch 1 --rounds 3",
     "--concurrency 4": "--concurrency 4 --rounds 3",
 }
 
@@ -38,10 +39,10 @@ def test_the_five_minutes_work(tmp_path: Path) -> None:
         assert long in script, f"the README no longer says {long!r}"
         script = script.replace(long, short)
     ports = free_ports()
-    assert "cgan-serve satellite &" in script
+    assert "cgan-serve emoji &" in script
     numbers = f"--http-port {ports.http} --grpc-port {ports.grpc} --metrics-port {ports.metrics}"
     script = script.replace(
-        "cgan-serve satellite &", f"cgan-serve satellite {numbers} > served.txt &\nSERVER=$!\n{WAIT}"
+        "cgan-serve emoji &", f"cgan-serve emoji {numbers} > served.txt &\nSERVER=$!\n{WAIT}"
     )
     script = script.replace("127.0.0.1:8001", f"127.0.0.1:{ports.grpc}")
     variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -107,6 +108,13 @@ def test_links_lead_somewhere(page: str) -> None:
     prose = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)#]+)\)", prose):
         assert target.startswith("http") or (path.parent / target).exists(), f"{page} links to {target}"
+
+
+def test_the_trainers_readme_begins_with_the_same_commands() -> None:
+    text = (REPOSITORY / "trainer" / "README.md").read_text()
+    (block,) = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    for command in block.replace("\\\n", "").splitlines():
+        assert " ".join(command.split()) in " ".join(README.replace("\\\n", "").split()), command
 
 
 @pytest.mark.parametrize("stage", ["trainer", "runtime", "bench", "export"])
