@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from cgan_runtime.cli.shell import app, run
@@ -26,3 +30,41 @@ def test_threads_that_wait_do_not_spin_for_long_unless_the_user_says_so(
         run(command, [])
     assert not ended.value.code
     assert found == [seen]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("cgan-data", "list"),
+        ("cgan-data", "list", "--help"),
+        ("cgan-export", "--help"),
+        ("cgan-serve", "--version"),
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_goes_away_ends_a_command_as_sigpipe_ends_a_program(words: tuple[str, ...]) -> None:
+    """`cgan-data list | true`: the pipe is closed before the command writes, by itself or through rich."""
+    end_to_read, end_to_write = os.pipe()
+    os.close(end_to_read)
+    try:
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name(words[0])), *words[1:]],
+            stdout=end_to_write,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(end_to_write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_an_error_that_nobody_reads_keeps_its_code() -> None:
+    end_to_read, end_to_write = os.pipe()
+    os.close(end_to_read)
+    program = str(Path(sys.executable).with_name("cgan-data"))
+    try:
+        done = subprocess.run([program, "--wrong"], stdout=end_to_write, stderr=end_to_write, check=False)
+    finally:
+        os.close(end_to_write)
+    assert done.returncode == 2

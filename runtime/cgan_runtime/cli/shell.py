@@ -2,6 +2,10 @@
 
 stdout carries results, stderr progress and the one-line error; the exit code tells what kind of error it was
 (see `cgan_runtime.errors`). Nobody who made a mistake sees a traceback unless `--debug` is given.
+
+A reader of stdout that goes away (`cgan-data list | head -1`) ends a command without a word, with the code that the
+shell gives a program that SIGPIPE ended. The signal itself stays ignored: a server that closes a connection must be
+an error that can be told.
 """
 
 from __future__ import annotations
@@ -27,6 +31,11 @@ __all__ = ["app", "run"]
 # What a command needs beyond the base installation.
 _EXTRAS: Final = {"cgan-data": "train", "cgan-train": "train", "cgan-export": "export", "cgan-bench": "bench"}
 INTERRUPTED: Final = 130
+PIPE_CLOSED: Final = 141
+_EPILOGUE: Final = (
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unusable input, 4 server unreachable or refusing, "
+    "5 a check failed, 130 interrupted. With --debug an error shows its traceback."
+)
 # GNU OpenMP, which torch's Linux wheels use, reads this when torch is loaded, so it is set before. By default a
 # thread that waits spins for a long time, and takes the core from the thread it waits for as soon as another
 # program runs too. A user's own setting stays.
@@ -52,6 +61,7 @@ def app(name: str, **options: Any) -> App:
         "default_parameter": Parameter(negative=(), show_default=False),  # docstrings name the defaults that matter
         "version": __version__,
         "help_format": "plaintext",
+        "help_epilogue": _EPILOGUE,  # subcommands inherit it
     }
     return App(name=name, suppress_keyboard_interrupt=False, **{**settings, **options})
 
@@ -85,17 +95,27 @@ def _outcome(command: App, words: list[str], prepare: Callable[[Sequence[str]], 
         result = call(prepare(words), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except BrokenPipeError:  # the reader of our stdout went away; its business
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        return _end_quietly()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich, which prints help and tables, exits with 1 then
+            return _end_quietly()
+        raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost handler; --debug shows it all
         code, sentence = _explain(error, command.name[0])
         if debug:
             traceback.print_exception(error)
         # Of several processes started by torchrun all refuse what is wrong with a command: the first says it.
         if not isinstance(error, CganError) or leads():
-            print(f"{command.name[0]}: error: {sentence}", file=sys.stderr)
+            with contextlib.suppress(BrokenPipeError):  # nobody reads stderr either: the code says it
+                print(f"{command.name[0]}: error: {sentence}", file=sys.stderr)
         return code
+
+
+def _end_quietly() -> int:
+    """The exit code where stdout has no reader any more; what is still buffered goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED
 
 
 def _limit(error: CycloptsError) -> str | None:
