@@ -11,10 +11,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Literal, NoReturn
 
-from cgan_runtime.bundle import MANIFEST, read_bundle
 from cgan_runtime.cli.shell import app, run
 from cgan_runtime.errors import CganError, CheckFailedError, UsageError
-from cgan_runtime.manifest import MODEL_NAME
 from cyclopts import Parameter
 
 from cgan_export.cli.output import Progress, plain_figures, print_figures, print_result
@@ -174,6 +172,8 @@ def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> No
             "one path is a checkpoint to export, two are bundles to compare: cgan-export compare OLD NEW "
             "(or --compare OLD NEW)."
         )
+    from cgan_runtime.bundle import read_bundle
+
     from cgan_export.bundle.compare import compare_bundles, print_comparison
 
     with Progress() as progress:
@@ -186,6 +186,8 @@ def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> No
 
 
 def _verify(path: Path, *, as_json: bool) -> None:
+    from cgan_runtime.bundle import read_bundle
+
     from cgan_export.bundle.verify import verify_bundle
 
     bundle = read_bundle(path)
@@ -209,6 +211,8 @@ def _verify(path: Path, *, as_json: bool) -> None:
 
 def _check_target(target: Path, checkpoint: Path, *, force: bool) -> None:
     """Refuse to write over anything but a bundle, and over a bundle unless --force is given."""
+    from cgan_runtime.bundle import MANIFEST
+
     if not target.exists():
         return
     if not force:
@@ -220,6 +224,8 @@ def _check_target(target: Path, checkpoint: Path, *, force: bool) -> None:
 
 
 def _checked_name(name: str) -> str:
+    from cgan_runtime.manifest import MODEL_NAME
+
     if not re.fullmatch(MODEL_NAME, name):
         raise UsageError(f"--name {name!r} cannot be used: give 1 to 64 letters a-z, A-Z, digits, - and _.")
     return name
