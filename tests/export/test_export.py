@@ -53,7 +53,7 @@ def test_the_bundle_has_what_was_promised(bundle: Bundle) -> None:
     assert b".py" not in (bundle.path / "model.onnx").read_bytes()
     assert [c.name for c in bundle.manifest.contract.noise] == ["mask_0", "mask_1", "mask_2"]
     card = (bundle.path / "README.md").read_text()
-    assert "parity_max_abs" in card
+    assert "difference from PyTorch, largest" in card
     assert "cgan-translate" in card
 
 
