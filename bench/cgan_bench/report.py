@@ -139,4 +139,4 @@ class Report(BaseReport[Block, Row]):
             return "-"
         if self._fidelity_head() == "PSNR dB":
             return row.agreements[0].words.removesuffix(" dB")
-        return ", ".join(f"{one.output} {one.words}" for one in row.agreements)
+        return ",\n".join(f"{one.output} {one.words}" for one in row.agreements)  # a page shows a space

@@ -136,7 +136,7 @@ def test_the_report_says_of_what_and_when_it_is() -> None:
         ORIGIN.checkpoint_sha256,
         hashlib.sha256(built.model).hexdigest(),
         "torch 2.13.0",
-        "The digest of the bundle is the last line of bundle.json.",
+        "The digest of the bundle is the last entry of bundle.json.",
     ):
         assert words in text
     assert "graph" not in text

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cgan_runtime.cli.shell import app, run
+from cgan_runtime.errors import CganError
 
 
 @pytest.mark.parametrize(("own", "seen"), [(None, "1000"), ("7", "7")])
@@ -68,3 +69,30 @@ def test_an_error_that_nobody_reads_keeps_its_code() -> None:
     finally:
         os.close(end_to_write)
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("become", [KeyboardInterrupt, ImportError, CganError])
+def test_ctrl_c_is_told_as_such_whatever_the_code_that_it_met_made_of_it(
+    number: signal.Signals, become: type[BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """numpy, interrupted while it loads, raises ImportError, and a package that does so counts as not installed."""
+    command = app("x")
+
+    @command.default
+    def load() -> None:
+        try:
+            os.kill(os.getpid(), number)
+        except KeyboardInterrupt:
+            raise become("cannot load module more than once per process") from None
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            run(command, [])
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "x: error: interrupted.\n"

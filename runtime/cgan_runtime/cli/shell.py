@@ -17,6 +17,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, Final, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
@@ -40,6 +41,7 @@ _EPILOGUE: Final = (
 # thread that waits spins for a long time, and takes the core from the thread it waits for as soon as another
 # program runs too. A user's own setting stays.
 _SPIN: Final = ("GOMP_SPINCOUNT", "1000")
+_SIGNALS: Final[list[int]] = []  # those that asked this command to stop
 _SYSTEM: Final = {
     errno.ENOSPC: "no room left on the disk: free some space and run the command again",
     errno.EFBIG: "no room left on the disk: free some space and run the command again",
@@ -83,10 +85,18 @@ def run(
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    with contextlib.suppress(ValueError):  # only the main thread may; elsewhere SIGTERM keeps its meaning
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up after SIGTERM as after Ctrl-C
+    _SIGNALS.clear()
+    with contextlib.suppress(ValueError):  # only the main thread may; elsewhere both keep their meaning
+        signal.signal(signal.SIGTERM, _interrupt)  # clean up after SIGTERM as after Ctrl-C
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # under `&` a shell has it ignored
+            signal.signal(signal.SIGINT, _interrupt)
     command.suppress_keyboard_interrupt = False  # cyclopts would exit without a word
     sys.exit(_outcome(command, words, prepare, debug=debug))
+
+
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    _SIGNALS.append(number)
+    raise KeyboardInterrupt
 
 
 def _outcome(command: App, words: list[str], prepare: Callable[[Sequence[str]], list[str]], *, debug: bool) -> int:
@@ -102,7 +112,9 @@ def _outcome(command: App, words: list[str], prepare: Callable[[Sequence[str]], 
             return _end_quietly()
         raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost handler; --debug shows it all
-        code, sentence = _explain(error, command.name[0])
+        # A package that is interrupted while it loads says that it is not installed, or is loaded twice.
+        interrupted = _SIGNALS and isinstance(error, CganError | ImportError)
+        code, sentence = _explain(KeyboardInterrupt() if interrupted else error, command.name[0])
         if debug:
             traceback.print_exception(error)
         # Of several processes started by torchrun all refuse what is wrong with a command: the first says it.
