@@ -56,6 +56,7 @@ def bench(
     ndf: Width | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    html: Path | None = None,
 ) -> None:
     """Measure a generator: PyTorch, torch.compile, ONNX Runtime, our bundle.
 
@@ -70,7 +71,7 @@ def bench(
     For example:
 
         cgan-bench --batch 1
-        cgan-bench facades --batch 1,4 --checkpoint runs/facades/best.pt
+        cgan-bench facades --batch 1,4 --checkpoint runs/facades/best.pt --html bench.html
         cgan-bench facades --size 512x256 --precision fp32,int8
         cgan-bench --url grpc://127.0.0.1:8001 --model facades --concurrency 4
         cgan-bench --train --batch 1,16
@@ -96,6 +97,7 @@ def bench(
         ndf: With --train: width of the discriminator. [default: 64]
         as_json: Print one JSON object instead of the table.
         out: Also write that JSON object to this file.
+        html: Also write a page with all figures and a plot of the times to this file.
     """
     batches = options.parse_batches(batch)
     if seconds is not None and rounds is not None:
@@ -118,8 +120,9 @@ def bench(
     }
     about_training = {"--data": data, "--ngf": ngf, "--ndf": ndf}
     options.check_training(train=train, inference=about_inference, training=about_training)
-    if out is not None and not out.parent.is_dir():
-        raise UsageError(f"the folder of {out} does not exist; create it first.")
+    for file in (out, html):
+        if file is not None and not file.parent.is_dir():
+            raise UsageError(f"the folder of {file} does not exist; create it first.")
     signal.signal(signal.SIGTERM, _end)
     plan = _plan(seconds, rounds, warmup=warmup, threads=threads)
     report: Report | TrainingReport
@@ -135,6 +138,10 @@ def bench(
                 _require_cuda()
             report = _measure(target, batches, plan, device)
     _tell(report, as_json=as_json, out=out)
+    if html is not None:
+        from cgan_bench.page import write_report
+
+        write_report(html, report)
     _conclude(report)
 
 
@@ -199,7 +206,7 @@ def _tell(report: Report | TrainingReport, *, as_json: bool, out: Path | None) -
     if as_json:
         print(text)
     else:
-        from cgan_bench.report_base import print_report
+        from cgan_bench.printing import print_report
 
         print_report(report)
     if out is not None:

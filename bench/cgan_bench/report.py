@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rich.table import Table
+from cgan_runtime.pages import Table
 
-from cgan_bench.report_base import BaseReport, column_heads, figure, machine_note, new_table, ratio_cell, title_cell
+from cgan_bench.report_base import BaseReport, figure, ratio_cell, title_cell
 from cgan_bench.rounds import Block
 from cgan_bench.rows import Row
 from cgan_bench.sizes import image_size_of, size_words
@@ -30,6 +30,12 @@ class Report(BaseReport[Block, Row]):
     def title(self) -> str:
         """The title of the target."""
         return self.target.title
+
+    def block_title(self, block: Block) -> str:
+        """Size, batch and rounds."""
+        first = block.rows[0]
+        facts = [*([self.size] if self.size else []), f"batch {first.batch}", f"{len(first.latencies_ms)} rounds"]
+        return ", ".join(facts)
 
     @property
     def size(self) -> str | None:
@@ -56,48 +62,60 @@ class Report(BaseReport[Block, Row]):
             "reference": {str(b.rows[0].batch): b.rows[0].key for b in self.blocks if b.rows},
         }
 
-    def table(self, block: Block, *, wide: bool) -> Table:
+    def table(self, block: Block) -> Table:
         """One row per backend."""
         first = block.rows[0]
-        facts = [self.title, *([self.size] if self.size else []), f"batch {first.batch}"]
-        table = new_table("backend", ", ".join([*facts, f"{len(first.latencies_ms)} rounds"]))
-        percents = (50, 90, 99) if wide else (50, 90)
-        column_heads(table, *(f"p{percent} ms" for percent in percents), "images/s", "times")
-        column_heads(table, self._fidelity_head(), *["peak MB"] * wide)
-        for row in block.rows:
-            memory = f"{row.peak_memory_mb:.0f}" if row.peak_memory_mb is not None else "-"
-            table.add_row(
-                title_cell(row),
-                *(figure(row.percentile_ms(percent)) for percent in percents),
-                figure(row.images_per_s),
-                ratio_cell(row.ratio, "1" if row is first else "-"),
-                "reference" if row is first else self._fidelity(row),
-                *[memory] * wide,
-            )
-        return table
-
-    def notes(self, *, wide: bool) -> Iterator[str]:
-        """What the figures mean."""
-        yield machine_note(self.environment)
-        yield (
-            "Latency: one inference, inputs in memory to outputs in memory. Not included: reading and writing "
-            "images, drawing the noise, the network (except in server rows), loading, compiling."
+        return Table(
+            heads=(
+                *("backend", "p50 ms", "times", "images/s"),
+                self._fidelity_head(),
+                *("p90 ms", "p99 ms", "peak MB", "how"),
+            ),
+            rows=tuple(
+                (
+                    title_cell(row),
+                    figure(row.percentile_ms(50)),
+                    ratio_cell(row.ratio, "1" if row is first else "-"),
+                    figure(row.images_per_s),
+                    "reference" if row is first else self._fidelity(row),
+                    *(figure(row.percentile_ms(percent)) for percent in (90, 99)),
+                    f"{row.peak_memory_mb:.0f}" if row.peak_memory_mb is not None else "-",
+                    row.description,
+                )
+                for row in block.rows
+            ),
         )
-        if any(row.ratio for row in self.rows):
-            first = self.rows[0].title
-            yield f"times: the time of {first} / the row's, paired within each round; median, quartiles below."
-        if any(one.relative_error is not None for row in self.rows for one in row.agreements):
-            yield "agreement: worst PSNR of an image; largest difference of a score / largest score."
-        if wide:
-            yield "Peak memory: of the row's own process, with interpreter and libraries, loading included."
-        if wide and self.rows and min(len(row.latencies_ms) for row in self.rows) < PLENTY_OF_ROUNDS:
-            yield f"Fewer than {PLENTY_OF_ROUNDS} rounds: p99 is close to the slowest one; --seconds makes more."
+
+    @property
+    def reference_note(self) -> str:
+        """The row that the others are compared with."""
+        compared = any(row.ratio for row in self.rows)
+        return f"times: as fast as {self.rows[0].title}; median, quartiles below." if compared else ""
+
+    def notes(self) -> Iterator[str]:
+        """Which outputs are wrong."""
         for row in self.invalid:
             for one in (one for one in row.agreements if not one.within_limit):
                 yield (
                     f"INVALID: {row.title} at batch {row.batch}: {one.output} agrees to {one.words}, "
                     f"needs {one.limit_words}."
                 )
+
+    def definitions(self) -> Iterator[str]:
+        """What the figures mean."""
+        yield (
+            "Latency: one inference, inputs in memory to outputs in memory. Not included: reading and writing "
+            "images, drawing the noise, the network (except in server rows), loading, compiling."
+        )
+        if any(row.ratio for row in self.rows):
+            first = self.rows[0].title
+            yield f"times: the latency of {first} / the row's, paired within each round; median and quartiles."
+        yield "images/s: all images / all time spent in inferences."
+        if any(one.relative_error is not None for row in self.rows for one in row.agreements):
+            yield "agreement: worst PSNR of an image; largest difference of a score / largest score."
+        yield "peak MB: most memory of the row's own process, with interpreter and libraries, loading included."
+        if self.rows and min(len(row.latencies_ms) for row in self.rows) < PLENTY_OF_ROUNDS:
+            yield f"Fewer than {PLENTY_OF_ROUNDS} rounds: p99 is close to the slowest one; --seconds makes more."
 
     def verdicts(self) -> Iterator[str]:
         """One sentence for each row of ours: what it is worth."""
@@ -107,7 +125,7 @@ class Report(BaseReport[Block, Row]):
                     continue
                 name = "the server" if row.key == "triton" else row.title.removeprefix("ONNX Runtime, ")
                 yield (
-                    f"{name} is {row.ratio.median:.2f}x {block.rows[0].title} "
+                    f"{name} is {row.ratio.median:.2f} times as fast as {block.rows[0].title} "
                     f"({row.ratio.q1:.2f}-{row.ratio.q3:.2f}) at batch {row.batch}"
                 )
 
@@ -121,4 +139,4 @@ class Report(BaseReport[Block, Row]):
             return "-"
         if self._fidelity_head() == "PSNR dB":
             return row.agreements[0].words.removesuffix(" dB")
-        return "\n".join(f"{one.output} {one.words}" for one in row.agreements)
+        return ",\n".join(f"{one.output} {one.words}" for one in row.agreements)  # a page shows a space

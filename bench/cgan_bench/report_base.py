@@ -1,4 +1,4 @@
-"""What the reports of inference and of training share: rows in blocks, what is invalid and absent, table and JSON.
+"""What the reports of inference and of training share: rows in blocks, what is invalid and absent, tables and JSON.
 
 A block holds the rows of one batch size; the first row is its reference.
 """
@@ -9,31 +9,16 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from cgan_runtime.pages import Cell, Table
 
 from cgan_bench.rounds import Plan
 from cgan_bench.rows import NOISY_RATIO, Absent, Ratio
 
-__all__ = [
-    "WIDE",
-    "BaseReport",
-    "Measured",
-    "column_heads",
-    "figure",
-    "machine_note",
-    "new_table",
-    "print_report",
-    "ratio_cell",
-    "title_cell",
-]
+__all__ = ["BaseReport", "Measured", "figure", "ratio_cell", "title_cell"]
 
-WIDTH_WITHOUT_TERMINAL: Final = 120
-WIDE: Final = 104  # columns that the whole table needs; in fewer the least needed figures stay in the JSON
+NOISY: Final = "noisy"
 
 
 class Measured(Protocol):
@@ -46,6 +31,10 @@ class Measured(Protocol):
     @property
     def description(self) -> str:
         """Library, version, device, threads."""
+
+    @property
+    def latencies_ms(self) -> tuple[float, ...]:
+        """One per round."""
 
     @property
     def noisy(self) -> bool:
@@ -87,6 +76,11 @@ class BaseReport(ABC, Generic[B, R]):
         environment: the machine, from environment.py.
         blocks: one per batch size and device.
     """
+
+    details: ClassVar[frozenset[str]] = frozenset({"p90 ms", "p99 ms", "peak MB", "how"})
+    """Heads of the columns that only the page shows: the others fit 80 columns."""
+    times_what: ClassVar[str] = "latency"
+    """What the rounds took the time of."""
 
     plan: Plan
     environment: dict[str, Any]
@@ -134,55 +128,51 @@ class BaseReport(ABC, Generic[B, R]):
         """What else the JSON object says, options and the reference of each block included."""
 
     @abstractmethod
-    def table(self, block: B, *, wide: bool) -> Table:
-        """The rows of a block; not `wide` where they must fit 80 columns."""
+    def block_title(self, block: B) -> str:
+        """Which block it is: the batch size and the number of rounds."""
 
     @abstractmethod
-    def notes(self, *, wide: bool) -> Iterator[str]:
-        """What the figures in the table mean."""
+    def table(self, block: B) -> Table:
+        """The rows of a block with every figure; heads that are in `details` are for the page."""
+
+    @property
+    @abstractmethod
+    def reference_note(self) -> str:
+        """What the column `times` compares with, in one line; empty where there is nothing to compare."""
+
+    @abstractmethod
+    def notes(self) -> Iterator[str]:
+        """What must be said of this result."""
+
+    @abstractmethod
+    def definitions(self) -> Iterator[str]:
+        """What the figures mean, for the page."""
 
     @abstractmethod
     def verdicts(self) -> Iterator[str]:
         """The result in one sentence per block."""
 
+    @property
+    def machine(self) -> str:
+        """Processor, cores, system and Python in one line."""
+        where = self.environment
+        return f"{where['cpu']}, {where['cores']} cores, {where['os']}, Python {where['python']}"
 
-def print_report(report: BaseReport[Any, Any]) -> None:
-    """A table per block, what is absent, what the figures mean, and the result in words."""
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a file or a pipe has no width to fit
-        console = Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
-    wide = console.width >= WIDE
-    for block in report.blocks:
-        if block.rows:
-            console.print(report.table(block, wide=wide))
-    for absent in report.absent:
-        console.print(f"absent: {absent.title}: {absent.reason}", markup=False)
-    for line in (*report.notes(wide=wide), *_warnings(report)):
-        console.print(line, markup=False)
-    console.print()
-    for line in report.verdicts():
-        console.print(line, style="bold", markup=False)
+    def doubts(self) -> Iterator[str]:
+        """Why the figures may be those of a busy machine."""
+        load, cores = self.environment["load_average"] or 0, self.environment["cores"]
+        if load > cores / 2:
+            yield f"The machine was busy before this (load average {load}): measure again when idle."
+        if any(row.noisy for row in self.rows):
+            yield f"Rows marked {NOISY}: p90 is more than {NOISY_RATIO} times p50, so something else was running."
 
-
-def machine_note(environment: dict[str, Any]) -> str:
-    """Processor, cores, system and Python in one line."""
-    where = environment
-    return f"{where['cpu']}, {where['cores']} cores, {where['os']}, Python {where['python']}"
-
-
-def new_table(first: str, title: str) -> Table:
-    """An empty table whose first column names the rows."""
-    table = Table(
-        title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    table.add_column(first)
-    return table
-
-
-def column_heads(table: Table, *names: str) -> None:
-    """Columns of figures, to the right."""
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
+    def not_measured(self) -> Iterator[str]:
+        """A line for each reason: the rows that are not there, and what would bring them."""
+        titles: dict[str, list[str]] = {}
+        for absent in self.absent:
+            titles.setdefault(absent.reason, []).append(absent.title)
+        for reason, names in titles.items():
+            yield f"Not measured: {'; '.join(names)}: {reason}."
 
 
 def figure(value: float) -> str:
@@ -190,21 +180,12 @@ def figure(value: float) -> str:
     return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3}f}"
 
 
-def title_cell(row: Measured, *more: str) -> str:
-    """Name of a row, and below it what must be said of it and how it ran."""
-    remarks = [*more] if row.valid else ["[red]INVALID[/]", *more]
-    remarks += ["[yellow]noisy[/]"] if row.noisy else []
-    return f"{row.title}\n{', '.join([*remarks, f'[dim]{escape(row.description)}[/]'])}"
+def title_cell(row: Measured, *more: str) -> Cell:
+    """Name of a row, and below it what must be said of it."""
+    remarks = [*([] if row.valid else ["INVALID"]), *more, *([NOISY] if row.noisy else [])]
+    return Cell(text=row.title, mark="" if row.valid else "bad", note=", ".join(remarks))
 
 
-def ratio_cell(ratio: Ratio | None, otherwise: str) -> str:
+def ratio_cell(ratio: Ratio | None, otherwise: str) -> str | Cell:
     """Median, and the quartiles below it."""
-    return otherwise if ratio is None else f"{ratio.median:.2f}\n[dim]{ratio.q1:.2f}-{ratio.q3:.2f}[/]"
-
-
-def _warnings(report: BaseReport[Any, Any]) -> Iterator[str]:
-    where = report.environment
-    if (where["load_average"] or 0) > where["cores"] / 2:
-        yield f"The machine was busy before this (load average {where['load_average']}): measure again when idle."
-    if any(row.noisy for row in report.rows):
-        yield f"noisy: p90 is more than {NOISY_RATIO} times p50; something else was running."
+    return otherwise if ratio is None else Cell(text=f"{ratio.median:.2f}", note=f"{ratio.q1:.2f}-{ratio.q3:.2f}")

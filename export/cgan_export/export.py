@@ -17,6 +17,7 @@ from cgan_trainer.readers import Choices, Loaded
 
 from cgan_export.artifacts.artifacts import ArtifactOptions, BuildContext, BuiltArtifact, build_artifact
 from cgan_export.fidelity.caching_runner import CachingLive, CachingRunner
+from cgan_export.fidelity.labels import shortfalls
 from cgan_export.fidelity.samples import calibration_conditions, sample_conditions
 from cgan_export.fidelity.torch_runner import TorchRunner
 from cgan_export.graph.onnx_graph import onnx_from_generator, with_metadata
@@ -64,6 +65,11 @@ class Exported:
     def passed(self) -> bool:
         """Whether every figure of every artifact keeps to its limit."""
         return all(artifact.passed for artifact in self.artifacts)
+
+    @property
+    def passed_alone(self) -> tuple[str, ...]:
+        """Precisions that passed although another failed: without all that were asked for there is no bundle."""
+        return () if self.passed else tuple(one.precision for one in self.artifacts if one.passed)
 
 
 def export_checkpoint(
@@ -159,20 +165,16 @@ def export_generator(
     )
 
 
-def require_passed(figures: dict[str, Figure], what: str, *, see: Path | None = None) -> None:
-    """Stop where a figure is beyond its limit; `see` is the report that says more.
+def require_passed(figures: dict[str, Figure], what: str, *, advice: str = "") -> None:
+    """Stop where a figure is beyond its limit; `advice` is a further sentence: what can be done.
 
     Raises:
         CheckFailedError: lists every figure that failed.
     """
-    failed = [
-        f"{key} is {figure.value:.4g}, must be {figure.rule} {figure.limit:.4g}"
-        for key, figure in figures.items()
-        if not figure.passed
-    ]
+    failed = shortfalls(figures)
     if failed:
-        more = f"; see {see}" if see else ""
-        raise CheckFailedError(f"{what} failed its fidelity gates: {'; '.join(failed)}{more}.")
+        sentence = f"{what} failed its fidelity gates: {'; '.join(failed)}."
+        raise CheckFailedError(f"{sentence} {advice}".strip())
 
 
 def opset(model: bytes) -> int:

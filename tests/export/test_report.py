@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import shutil
 from pathlib import Path
@@ -10,8 +11,9 @@ import numpy as np
 import onnx
 import pytest
 from cgan_export.artifacts.artifacts import parse_precisions
-from cgan_export.artifacts.precision.fp16 import half_precision
+from cgan_export.artifacts.precision.fp16 import half_precision, with_rounding
 from cgan_export.bundle.compare import compare_bundles
+from cgan_export.bundle.writer import provenance
 from cgan_export.fidelity.heatmap import coloured
 from cgan_export.graph.sizes import parse_size
 from cgan_export.report.layer_compare import layer_divergence
@@ -59,6 +61,9 @@ def test_bisection_names_the_first_bad_layer(bundle: Bundle) -> None:
         assert (first.tensor, first.operator) == (name, "Conv")
     assert layer_divergence(right, right, inputs, floor_db=80).first is None
     assert layer_divergence(right, half_precision(right, io_fp16=True), inputs, floor_db=40).first is None
+    operators = {name: node.op_type for node in right.graph.node for name in node.output}
+    rounded = layer_divergence(right, with_rounding(half_precision(right)), inputs, floor_db=40)
+    assert {layer.tensor: layer.operator for layer in rounded.layers} == operators, "not the Max that rounds"
 
 
 def test_the_report_is_one_file_that_shows_every_artifact(full_bundle: Bundle) -> None:
@@ -68,7 +73,7 @@ def test_the_report_is_one_file_that_shows_every_artifact(full_bundle: Bundle) -
         assert words in page
     assert page.count("data:image/png;base64,") == 3 * 6  # four of the worst sample, two of the spread
     for artifact in full_bundle.manifest.artifacts:
-        assert f"{artifact.sha256[:16]}…" in page
+        assert artifact.sha256 in page
     assert "FAILED" not in page
     assert "PyTorch with its own noise" in page
     assert str(full_bundle.path.parent) not in page
@@ -113,17 +118,25 @@ def test_compare_says_which_artifact_is_gone(full_bundle: Bundle, bundle: Bundle
     assert_one_sentence(run_here("cgan-export", "--compare", bundle.path), 2, "--compare OLD NEW")
 
 
-def test_exporting_twice_differs_in_the_time_alone(
+def test_exporting_twice_under_one_source_date_epoch_writes_the_same_bytes(
     full_bundle: Bundle, checkpoint: Path, calibration: Path, tmp_path: Path
 ) -> None:
     words = ("--precision", "int8,fp16", "--io-type", "fp16", "--calibrate", calibration)
-    done = run_here("cgan-export", checkpoint, "-o", tmp_path / "facades", *words)
-    assert done.returncode == 0, done.stderr
-    first, second = (json.loads((p / MANIFEST).read_text()) for p in (full_bundle.path, tmp_path / "facades"))
-    for document in (first, second):  # the card names the time too
-        card = next(f for f in document["files"] if f["path"] == "README.md")
-        del card["sha256"], document["digest"], document["provenance"]["created"]
-    assert first == second  # the sha256 of every other file included
+    then = int(datetime.datetime.fromisoformat(full_bundle.manifest.provenance.created).timestamp())
+    for name, seconds in (("same", then), ("later", then + 60)):
+        target = tmp_path / name / "facades"
+        done = run_here("cgan-export", checkpoint, "-o", target, *words, SOURCE_DATE_EPOCH=str(seconds))
+        assert done.returncode == 0, done.stderr
+    assert read_bundle(tmp_path / "same" / "facades").digest == full_bundle.digest
+    changed = compare_bundles(full_bundle, read_bundle(tmp_path / "later" / "facades")).files
+    assert [line.partition(":")[0] for line in changed] == ["README.md", "report.html"], "both name the time"
+
+
+def test_a_source_date_epoch_that_is_no_time_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("yesterday", "", "9" * 30):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
+        with pytest.raises(UsageError, match="whole seconds since 1970"):
+            provenance(Path("best.pt"), "0" * 64, options={}, training={})
 
 
 def test_a_wrong_word_is_one_sentence(checkpoint: Path, tmp_path: Path) -> None:

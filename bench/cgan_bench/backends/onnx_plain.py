@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cgan_bench.backends.base import Backend, Opened, missing_package, opened_runner
+from cgan_bench.backends.torch_eager import NO_CHECKPOINT
 from cgan_bench.target import Target
 
 __all__ = ["OrtPlain"]
@@ -27,7 +28,7 @@ class OrtPlain(Backend):
     def absence(self, target: Target) -> str | None:
         """It needs the plain export, which is made from the checkpoint."""
         if target.plain is None:
-            return "a bundle holds no plain export; add --checkpoint best.pt"
+            return NO_CHECKPOINT  # it is exported from the checkpoint
         return missing_package("onnxruntime", extra="export")
 
     def open(self, target: Target, *, threads: int) -> Opened:

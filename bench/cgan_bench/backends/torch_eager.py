@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from cgan_bench.backends.base import Backend, Opened, missing_package, opened_runner
 from cgan_bench.checkpoint import generator_of
 from cgan_bench.target import Target
 
-__all__ = ["Device", "TorchEager", "torch_absence"]
+__all__ = ["NO_CHECKPOINT", "Device", "TorchEager", "torch_absence"]
+
+NO_CHECKPOINT: Final = "a bundle holds no PyTorch weights; add --checkpoint FILE"
 
 Device = Literal["cpu", "cuda"]
 
@@ -45,5 +47,5 @@ class TorchEager(Backend):
 def torch_absence(target: Target) -> str | None:
     """Why there are no PyTorch rows and what to add or install; None where there can be."""
     if target.checkpoint is None:
-        return "a bundle holds no PyTorch weights; add --checkpoint best.pt"
+        return NO_CHECKPOINT
     return missing_package("torch", "jaxtyping", extra="export")

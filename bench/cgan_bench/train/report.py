@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from rich.table import Table
+from cgan_runtime.pages import Table
 
-from cgan_bench.report_base import BaseReport, column_heads, figure, machine_note, new_table, ratio_cell, title_cell
+from cgan_bench.report_base import BaseReport, figure, ratio_cell, title_cell
 from cgan_bench.train.loops import Setup
 from cgan_bench.train.measure import TrainingBlock
 from cgan_bench.train.rows import TrainingRow
@@ -21,6 +21,8 @@ __all__ = ["TrainingReport"]
 @dataclass(frozen=True, kw_only=True)
 class TrainingReport(BaseReport[TrainingBlock, TrainingRow]):
     """Everything one `cgan-bench --train` measured. `images` says what was trained on."""
+
+    times_what: ClassVar[str] = "time of a step"
 
     setup: Setup
     images: str
@@ -59,42 +61,57 @@ class TrainingReport(BaseReport[TrainingBlock, TrainingRow]):
             },
         }
 
-    def table(self, block: TrainingBlock, *, wide: bool) -> Table:
-        """One row per loop."""
+    def block_title(self, block: TrainingBlock) -> str:
+        """Device, batch and rounds."""
         first = block.rows[0]
         rounds = f"{len(first.latencies_ms)} rounds of {first.steps} step{'s' if first.steps > 1 else ''}"
-        table = new_table("training loop", f"{self.title}, batch {first.batch}, {rounds}")
-        column_heads(table, "ms/step", *["p90 ms"] * wide, "data ms", "step ms", "images/s", "times")
-        column_heads(table, *["peak MB"] * wide)
-        for row in block.rows:
-            table.add_row(
-                title_cell(row, *_remarks(row)),
-                figure(row.percentile_ms(50)),
-                *[figure(row.percentile_ms(90))] * wide,
-                figure(row.data_ms),
-                figure(row.step_ms),
-                figure(row.images_per_s),
-                ratio_cell(row.ratio, "1"),
-                *[f"{row.peak_memory_mb:.0f}"] * wide,
-            )
-        return table
+        return f"{first.loop.device}, batch {first.batch}, {rounds}"
 
-    def notes(self, *, wide: bool) -> Iterator[str]:
-        """What the figures mean."""
-        yield machine_note(self.environment)
-        yield (
-            f"{self.images}. A step: a batch of images, one step of each network, the losses read out. Not "
-            "included: starting, validating, saving."
+    def table(self, block: TrainingBlock) -> Table:
+        """One row per loop."""
+        heads = ("training loop", "ms/step", "times", "images/s", "data ms", "step ms", "p90 ms", "peak MB", "how")
+        return Table(
+            heads=heads,
+            rows=tuple(
+                (
+                    title_cell(row, *_remarks(row)),
+                    figure(row.percentile_ms(50)),
+                    ratio_cell(row.ratio, "1"),
+                    figure(row.images_per_s),
+                    figure(row.data_ms),
+                    figure(row.step_ms),
+                    figure(row.percentile_ms(90)),
+                    f"{row.peak_memory_mb:.0f}",
+                    row.description,
+                )
+                for row in block.rows
+            ),
         )
-        yield "times: the reference's time / the row's, paired within each round; median, quartiles below."
-        if wide:
-            yield "Peak memory: of the loop's process, interpreter and libraries included, loader processes not."
+
+    @property
+    def reference_note(self) -> str:
+        """The first row of each block is the reference."""
+        return "times: as fast as the first row; median, quartiles below."
+
+    def notes(self) -> Iterator[str]:
+        """What was trained on, and how the steps compare."""
+        yield f"{self.images}."
         for row in (row for row in self.rows if row.difference is not None):
             verdict = "" if row.loop.must_agree else " (another arithmetic, no limits)"
             yield f"Against one plain step, batch {row.batch}: {row.title}: {row.difference}{verdict}"
-        yield f"Limits of the same result: {LIMITS}"
         for row in self.invalid:
-            yield f"INVALID: {row.title} at batch {row.batch} takes another step than the plain loop."
+            yield f"INVALID: {row.title} at batch {row.batch} takes another step than the plain loop ({LIMITS})."
+
+    def definitions(self) -> Iterator[str]:
+        """What the figures mean."""
+        yield (
+            "A step: a batch of images, one step of each network, the losses read out. Not included: starting, "
+            "validating, saving."
+        )
+        yield "data ms: the wait for the images; step ms: the rest of the step; medians over the rounds."
+        yield "times: the reference's time / the row's, paired within each round; median and quartiles."
+        yield "peak MB: of the loop's process, interpreter and libraries included, loader processes not."
+        yield f"Limits of the same result: {LIMITS}."
 
     def verdicts(self) -> Iterator[str]:
         """One sentence per batch size and device: what the loop of cgan-train is worth at the same result."""
@@ -103,7 +120,7 @@ class TrainingReport(BaseReport[TrainingBlock, TrainingRow]):
             for row in block.rows:
                 if row.loop.must_agree and row.valid and row.ratio:
                     yield (
-                        f"{row.title} is {row.ratio.median:.2f}x the {first.title} "
+                        f"{row.title} is {row.ratio.median:.2f} times as fast as the {first.title} "
                         f"({row.ratio.q1:.2f}-{row.ratio.q3:.2f}) at batch {row.batch}"
                     )
 

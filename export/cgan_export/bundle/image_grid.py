@@ -42,7 +42,8 @@ def grid_caption(contract: Contract) -> str:
     label = _label_name(contract)
     if label is not None:
         return f"each row a class of {label}, each column one of the seeds 1 to {CLASS_SEEDS}"
-    return f"each row a sample: its condition, then the seeds 1 to {SAMPLE_SEEDS}"
+    made = f"the seeds 1 to {SAMPLE_SEEDS}" if contract.noise else "what is made of it"
+    return f"each row a sample: its condition, then {made}"
 
 
 def image_grid(exported: Exported) -> bytes:
@@ -58,7 +59,8 @@ def _rows(exported: Exported) -> list[_Row]:
         return [_Row(conditions={}, seeds=tuple(range(start, start + CLASS_SEEDS))) for start in starts]
     label = _label_name(exported.contract)
     if label is None:
-        chosen, seeds = np.arange(min(SAMPLE_ROWS, len(next(iter(samples.values()))))), SAMPLE_SEEDS
+        chosen = np.arange(min(SAMPLE_ROWS, len(next(iter(samples.values())))))
+        seeds = SAMPLE_SEEDS if exported.contract.noise else 1  # without noise every seed gives the same
     else:
         _, first = np.unique(samples[label], return_index=True)
         chosen, seeds = first[:CLASS_ROWS], CLASS_SEEDS

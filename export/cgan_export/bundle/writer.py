@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import os
 import platform
 import shlex
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 from cgan_runtime.atomic import atomic_folder, write_atomic
 from cgan_runtime.bundle import file_entry, write_manifest
 from cgan_runtime.contract import ConditionEncoding, Contract, ImageEncoding, OutputEncoding, image_size
+from cgan_runtime.errors import UsageError
 from cgan_runtime.images import Pixels, pixels_from_tensor, png_bytes
 from cgan_runtime.manifest import Artifact, Batch, Golden, Manifest, Provenance
 from cgan_runtime.runners.base import Array
@@ -52,7 +54,7 @@ def write_bundle(
         artifacts = tuple(_artifact(root, built, exported.contract) for built in exported.artifacts)
         card = model_card(name, family, exported.contract, artifacts, origin)
         (root / "README.md").write_text(card, encoding="utf-8")
-        (root / "report.html").write_text(_report(name, exported), encoding="utf-8")
+        (root / "report.html").write_text(_report(name, exported, origin), encoding="utf-8")
         others = sorted(p for p in root.rglob("*") if p.is_file() and p.suffix != ".onnx")
         manifest = Manifest(
             name=name,
@@ -67,11 +69,11 @@ def write_bundle(
     return manifest, digest
 
 
-def write_failed_report(target: Path, exported: Exported, *, name: str) -> Path:
+def write_failed_report(target: Path, exported: Exported, *, name: str, origin: Provenance) -> Path:
     """What the gates found, beside the place where the bundle would have been; returns the file."""
     path = target.with_name(failed_report_name(target.name))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, _report(name, exported).encode())
+    write_atomic(path, _report(name, exported, origin).encode())
     return path
 
 
@@ -86,6 +88,9 @@ def provenance(
 ) -> Provenance:
     """Where and with what this export is made, now. Folder names of this machine are left out.
 
+    The time is that of SOURCE_DATE_EPOCH where it is set (reproducible-builds.org): the same command then writes
+    the same bytes, the bundle's digest included.
+
     Args:
         checkpoint: the file.
         sha256: its hex digest.
@@ -93,6 +98,9 @@ def provenance(
         training: what the file says of its training.
         assumed: what no file says and nobody chose.
         graph: which graph of the checkpoint the bundle is.
+
+    Raises:
+        UsageError: SOURCE_DATE_EPOCH is no number of seconds.
     """
     words = [Path(sys.argv[0]).name, *(Path(w).name if Path(w).is_absolute() else w for w in sys.argv[1:])]
     versions = {"python": platform.python_version()}
@@ -104,10 +112,22 @@ def provenance(
         options=options,
         training=training,
         assumed=assumed,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=_time_of_export().isoformat(timespec="seconds"),
         versions=versions,
         command=shlex.join(words),
     )
+
+
+def _time_of_export() -> datetime.datetime:
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if text is None:
+        return datetime.datetime.now(datetime.UTC)
+    try:
+        return datetime.datetime.fromtimestamp(int(text), datetime.UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH={text} is no time: set it to whole seconds since 1970, or unset it."
+        ) from error
 
 
 def _artifact(root: Path, built: BuiltArtifact, contract: Contract) -> Artifact:
@@ -124,9 +144,9 @@ def _artifact(root: Path, built: BuiltArtifact, contract: Contract) -> Artifact:
     )
 
 
-def _report(name: str, exported: Exported) -> str:
+def _report(name: str, exported: Exported, origin: Provenance) -> str:
     diagnostics = tuple(gather(exported.context, artifact) for artifact in exported.artifacts)
-    return report_html(name, exported.contract, exported.artifacts, diagnostics)
+    return report_html(name, exported.contract, exported.artifacts, diagnostics, origin)
 
 
 def _golden(root: Path, exported: Exported, index: int, seed: int) -> Golden:

@@ -11,10 +11,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Literal, NoReturn
 
-from cgan_runtime.bundle import MANIFEST, read_bundle
 from cgan_runtime.cli.shell import app, run
 from cgan_runtime.errors import CganError, CheckFailedError, UsageError
-from cgan_runtime.manifest import MODEL_NAME
 from cyclopts import Parameter
 
 from cgan_export.cli.output import Progress, plain_figures, print_figures, print_result
@@ -119,27 +117,28 @@ def export(
             progress=progress.say,
         )
         say_assumptions(checkpoint, progress.note)
+        origin = provenance(
+            path,
+            checkpoint.file_sha256,
+            options=checkpoint.options,
+            training=checkpoint.provenance,
+            assumed=checkpoint.assumed,
+            graph=checkpoint.graph,
+        )
         if exported.passed:
             progress.say("writing the bundle")
-            origin = provenance(
-                path,
-                checkpoint.file_sha256,
-                options=checkpoint.options,
-                training=checkpoint.provenance,
-                assumed=checkpoint.assumed,
-                graph=checkpoint.graph,
-            )
             manifest, digest = write_bundle(
                 target, exported, name=name, family=checkpoint.family, origin=origin, replace=force
             )
         else:
             progress.say("looking for the first bad layer")
-            report = write_failed_report(target, exported, name=name)
+            report = write_failed_report(target, exported, name=name, origin=origin)
     for artifact in exported.artifacts if not as_json else ():
         print_figures(artifact.figures, f"{name}: {artifact.path} ({artifact.precision}) against PyTorch")
     if not exported.passed:
-        failed = exported.artifacts[-1]
-        require_passed(failed.figures, f"{path} as {failed.precision}", see=report)
+        failed, alone = exported.artifacts[-1], ",".join(exported.passed_alone)
+        advice = f"{alone} passed: --precision {alone} writes a bundle of it. " if alone else ""
+        require_passed(failed.figures, f"{path} as {failed.precision}", advice=f"{advice}The report is {report}.")
     print_result(
         target, manifest, digest, seconds=perf_counter() - started, others=other_graphs(checkpoint), as_json=as_json
     )
@@ -174,6 +173,8 @@ def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> No
             "one path is a checkpoint to export, two are bundles to compare: cgan-export compare OLD NEW "
             "(or --compare OLD NEW)."
         )
+    from cgan_runtime.bundle import read_bundle
+
     from cgan_export.bundle.compare import compare_bundles, print_comparison
 
     with Progress() as progress:
@@ -186,7 +187,10 @@ def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> No
 
 
 def _verify(path: Path, *, as_json: bool) -> None:
+    from cgan_runtime.bundle import read_bundle
+
     from cgan_export.bundle.verify import verify_bundle
+    from cgan_export.fidelity.labels import shortfalls
 
     bundle = read_bundle(path)
     with Progress() as progress:
@@ -197,18 +201,15 @@ def _verify(path: Path, *, as_json: bool) -> None:
     else:
         for artifact, figures in artifacts.items():
             print_figures(figures, f"{bundle.manifest.name}: {artifact} on this machine")
-    failed = [
-        f"{key} of {artifact}"
-        for artifact, figures in artifacts.items()
-        for key, figure in figures.items()
-        if not figure.passed
-    ]
+    failed = [f"{artifact}, {words}" for artifact, figures in artifacts.items() for words in shortfalls(figures)]
     if failed:
-        raise CheckFailedError(f"{path} does not hold here: {', '.join(failed)} beyond the limit.")
+        raise CheckFailedError(f"{path} is not the same model on this machine: {'; '.join(failed)}.")
 
 
 def _check_target(target: Path, checkpoint: Path, *, force: bool) -> None:
     """Refuse to write over anything but a bundle, and over a bundle unless --force is given."""
+    from cgan_runtime.bundle import MANIFEST
+
     if not target.exists():
         return
     if not force:
@@ -220,6 +221,8 @@ def _check_target(target: Path, checkpoint: Path, *, force: bool) -> None:
 
 
 def _checked_name(name: str) -> str:
+    from cgan_runtime.manifest import MODEL_NAME
+
     if not re.fullmatch(MODEL_NAME, name):
         raise UsageError(f"--name {name!r} cannot be used: give 1 to 64 letters a-z, A-Z, digits, - and _.")
     return name

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cgan_runtime.manifest import Figure, Manifest
+if TYPE_CHECKING:
+    from cgan_runtime.manifest import Figure, Manifest
 
 __all__ = ["Progress", "plain_figures", "print_figures", "print_result"]
 

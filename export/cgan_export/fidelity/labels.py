@@ -7,7 +7,7 @@ from typing import Final, Literal
 from cgan_runtime.contract import Contract, Output
 from cgan_runtime.manifest import Figure
 
-__all__ = ["MEANINGS", "Figures", "figure", "label_of", "of_output"]
+__all__ = ["MEANINGS", "Figures", "figure", "label_of", "limit_of", "of_output", "shortfalls", "value_of"]
 
 # By key, in the order of a table.
 Figures = dict[str, Figure]
@@ -57,3 +57,23 @@ def of_output(figures: Figures, contract: Contract, output: Output) -> Figures:
 def label_of(key: str, measured: Figure) -> str:
     """The label of a figure; bundles of earlier releases have none in the file."""
     return measured.label or MEANINGS.get(key, key)
+
+
+def value_of(measured: Figure) -> str:
+    """What was measured, with its unit: "41.25 dB"."""
+    return f"{measured.value:.4g} {measured.unit}".strip()
+
+
+def limit_of(measured: Figure) -> str:
+    """What it is held to: "at least 60 dB"."""
+    bound = "at most" if measured.rule == "<=" else "at least"
+    return f"{bound} {measured.limit:.4g} {measured.unit}".strip()
+
+
+def shortfalls(figures: Figures) -> list[str]:
+    """What is beyond its limit, in words: "PSNR to PyTorch, worst sample: 41.25 dB, needed at least 60 dB"."""
+    return [
+        f"{label_of(key, measured)}: {value_of(measured)}, needed {limit_of(measured)}"
+        for key, measured in figures.items()
+        if not measured.passed
+    ]

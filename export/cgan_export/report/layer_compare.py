@@ -22,7 +22,11 @@ __all__ = ["Divergence", "Layerwise", "first_divergence", "layer_divergence"]
 
 @dataclass(frozen=True, kw_only=True)
 class Layerwise:
-    """One tensor in both graphs: PSNR [dB] over its range, and the largest difference."""
+    """One tensor in both graphs: PSNR [dB] over its range, and the largest difference.
+
+    `operator` is what makes it in the reference. The artifact may have another one there: a rewrite's, or the Max
+    that rounds an FP16 result (`fp16.with_rounding`).
+    """
 
     tensor: str
     operator: str
@@ -54,12 +58,11 @@ def layer_divergence(
         inputs: one sample for all inputs, float32.
         floor_db: PSNR below which a tensor counts as bad.
     """
-    ops = {name: node.op_type for node in artifact.graph.node for name in node.output}
-    known = {name for node in reference.graph.node for name in node.output}
-    names = [name for name in ops if name in known]
+    operators = {name: node.op_type for node in reference.graph.node for name in node.output}
+    names = [name for node in artifact.graph.node for name in node.output if name in operators]
     pairs = zip(names, _values(reference, names, inputs), _values(artifact, names, inputs), strict=True)
     return Divergence(
-        layers=tuple(_compared(name, ops[name], right, ours) for name, right, ours in pairs if _float(right)),
+        layers=tuple(_compared(name, operators[name], right, ours) for name, right, ours in pairs if _float(right)),
         floor_db=floor_db,
     )
 

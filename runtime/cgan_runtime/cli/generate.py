@@ -17,7 +17,6 @@ from cyclopts import App, Parameter, validators
 
 from cgan_runtime.cli.shell import app, run
 from cgan_runtime.errors import UsageError
-from cgan_runtime.noise import parse_seed
 
 if TYPE_CHECKING:
     from cgan_runtime.jobs import Made
@@ -269,6 +268,8 @@ def _is_condition(word: str, known: Container[str]) -> bool:
 
 def _seed(text: str) -> int:
     """Parse the seed ourselves: cyclopts would accept 1.5 as 1."""
+    from cgan_runtime.noise import parse_seed
+
     try:
         return parse_seed(text)
     except ValueError as error:

@@ -2,6 +2,10 @@
 
 stdout carries results, stderr progress and the one-line error; the exit code tells what kind of error it was
 (see `cgan_runtime.errors`). Nobody who made a mistake sees a traceback unless `--debug` is given.
+
+A reader of stdout that goes away (`cgan-data list | head -1`) ends a command without a word, with the code that the
+shell gives a program that SIGPIPE ended. The signal itself stays ignored: a server that closes a connection must be
+an error that can be told.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, Final, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
@@ -27,10 +32,16 @@ __all__ = ["app", "run"]
 # What a command needs beyond the base installation.
 _EXTRAS: Final = {"cgan-data": "train", "cgan-train": "train", "cgan-export": "export", "cgan-bench": "bench"}
 INTERRUPTED: Final = 130
+PIPE_CLOSED: Final = 141
+_EPILOGUE: Final = (
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unusable input, 4 server unreachable or refusing, "
+    "5 a check failed, 130 interrupted. With --debug an error shows its traceback."
+)
 # GNU OpenMP, which torch's Linux wheels use, reads this when torch is loaded, so it is set before. By default a
 # thread that waits spins for a long time, and takes the core from the thread it waits for as soon as another
 # program runs too. A user's own setting stays.
 _SPIN: Final = ("GOMP_SPINCOUNT", "1000")
+_SIGNALS: Final[list[int]] = []  # those that asked this command to stop
 _SYSTEM: Final = {
     errno.ENOSPC: "no room left on the disk: free some space and run the command again",
     errno.EFBIG: "no room left on the disk: free some space and run the command again",
@@ -52,6 +63,7 @@ def app(name: str, **options: Any) -> App:
         "default_parameter": Parameter(negative=(), show_default=False),  # docstrings name the defaults that matter
         "version": __version__,
         "help_format": "plaintext",
+        "help_epilogue": _EPILOGUE,  # subcommands inherit it
     }
     return App(name=name, suppress_keyboard_interrupt=False, **{**settings, **options})
 
@@ -73,10 +85,18 @@ def run(
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    with contextlib.suppress(ValueError):  # only the main thread may; elsewhere SIGTERM keeps its meaning
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up after SIGTERM as after Ctrl-C
+    _SIGNALS.clear()
+    with contextlib.suppress(ValueError):  # only the main thread may; elsewhere both keep their meaning
+        signal.signal(signal.SIGTERM, _interrupt)  # clean up after SIGTERM as after Ctrl-C
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # under `&` a shell has it ignored
+            signal.signal(signal.SIGINT, _interrupt)
     command.suppress_keyboard_interrupt = False  # cyclopts would exit without a word
     sys.exit(_outcome(command, words, prepare, debug=debug))
+
+
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    _SIGNALS.append(number)
+    raise KeyboardInterrupt
 
 
 def _outcome(command: App, words: list[str], prepare: Callable[[Sequence[str]], list[str]], *, debug: bool) -> int:
@@ -85,17 +105,29 @@ def _outcome(command: App, words: list[str], prepare: Callable[[Sequence[str]], 
         result = call(prepare(words), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except BrokenPipeError:  # the reader of our stdout went away; its business
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        return _end_quietly()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich, which prints help and tables, exits with 1 then
+            return _end_quietly()
+        raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the outermost handler; --debug shows it all
-        code, sentence = _explain(error, command.name[0])
+        # A package that is interrupted while it loads says that it is not installed, or is loaded twice.
+        interrupted = _SIGNALS and isinstance(error, CganError | ImportError)
+        code, sentence = _explain(KeyboardInterrupt() if interrupted else error, command.name[0])
         if debug:
             traceback.print_exception(error)
         # Of several processes started by torchrun all refuse what is wrong with a command: the first says it.
         if not isinstance(error, CganError) or leads():
-            print(f"{command.name[0]}: error: {sentence}", file=sys.stderr)
+            with contextlib.suppress(BrokenPipeError):  # nobody reads stderr either: the code says it
+                print(f"{command.name[0]}: error: {sentence}", file=sys.stderr)
         return code
+
+
+def _end_quietly() -> int:
+    """The exit code where stdout has no reader any more; what is still buffered goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED
 
 
 def _limit(error: CycloptsError) -> str | None:

@@ -1,0 +1,56 @@
+"""A report on a terminal of 80 columns: a table per block, what must be said of it, and the result in words."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from cgan_runtime.pages import Cell, Table
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as PrintedTable
+
+from cgan_bench.report_base import BaseReport
+
+__all__ = ["print_report"]
+
+WIDTH: Final = 80
+
+
+def print_report(report: BaseReport[Any, Any]) -> None:
+    """The tables without the columns of `report.details`, then a line each."""
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        console = Console(highlight=False, width=WIDTH)
+    console.print(report.title, style="bold", markup=False)
+    for block in report.blocks:
+        if block.rows:
+            console.print(_printed(report.table(block), report.block_title(block), report.details))
+    for line in (*report.not_measured(), report.machine, report.reference_note, *report.notes(), *report.doubts()):
+        if line:
+            console.print(line, markup=False)
+    console.print("All figures and what they mean: --html FILE or --json.", style="dim", markup=False)
+    console.print()
+    for line in report.verdicts():
+        console.print(line, style="bold", markup=False)
+
+
+def _printed(table: Table, title: str, hidden: frozenset[str]) -> PrintedTable:
+    shown = [number for number, head in enumerate(table.heads) if head not in hidden]
+    printed = PrintedTable(
+        title=escape(title), title_justify="left", title_style="", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for number in shown:
+        head = table.heads[number]
+        assert isinstance(head, str)  # noqa: S101 - our own table
+        printed.add_column(head, justify="right" if number else "left")
+    for row in table.rows:
+        printed.add_row(*(_words(row[number]) for number in shown))
+    return printed
+
+
+def _words(content: str | Cell) -> str:
+    if isinstance(content, str):
+        return escape(content)
+    text = f"[red]{escape(content.text)}[/]" if content.mark == "bad" else escape(content.text)
+    return f"{text}\n[dim]{escape(content.note)}[/]" if content.note else text
