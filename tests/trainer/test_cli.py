@@ -118,11 +118,11 @@ def test_training_prints_the_checkpoint_on_stdout_and_the_rest_on_stderr(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out, err = outcome(small_run(tmp_path, "--images", "2"), capsys)
-    best = tmp_path / "run" / "best.pt"
-    assert (code, out) == (0, f"{best}\n")
+    last = tmp_path / "run" / "last.pt"
+    assert (code, out) == (0, f"{last}\n")
     assert "validating with test/" in err
     assert "training: 2/2 images, " in err
-    assert f"Next: cgan-export {best}" in err
+    assert f"Next: cgan-export {last}" in err
     assert "\x1b" not in err
     judged = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert [row["name"] for row in judged["rows"]] == ["generator", "lookup table", "truth"]

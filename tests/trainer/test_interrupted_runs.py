@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from cgan_trainer.configs.pix2pix import Pix2pixConfig
 from cgan_trainer.families.base import Stage
 from cgan_trainer.families.pix2pix import Pix2pixRecipe
 from cgan_trainer.training import loop, run_folder
+from cgan_trainer.unfinished import unfinished
 
 from tests.trainer.conftest import write_pairs
 from tests.trainer.pix2pix_runs import (
@@ -59,6 +61,7 @@ def test_a_run_interrupted_and_resumed_equals_an_unbroken_one(
         assert train(pairs, out) == 130
     images = read_checkpoint(out / "last.pt").provenance["images"]
     assert images == 2 * (step + 1)
+    assert unfinished(read_checkpoint(out / "last.pt").provenance).endswith("the run was interrupted.")
     assert train(pairs, out, resume=True) == 0
     assert_same_run(unbroken, out)
 
@@ -72,6 +75,8 @@ def test_a_killed_run_resumes_from_its_last_save(
         stop_at(patch, step, kill)
         with pytest.raises(KilledError):
             train(pairs, out)
+    saved = read_checkpoint(out / "last.pt").provenance
+    assert ("stopped_by" in saved, saved["planned_images"]) == (False, 13), "nobody could say why it ended"
     assert train(pairs, out, resume=True) == 0
     assert_same_run(unbroken, out)
 
@@ -83,7 +88,9 @@ def test_a_kill_between_log_and_save_leaves_no_double_row(
     saves = iter(range(10))
     real = loop.TrainingRun._save
     with monkeypatch.context() as patch:
-        patch.setattr(loop.TrainingRun, "_save", lambda self: kill() if next(saves) == 1 else real(self))
+        patch.setattr(
+            loop.TrainingRun, "_save", lambda self, ended: kill() if next(saves) == 1 else real(self, ended)
+        )
         with pytest.raises(KilledError):
             train(pairs, out)
     assert len(rows(out)) == 2
@@ -107,7 +114,7 @@ def test_sigkill_of_the_real_command_resumes_to_the_same_weights(
     process.wait()
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.strip() in ("", str(out / "best.pt"))
+    assert ended.stdout.strip() in ("", str(out / "last.pt"))
     assert_same_run(unbroken, out)
 
 
@@ -223,12 +230,18 @@ def test_a_time_limit_ends_cleanly_and_can_be_extended(
 ) -> None:
     out = tmp_path / "run"
     assert train(pairs, out, max_minutes=1e-9) == 0
-    assert read_checkpoint(out / "last.pt").provenance["images"] == 2
+    saved = read_checkpoint(out / "last.pt").provenance
+    assert (saved["images"], saved["planned_images"], saved["stopped_by"]) == (2, 13, "time limit")
+    page = (out / "index.html").read_text()
+    assert "This run was stopped by its time limit at 2 of 13 images: the learning rate had not reached" in page
     assert "Time is up at 2 of 13 images" in capsys.readouterr().err
     assert rows(out) == []  # the first figures come with the save at 4 images
-    assert "waiting for the first figures" in (out / "index.html").read_text()
     assert train(pairs, out, resume=True) == 0
     assert_same_run(unbroken, out)
+    assert read_checkpoint(out / "last.pt").provenance == read_checkpoint(unbroken / "last.pt").provenance
+    assert "planned_images" not in read_checkpoint(out / "last.pt").provenance, "it is finished"
+    assert "stopped" not in json.loads((out / "config.json").read_text())
+    assert "This run was" not in (out / "index.html").read_text()
 
 
 @pytest.mark.slow

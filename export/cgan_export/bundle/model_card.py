@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cgan_runtime.contract import Contract
 from cgan_runtime.manifest import Artifact, Provenance
+from cgan_trainer.unfinished import unfinished
 
 from cgan_export.bundle.image_grid import grid_caption
 from cgan_export.bundle.next_commands import next_commands
@@ -22,6 +23,7 @@ def model_card(
     grid = f"\n![{grid_caption(contract)}](golden/grid.png)\n" if shown else ""
     commands = "\n".join(f"    {command}" for command in next_commands(contract, name))
     training = "\n".join(f"* {key}: {value}" for key, value in origin.training.items())
+    stopped = f"\n{said}\n" if (said := unfinished(origin.training)) else ""
     graph = f", graph `{origin.graph}`" if origin.graph != "main" else ""
     return f"""# {name}
 
@@ -38,7 +40,7 @@ The worst samples are shown in `report.html`.
 ## Where it comes from
 
 Checkpoint `{origin.checkpoint}`{graph}, SHA-256 `{origin.checkpoint_sha256}`, exported {origin.created}.
-
+{stopped}
 {training}
 """
 

@@ -83,22 +83,22 @@ def _end(ended: str, training: TrainingRun, config: TrainConfig, run: RunOptions
 
 def _facts_of(training: TrainingRun, threads: int) -> dict[str, Any]:
     grid = training.recipe.grid(training.recipe.graphs(training.trainer.saved_networks), training.data.held_out)
+    best = training.stages[-1].best
     return {
         "images": training.images,
         "threads": threads,
         "total_images": training.total,
         "grid": {"columns": grid.columns, "rows": grid.rows},
+        **({} if best is None else {"best": asdict(best)}),
     }
 
 
 def _judge(run: RunOptions) -> None:
     """Evaluate the finished run; that this cannot be done takes nothing from the run."""
     from cgan_trainer.training.judge_run import evaluate_run
-    from cgan_trainer.watching.page import write_page
 
     try:
         evaluate_run(run.out)
-        write_page(run.out)
     except (CganError, OSError) as error:
         note(f"The run is complete, but was not evaluated: {error}")
 
