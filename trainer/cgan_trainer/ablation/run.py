@@ -8,6 +8,7 @@ from typing import Any
 from cgan_runtime.errors import UsageError
 from cgan_runtime.progress import note
 
+from cgan_trainer.ablation.page import write_page
 from cgan_trainer.ablation.report import Compared, Comparison, write_report
 from cgan_trainer.configs.base import RunOptions, TrainConfig, check_config
 from cgan_trainer.families import FAMILIES
@@ -47,6 +48,7 @@ def ablate(what: str, config: TrainConfig, run: RunOptions, *, images: int | Non
         compared.append(Compared(variant=variant, evaluation=judged[0], folder=out))
     comparison = Comparison(ablation=ablation, compared=tuple(compared))
     write_report(run.out, what, comparison, config, run)
+    write_page(run.out / f"{what}.html", what, comparison, config, run, images=images)
     return 0, comparison
 
 
