@@ -10,10 +10,11 @@ import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 import torch
-from cgan_runtime.progress import Report, progress
+from cgan_runtime.progress import Report, note, progress
 
 from cgan_trainer.data.kinds import Split
 from cgan_trainer.families.base import Best, Family, Phase, Progress, Recipe, Stage
@@ -23,6 +24,7 @@ from cgan_trainer.training.ranks import ALONE, Ranks
 from cgan_trainer.training.run_folder import RunFolder
 from cgan_trainer.training.run_state import RunState, write_state
 from cgan_trainer.training.signals import stop_requested
+from cgan_trainer.training.slow_steps import StepWatch, sentence
 from cgan_trainer.training.trainer import Trainer, Turn
 from cgan_trainer.unfinished import StoppedBy, mark
 from cgan_trainer.watching.tensorboard import Board
@@ -114,7 +116,7 @@ class TrainingRun:
         ):
             while state.images < self.total:
                 saves = state.images // self.config.save_images
-                losses = self.step()
+                losses = self._watched_step()
                 passed_s = time.monotonic() - began_s
                 state.seconds = seconds_before + passed_s
                 if self.ranks.leads:
@@ -136,6 +138,20 @@ class TrainingRun:
         if stop:
             return "interrupted"
         return "out of time" if out_of_time and self.images < self.total else None
+
+    def _watched_step(self) -> dict[str, float]:
+        """A step; that steps have become much slower, or no longer are, is said once."""
+        images, began_s, cpu_s = self.images, time.perf_counter(), time.process_time()
+        losses = self.step()
+        change = self.watch.see(
+            images=self.images - images,
+            seconds=time.perf_counter() - began_s,
+            cpu_seconds=time.process_time() - cpu_s if self.trainer.device.type == "cpu" else 0.0,
+        )
+        if change is not None:
+            left, now = self.total - self.images, datetime.now().astimezone()
+            note(sentence(change, left=left, now=now, threads=torch.get_num_threads()))
+        return losses
 
     def step(self) -> dict[str, float]:
         """The next images, all ranks together; returns the losses."""
@@ -191,6 +207,7 @@ class TrainingRun:
     def _enter(self, stage: Stage) -> Stage:
         """Begin a stage: its optimisers and its images."""
         self.state.stage = stage.name
+        self.watch = StepWatch()  # the steps of another stage take another time
         self.trainer.begin(stage)
         kind = self.family.data(self.config, self.config.size)
         source = kind.source(self.data.train, seed=self.config.seed, device=self.trainer.device)
@@ -288,8 +305,6 @@ class TrainingRun:
         """Rewrite index.html; where that fails, training goes on."""
         if not self.ranks.leads:
             return
-        from cgan_runtime.progress import note
-
         from cgan_trainer.watching.page import write_page
 
         try:
