@@ -53,13 +53,22 @@ def ablate(what: str, config: TrainConfig, run: RunOptions, *, images: int | Non
 
 
 def describe_comparison(what: str, config: TrainConfig, run: RunOptions, *, images: int | None) -> dict[str, Any]:
-    """What `ablate` would do, as plain values: a description of each variant's run. Trains and writes nothing."""
+    """What `ablate` would do, as plain values: a description of each variant's run, and the minutes of all.
+
+    A few steps of each are timed; nothing is written.
+    """
     ablation = _checked(what, config, run, images)
     described = {
         variant.name: describe(variant.of(config), _options_of(variant, config, run))
         for variant in ablation.variants
     }
-    return {"what": what, "out": str(run.out), "images_judged": images, "variants": described}
+    return {
+        "what": what,
+        "out": str(run.out),
+        "images_judged": images,
+        "expected_minutes": round(sum(one["expected_minutes"] for one in described.values()), 1),
+        "variants": described,
+    }
 
 
 def _checked(what: str, config: TrainConfig, run: RunOptions, images: int | None) -> Ablation:

@@ -38,10 +38,9 @@ class Change:
 
 
 class StepWatch:
-    """The medians of groups of steps, one after the other; the first step, which prepares much, is left out."""
+    """Medians of groups of steps, one after the other: single slow steps, such as the first, do not matter."""
 
     def __init__(self) -> None:
-        self._is_first = True
         self._steps: list[tuple[float, float, float]] = []  # seconds per image, seconds, CPU seconds
         self._best_s = math.inf  # per image
         self._best_share = 0.0
@@ -55,9 +54,6 @@ class StepWatch:
             seconds: it took.
             cpu_seconds: that this program spent on it, over all threads.
         """
-        if self._is_first:
-            self._is_first = False
-            return None
         self._steps.append((seconds / images, seconds, cpu_seconds))
         total_s = sum(step[1] for step in self._steps)
         if len(self._steps) < LEAST_STEPS or total_s < LEAST_S:
