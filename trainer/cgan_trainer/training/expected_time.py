@@ -6,6 +6,8 @@ import statistics
 import time
 from dataclasses import dataclass
 
+from cgan_runtime.progress import note
+
 from cgan_trainer.training.loop import TrainingRun
 
 __all__ = ["Pace", "measure_pace"]
@@ -15,7 +17,7 @@ _LEAST_STEPS, _MOST_STEPS, _ENOUGH_S = 3, 30, 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """What was measured: training images per second, and seconds of one validation with its sample grid."""
+    """What was measured: training images per second, and seconds of one validation."""
 
     images_per_s: float
     validation_s: float
@@ -30,6 +32,7 @@ def measure_pace(training: TrainingRun) -> Pace:
 
     The first step, which prepares much, is left out where there is a second.
     """
+    note("timing a few steps")
     per_image_s: list[float] = []
     measured_s = 0.0
     while training.images < training.total and len(per_image_s) <= _MOST_STEPS:
@@ -41,9 +44,8 @@ def measure_pace(training: TrainingRun) -> Pace:
         if len(per_image_s) > _LEAST_STEPS and measured_s >= _ENOUGH_S:
             break
     recipe, held_out = training.recipe, training.data.held_out
+    note("timing a validation")
     began_s = time.perf_counter()
-    graphs = recipe.graphs(training.trainer.saved_networks)
-    recipe.validate(graphs, held_out)
-    recipe.grid(graphs, held_out)
+    recipe.validate(recipe.graphs(training.trainer.saved_networks), held_out)
     validation_s = time.perf_counter() - began_s
     return Pace(images_per_s=1 / statistics.median(per_image_s[1:] or per_image_s), validation_s=validation_s)
