@@ -40,6 +40,7 @@ def make_run(run: Path, *, metrics: str | None = ROWS, grids: int = 3, **config:
     }  # fmt: skip
     wanted = {name: value for name, value in {**usual, **config}.items() if value is not ABSENT}
     (run / "config.json").write_text(json.dumps(wanted))
+    (run / "last.pt").touch()
     if metrics is not None:
         (run / "metrics.csv").write_text(metrics)
     for number in range(1, grids + 1):
@@ -146,6 +147,13 @@ def test_a_page_without_metrics(tmp_path: Path, metrics: str | None) -> None:
 def test_a_page_of_an_empty_folder(tmp_path: Path) -> None:
     _, elements = check(tmp_path)
     assert "waiting for the first figures" in elements.text
+
+
+def test_before_the_first_save_there_is_nothing_to_evaluate_or_export(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", metrics=HEADER, grids=0)
+    (run / "last.pt").unlink()
+    _, elements = check(run)
+    assert [words[0:2] for words in elements.commands()] == [["cgan-train", "toy"]]
 
 
 def test_a_half_written_row_is_not_shown(tmp_path: Path) -> None:

@@ -184,12 +184,14 @@ def _commands(record: RunRecord, defaults: Mapping[str, object]) -> list[_Comman
     wanted = []
     if record.config.get("data") and not record.complete and not record.stopped:
         wanted.append(("Go on with the run after an interruption", _resume(record, defaults), ""))
-    if record.evaluation is None:
+    saved = (run / "last.pt").exists()
+    if saved and record.evaluation is None:
         wanted.append(("Evaluate on held-out images", ["cgan-train", "evaluate", str(run)], ""))
-    elif _is_outdated(record):
+    elif saved and _is_outdated(record):
         wanted.append(("Evaluate again: the run has gone on since", ["cgan-train", "evaluate", str(run)], ""))
-    export = ["cgan-export", str(run / "last.pt")]
-    wanted.append(("Export, to run it anywhere", export, about_weights(record)))
+    if saved:
+        export = ["cgan-export", str(run / "last.pt")]
+        wanted.append(("Export, to run it anywhere", export, about_weights(record)))
     if (run / "tensorboard").is_dir():
         wanted.append(("Look closer with TensorBoard", ["tensorboard", "--logdir", str(run / "tensorboard")], ""))
     return [_Command(purpose=says, words=_quoted(words), note=note) for says, words, note in wanted]
