@@ -79,7 +79,10 @@ def write(demo: ModuleType, root: Path, rows: list[dict[str, Any]], text: str = 
             bundle={
                 "digest": letter * 64,
                 "artifacts": [{"fidelity": {"parity_psnr": figure}}],
-                "provenance": {"checkpoint_sha256": "f" * 64, **(provenance if name == "drawings" else {})},
+                "provenance": {
+                    "checkpoint_sha256": "f" * 64,
+                    "training": provenance if name == "drawings" else {},
+                },
             },
             evaluation=evaluation,
             chosen=f"4,700 images were chosen for {name}.",
@@ -160,7 +163,7 @@ def test_an_unfinished_net_is_not_shown_as_a_finished_one(demo: ModuleType, tmp_
 
 def test_the_rows_of_digits_are_in_the_order_of_the_digits(demo: ModuleType, tmp_path: Path) -> None:
     page = write(demo, tmp_path, [bench_row("a")])
-    (uri,) = [a["src"] for a in check_page(page).all("img") if "a row for each digit" in a["alt"]]
+    (uri,) = [str(a["src"]) for a in check_page(page).all("img") if "a row for each digit" in str(a["alt"])]
     grid = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("L"))
     height = grid.shape[0] // 10
     assert [int(grid[height * row + height // 2, 20]) for row in range(10)] == [20 * label for label in range(10)]

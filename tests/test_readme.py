@@ -41,9 +41,7 @@ def test_the_five_minutes_work(tmp_path: Path) -> None:
     ports = free_ports()
     assert "cgan-serve emoji &" in script
     numbers = f"--http-port {ports.http} --grpc-port {ports.grpc} --metrics-port {ports.metrics}"
-    script = script.replace(
-        "cgan-serve emoji &", f"cgan-serve emoji {numbers} > served.txt &\nSERVER=$!\n{WAIT}"
-    )
+    script = script.replace("cgan-serve emoji &", f"cgan-serve emoji {numbers} > served.txt &\nSERVER=$!\n{WAIT}")
     script = script.replace("127.0.0.1:8001", f"127.0.0.1:{ports.grpc}")
     variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     process = subprocess.Popen(

@@ -33,7 +33,7 @@ ALLOWED = {
 }
 # The folders and root modules of the trainer, lowest first; what shares a line may be imported by its neighbours.
 LAYERS: tuple[set[str], ...] = (
-    {"seeding", "palette", "file_kind", "generator", "losses", "configs"},
+    {"unfinished", "seeding", "palette", "file_kind", "generator", "losses", "configs"},
     {"nets"},
     {"data"},
     {"evaluation"},

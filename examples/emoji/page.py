@@ -43,7 +43,7 @@ class Net:
     @property
     def unfinished(self) -> str:
         """A sentence where its training is not complete; else empty."""
-        return unfinished(self.bundle["provenance"])
+        return unfinished(self.bundle["provenance"]["training"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
+import statistics
 import sys
 import time
 from collections import deque
@@ -20,6 +22,7 @@ __all__ = ["Pace", "Report", "leads", "note", "progress"]
 _LINE_EVERY_S = 10.0
 _DRAW_EVERY_S = 0.1
 _WINDOW_S = 30.0
+_PAUSE, _LEAST_GAPS = 4.0, 5  # times the median gap between two reports; how many gaps it takes to know that
 _LINE_WIDTH = 109
 _BAR_WIDTHS = 10, 30  # at least, at most
 
@@ -73,6 +76,9 @@ def progress(
 class Pace:
     """How fast it goes, over the last half minute: what was slow or fast before does not count.
 
+    Pauses between two reports that are much longer than the others, a validation for example, do not make it
+    slower; they count in the time left, by their share so far.
+
     Args:
         start: how much was done at the beginning.
         now_s: when that was, in seconds of the clock used throughout.
@@ -81,12 +87,15 @@ class Pace:
     def __init__(self, start: int, now_s: float) -> None:
         self.start, self.began_s = start, now_s
         self._seen = deque([(now_s, start)])
+        self._paused_s = 0.0
 
     def add(self, done: int, now_s: float) -> None:
         """Note how much is done; at most ten moments a second are kept."""
         if len(self._seen) > 1 and now_s - self._seen[-2][0] < _DRAW_EVERY_S:
             self._seen[-1] = (now_s, done)
         else:
+            if now_s - self._seen[-1][0] > self._longest_step_s():
+                self._paused_s += now_s - self._seen[-1][0]
             self._seen.append((now_s, done))
         # The oldest moment kept lies at or before the window's beginning: steps longer than it count too.
         while len(self._seen) > 2 and self._seen[1][0] <= now_s - _WINDOW_S:
@@ -95,8 +104,26 @@ class Pace:
     @property
     def per_s(self) -> float:
         """How much is done in a second, 0 while that is not known."""
-        (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
-        return max((last - first) / (last_s - first_s), 0.0) if last_s > first_s else 0.0
+        longest_s, seconds, count = self._longest_step_s(), 0.0, 0
+        for (before_s, before), (now_s, now) in itertools.pairwise(self._seen):
+            if now_s - before_s <= longest_s:
+                seconds, count = seconds + now_s - before_s, count + now - before
+        return max(count / seconds, 0.0) if seconds > 0 else 0.0
+
+    def left_s(self, rest: int) -> float:
+        """Seconds until `rest` more is done, pauses included; infinite while the pace is not known."""
+        passed_s = self._seen[-1][0] - self.began_s
+        slower = passed_s / (passed_s - self._paused_s) if passed_s > self._paused_s else 1.0
+        return rest / self.per_s * slower if self.per_s else math.inf
+
+    def _longest_step_s(self) -> float:
+        """What takes longer is a pause; infinite while there are too few steps to tell."""
+        gaps = [now_s - before_s for (before_s, _), (now_s, _) in itertools.pairwise(self._seen)]
+        return (
+            _PAUSE * statistics.median(gaps)
+            if len(gaps) >= _LEAST_GAPS and statistics.median(gaps) > 0
+            else math.inf
+        )
 
 
 class _State:
@@ -120,7 +147,7 @@ class _State:
         if self.done >= self.total > 0:
             words["time"] = f"took {_hours(self.now_s - self.pace.began_s)}"
         elif per_s and self.total:
-            words["time"] = f"{_hours((self.total - self.done) / per_s)} left"
+            words["time"] = f"{_hours(self.pace.left_s(self.total - self.done))} left"
         return words
 
     def values_within(self, width: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from cgan_export.artifacts.artifacts import ArtifactOptions
 from cgan_export.bundle.compare import Drift, compare_bundles
+from cgan_export.bundle.model_card import model_card
 from cgan_export.bundle.verify import verify_bundle
 from cgan_export.bundle.writer import provenance, write_bundle, write_failed_report
 from cgan_export.export import Exported, export_generator, require_passed
@@ -387,3 +388,14 @@ def test_bundles_without_golden_samples_or_with_nan_are_not_kept(bundle: Bundle)
     assert comparison.drifts
     assert all("no golden samples" in drift.problem and not drift.kept for drift in comparison.drifts)
     assert not Drift(artifact="model.onnx", samples=1, psnr_db=200, max_abs=UNMEASURABLE).kept
+
+
+def test_the_card_says_where_a_run_was_stopped_that_had_not_reached_its_end(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    stopped = {"images": 1765, "planned_images": 2200, "stopped_by": "time limit"}
+    for training, said in ((stopped, True), ({"images": 2200}, False)):
+        origin = manifest.provenance.model_copy(update={"training": training})
+        card = model_card("toy", manifest.family, manifest.contract, tuple(manifest.artifacts), origin)
+        assert (
+            "have seen 1,765 of the 2,200 images planned; the run was stopped by its time limit." in card
+        ) == said

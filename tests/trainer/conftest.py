@@ -35,3 +35,13 @@ def satellite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data") / "satellite"
     make_satellite(out)
     return out
+
+
+@pytest.fixture(scope="session")
+def unbroken(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a small pix2pix run that nothing interrupted; read it only."""
+    from tests.trainer.pix2pix_runs import train
+
+    out = tmp_path_factory.mktemp("runs") / "unbroken"
+    assert train(pairs, out) == 0
+    return out

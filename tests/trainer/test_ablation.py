@@ -1,20 +1,31 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cgan_runtime.errors import UsageError
+from cgan_trainer.ablation.image import samples_image
+from cgan_trainer.ablation.page import write_page
+from cgan_trainer.ablation.report import Compared, Comparison
 from cgan_trainer.ablation.run import ablate
 from cgan_trainer.configs.base import RunOptions
 from cgan_trainer.configs.pix2pix import Pix2pixConfig
+from cgan_trainer.evaluation.base import Figure, columns
+from cgan_trainer.evaluation.judge import Row
+from cgan_trainer.evaluation.paired import PAIRED_MEASURES
 from cgan_trainer.families.base import Variant
 from cgan_trainer.families.pix2pix import PIX2PIX
 from cgan_trainer.training.loop import TrainingRun
+from cgan_trainer.watching.samples import Headings
 from PIL import Image
 
 from tests.helpers import run_here
+from tests.pages import check_page
+from tests.trainer.test_evaluation_page import evaluation
 
 SMALL = Pix2pixConfig(size=64, ngf=4, ndf=4, images=3)
 
@@ -51,7 +62,9 @@ def test_every_variant_is_trained_once_judged_alike_and_put_into_one_table(
     out = tmp_path / "ablations"
     code, comparison = ablate("dropout", SMALL, options(pairs, out), images=2)
     assert code == 0
-    assert sorted(path.name for path in out.iterdir()) == ["dropout.json", "dropout.md", "dropout.png", "runs"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "dropout.html", "dropout.json", "dropout.md", "dropout.png", "runs",
+    ]  # fmt: skip
     assert sorted(path.name for path in (out / "runs").iterdir()) == ["as-given", "dropout-off", "dropout-port"]
     compared = comparison.compared
     spreads = {one.variant.name: one.evaluation.row("generator").figures["seed_std"].value for one in compared}
@@ -65,7 +78,19 @@ def test_every_variant_is_trained_once_judged_alike_and_put_into_one_table(
         "dropout paper", "dropout port", "dropout off", "lookup table", "truth",
     ]  # fmt: skip
     with Image.open(out / "dropout.png") as grid:
-        assert grid.size == (5 * 64, 3 * (3 * 64 + 22))  # of each variant a caption and the sample grid
+        assert grid.width == 5 * 128  # small cells are enlarged
+        assert grid.height > 3 * 3 * 128  # of each variant names and the sample grid
+    page = (out / "dropout.html").read_text()
+    elements = check_page(page)
+    assert "images per variant3" in elements.text
+    assert "64 px" in elements.text
+    assert {a["href"] for a in elements.all("a")} == {
+        "dropout.png", *(f"runs/{name}/index.html" for name in ("as-given", "dropout-off", "dropout-port"))
+    }  # fmt: skip
+    assert all((out / str(a["href"])).exists() for a in elements.all("a"))
+    again, _ = elements.commands()
+    assert again[:5] == ["cgan-train", "ablate", "pix2pix", "--what", "dropout"]
+    assert again[-2:] == ["--images-judged", "2"]
 
     def no_training(*_: object) -> None:
         raise AssertionError("trained again")
@@ -75,6 +100,39 @@ def test_every_variant_is_trained_once_judged_alike_and_put_into_one_table(
     assert ablate("dropout", SMALL, options(pairs, out), images=2)[0] == 0
     assert (out / "dropout.json").read_text() == before
     assert "nothing is left to do" in capsys.readouterr().err
+
+
+def test_the_names_in_the_image_stand_outside_the_samples() -> None:
+    names = Headings(columns=("condition", "seed 1"), rows=("boot", "bag"))
+    grid = Image.new("RGB", (2 * 32, 2 * 32), (200, 0, 0))
+    image = samples_image([("L1", grid, names), ("L1+cGAN", grid, names)])
+    assert image is not None
+    pixels = np.asarray(image)
+    red = np.all(pixels == (200, 0, 0), axis=2)
+    assert red.sum() == 2 * (2 * 128) ** 2, "every sample is whole, four times as large"
+    written = np.all(pixels < 100, axis=2)
+    for side in (written[:, : image.width - 2 * 128], written[:60]):  # names of rows, name and columns
+        assert side.any()
+    assert samples_image([]) is None
+
+
+def test_the_papers_figures_stand_beside_ours_and_the_best_variant_is_bold(pairs: Path, tmp_path: Path) -> None:
+    ablation = PIX2PIX.ablations["losses"](SMALL)
+    compared = []
+    for variant, l1 in zip(ablation.variants, (9.0, 8.0, 7.0, 6.0, 5.0), strict=True):
+        row = Row(name="generator", figures={"l1": Figure(value=l1)}, role="generator")
+        table = Row(name="lookup table", figures={"l1": Figure(value=4.0)}, role="baseline")
+        judged = replace(evaluation(), columns=columns(PAIRED_MEASURES), rows=(row, table))
+        compared.append(Compared(variant=variant, evaluation=judged, folder=tmp_path / "runs" / variant.name))
+    path = tmp_path / "losses.html"
+    comparison = Comparison(ablation=ablation, compared=tuple(compared))
+    write_page(path, "losses", comparison, SMALL, options(pairs, tmp_path), images=None)
+    page = path.read_text()
+    check_page(page)
+    assert re.findall(r'<span class="best">([^<]*)</span>', page) == ["5.00"], "the lookup table does not compete"
+    assert page.count("<small>paper</small>") == 3
+    assert '<th scope="row">L1+cGAN</th><td><span class="quiet">0.66</span></td>' in page
+    assert "Isola et al. 2017" in page
 
 
 def test_what_a_variant_cannot_use_is_refused_before_any_is_trained(pairs: Path, tmp_path: Path) -> None:
@@ -91,8 +149,12 @@ def test_a_dry_run_says_what_each_variant_would_do_and_does_nothing(pairs: Path,
     out = tmp_path / "out"
     words = ("cgan-train", "ablate", "--what", "dropout", "--data", pairs, "--out", out, "--dry-run")
     done = run_here(*words, "--size", "64", "--ngf", "4", "--ndf", "4", "--images", "3")
-    assert (done.returncode, done.stderr) == (0, "")
-    variants = json.loads(done.stdout)["variants"]
+    assert done.returncode == 0
+    described = json.loads(done.stdout)
+    variants = described["variants"]
+    minutes = [one["expected_minutes"] for one in variants.values()]
+    assert described["expected_minutes"] == round(sum(minutes), 1)
+    assert all(one["images_per_s"] > 0 for one in variants.values()), "each variant is measured"
     assert {name: one["config"]["dropout"] for name, one in variants.items()} == {
         f"dropout {name}": name for name in ("paper", "port", "off")
     }
@@ -102,8 +164,8 @@ def test_a_dry_run_says_what_each_variant_would_do_and_does_nothing(pairs: Path,
 
 def test_the_help_shows_only_what_a_comparison_uses() -> None:
     shown = run_here("cgan-train", "ablate", "pix2pix", "--help").stdout
-    assert "Folder for the table and the image" in shown
-    for name in ("--max-minutes", "--resume", "--evaluate", "--pictures"):
+    assert "Folder for the page, the table and the image" in shown
+    for name in ("--max-minutes", "--resume", "--evaluate", "--pictures", "--ngf", "--lambda-l1"):
         assert name not in shown
     assert "--pictures" not in run_here("cgan-train", "evaluate", "--help").stdout
     # The older name still works.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -13,8 +14,15 @@ import pytest
 from cgan_runtime.cli.shell import run
 from cgan_runtime.errors import BadInputError, UsageError
 from cgan_trainer.cli.train import main
+from cgan_trainer.configs.pix2pix import Pix2pixConfig
+from cgan_trainer.families.pix2pix import PIX2PIX
+from cgan_trainer.training import start
+from cgan_trainer.training.expected_time import Pace, measure_pace
+from cgan_trainer.training.loop import Data, TrainingRun
+from cgan_trainer.training.run_folder import RunFolder
 
 from tests.trainer.conftest import write_pairs
+from tests.trainer.pix2pix_runs import stop_at
 
 WITHOUT_TORCH = "import sys; sys.modules.update(dict.fromkeys(['torch', 'PIL', 'numpy', 'jaxtyping'])); "
 
@@ -93,15 +101,68 @@ def test_a_damaged_last_is_exit_3(pairs: Path, tmp_path: Path, capsys: pytest.Ca
 def test_dry_run_prints_json_and_writes_nothing(
     pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["pix2pix", "--data", str(pairs), "--out", str(tmp_path / "run"), "--dry-run", "--epochs", "3"]
+    small = ["--size", "64", "--ngf", "4", "--ndf", "4", "--threads", "1"]
+    words = ["pix2pix", "--data", str(pairs), "--out", str(tmp_path / "run"), "--dry-run", "--epochs", "3", *small]
     code, out, err = outcome(words, capsys)
     described = json.loads(out)
-    assert (code, err) == (0, "")
-    assert described["parameters"] == {"generator": 54_413_955, "discriminator": 2_768_705}
+    assert (code, "training" in err) == (0, False)
+    config = Pix2pixConfig(size=64, ngf=4, ndf=4)
+    recipe = start.make_recipe(PIX2PIX, config, PIX2PIX.data(config, 64).facts(pairs))
+    assert described["parameters"] == {
+        name: sum(p.numel() for p in net.parameters()) for name, net in recipe.networks.items()
+    }
     assert described["images"] == (3 + 100) * 7
-    # How many colours the label maps have is known once they are read: no number is better than a wrong one.
-    _, out, _ = outcome([*words, "--condition", "labels"], capsys)
-    assert json.loads(out)["parameters"] is None
+    assert described["pairs"] == {"train": 7, "val": 3}
+    assert list(tmp_path.iterdir()) == []
+    # What the run would refuse once it has read the images is refused here.
+    code, out, err = outcome([*words, "--condition", "labels"], capsys)
+    assert (code, out) == (3, "")
+    assert "colours" in err.splitlines()[-1]
+
+
+def test_the_expected_time_is_that_of_what_is_still_to_do(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "measure_pace", lambda _: Pace(images_per_s=0.5, validation_s=30.0))
+    options = [
+        "--size",
+        "64",
+        "--ngf",
+        "2",
+        "--ndf",
+        "2",
+        "--images",
+        "40",
+        "--save-images",
+        "12",
+        "--threads",
+        "1",
+    ]
+    words = ["pix2pix", "--data", str(pairs), "--out", str(tmp_path / "run"), "--no-evaluate", *options]
+    described = json.loads(outcome([*words, "--dry-run"], capsys)[1])
+    assert described["images_per_s"] == 0.5
+    assert described["expected_minutes"] == round((40 / 0.5 + 4 * 30) / 60, 1), "validated at 12, 24, 36 and 40"
+    with monkeypatch.context() as patch:
+        stop_at(patch, 13, lambda: signal.raise_signal(signal.SIGINT))
+        assert outcome(words, capsys)[0] == 130
+    last = (tmp_path / "run" / "last.pt").read_bytes()
+    described = json.loads(outcome([*words, "--resume", "--dry-run"], capsys)[1])
+    assert described["expected_minutes"] == round((26 / 0.5 + 3 * 30) / 60, 1)
+    assert (tmp_path / "run" / "last.pt").read_bytes() == last
+    assert outcome([*words, "--resume"], capsys)[0] == 0
+    described = json.loads(outcome([*words, "--resume", "--dry-run"], capsys)[1])
+    assert (described["images_per_s"], described["expected_minutes"]) == (None, 0)
+
+
+def test_the_pace_is_measured_on_the_steps_of_the_run_and_writes_nothing(pairs: Path, tmp_path: Path) -> None:
+    config = Pix2pixConfig(size=64, ngf=2, ndf=2, images=5)
+    data = PIX2PIX.data(config, 64)
+    splits = Data(train=data.load(pairs, "train"), held_out=data.load(pairs, "val"))
+    recipe = start.make_recipe(PIX2PIX, config, data.facts(pairs))
+    training = TrainingRun(PIX2PIX, recipe, splits, folder=RunFolder(path=tmp_path / "run"))
+    pace = measure_pace(training)
+    assert 0 < training.images <= 5, "no step that the run does not have"
+    assert min(pace.images_per_s, pace.validation_s) > 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,11 +179,11 @@ def test_training_prints_the_checkpoint_on_stdout_and_the_rest_on_stderr(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out, err = outcome(small_run(tmp_path, "--images", "2"), capsys)
-    best = tmp_path / "run" / "best.pt"
-    assert (code, out) == (0, f"{best}\n")
+    last = tmp_path / "run" / "last.pt"
+    assert (code, out) == (0, f"{last}\n")
     assert "validating with test/" in err
     assert "training: 2/2 images, " in err
-    assert f"Next: cgan-export {best}" in err
+    assert f"Next: cgan-export {last}" in err
     assert "\x1b" not in err
     judged = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert [row["name"] for row in judged["rows"]] == ["generator", "lookup table", "truth"]
@@ -212,8 +273,8 @@ def test_the_config_that_a_run_has_written_asks_for_that_run(
     options = ["--data", str(pairs), "--size", "64", "--ngf", "2", "--ndf", "2", "--images", "2", "--threads", "1"]
     assert outcome(["pix2pix", *options, "--out", str(tmp_path / "a"), "--no-evaluate"], capsys)[0] == 0
     words = ["pix2pix", "--config", str(tmp_path / "a" / "config.json"), "--out", str(tmp_path / "b"), "--dry-run"]
-    code, out, err = outcome(words, capsys)
-    assert (code, err) == (0, "")
+    code, out, _ = outcome(words, capsys)
+    assert code == 0
     config, written = json.loads(out)["config"], json.loads((tmp_path / "a" / "config.json").read_text())
     assert config == {name: written[name] for name in config}
     assert json.loads(out)["data"] == str(pairs)

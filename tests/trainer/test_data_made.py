@@ -18,6 +18,7 @@ from cgan_trainer.data import brain, day2night, sources
 from cgan_trainer.data.brain import GROUPS, SLABS, group_of, make_mri_labels
 from cgan_trainer.data.day2night import make_day2night
 from cgan_trainer.data.images import open_rgb
+from cgan_trainer.data.layouts.recognise import COMMANDS
 from cgan_trainer.data.pairs import load_pairs, palette_of, read_domains
 from nibabel.nifti1 import Nifti1Image
 from PIL import Image
@@ -288,7 +289,7 @@ def test_the_commands_make_what_is_listed(tmp_path: Path, capsys: pytest.Capture
         printed = capsys.readouterr()
         assert ended.value.code == 0
         assert f"{tmp_path / name / 'train'}\t" in printed.out
-        assert f"Next: cgan-train pix2pix --data {tmp_path / name}" in printed.err
+        assert f"Next: {COMMANDS['paired']} --data {tmp_path / name}" in printed.err
         assert read_domains(tmp_path / name).name == name
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cgan_runtime.errors import BadInputError
 from cgan_trainer.cli.data import main
+from cgan_trainer.data.layouts.recognise import COMMANDS
 from cgan_trainer.data.verify import Check, Verdict, verify
 from PIL import Image
 
@@ -40,7 +41,7 @@ def test_a_sound_dataset_passes_every_check(root: Path) -> None:
     assert verdict.layout == "side by side (train/ with images, no A/ and B/)"
     assert verdict.sides["A"] == {"sizes": {"64x64": 34}, "formats": {"PNG RGB": 34}}
     assert verdict.decoded_bytes == 34 * 6 * 64 * 64
-    assert verdict.command == f"cgan-train pix2pix --data {root} --out runs/streets --size 64"
+    assert verdict.command == f"{COMMANDS['paired']} --data {root} --out runs/streets --size 64"
     assert verdict.hints == ()
 
 

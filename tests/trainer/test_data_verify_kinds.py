@@ -13,6 +13,7 @@ from cgan_trainer.cli.data import main
 from cgan_trainer.configs.base import check_config
 from cgan_trainer.configs.cdcgan import CdcganConfig
 from cgan_trainer.configs.cgan import CganConfig
+from cgan_trainer.data.layouts.recognise import COMMANDS
 from cgan_trainer.data.verify import Check, Verdict, verify
 from PIL import Image
 
@@ -139,7 +140,7 @@ def test_sound_domains_pass_every_check(places: Path) -> None:
     assert verdict.splits == {"trainA": 6, "trainB": 4, "testA": 2, "testB": 2}
     assert verdict.sides["B"] == {"sizes": {"256x256": 6}, "formats": {"PNG L": 6}}
     assert verdict.hints == ("A is grey.", "B is grey.")
-    assert verdict.command == f"cgan-train cyclegan --data {places} --out runs/places"
+    assert verdict.command == f"{COMMANDS['unpaired']} --data {places} --out runs/places"
 
 
 @pytest.mark.parametrize(

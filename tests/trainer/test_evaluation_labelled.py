@@ -179,7 +179,7 @@ def test_a_generator_that_collapses_has_no_diversity(cache: Path) -> None:
 def test_the_gallery_is_the_class_grid_and_every_image_has_a_name(cache: Path) -> None:
     judged = judge_labelled(subject(Bars(perfect), cache, most=36))
     assert [exhibit.caption[0] for exhibit in judged.gallery.exhibits] == list(NAMES)
-    assert judged.gallery.headings == (*(f"seed {number}" for number in range(8)), "real")
+    assert judged.gallery.headings == (*(f"seed {number + 1}" for number in range(8)), "real")
     assert all(len(exhibit.images) == 9 for exhibit in judged.gallery.exhibits)
     assert len(judged.files) == len(judged.each["accuracy"]) == 36
     assert judged.files[:2] == ("top/0", "top/1")

@@ -59,17 +59,17 @@ def gallery(text: str = "boot") -> Gallery:
     colour = torch.arange(192, dtype=torch.uint8).reshape(3, 8, 8)
     grey = torch.full((1, 8, 8), 77, dtype=torch.uint8)
     rows = tuple(Exhibit(caption=(text, f"L1 {number}"), images=(colour, grey)) for number in (1, 2))
-    return Gallery(headings=(f"{text} given", "seed 0"), exhibits=rows, legend=f"All {text}s.")
+    return Gallery(headings=(f"{text} given", "seed 1"), exhibits=rows, legend=f"All {text}s.")
 
 
 def test_one_run_has_its_figures_images_and_notes(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.html"
     write_page(path, [(evaluation(), gallery())])
     elements = check_page(path.read_text(encoding="utf-8"))
-    for words in ("after 1,700 training images", "0123456789ab…", "A note on satellite.", "All boots.", "seed 0"):
+    for words in ("after 1,700 training images", "0123456789ab…", "A note on satellite.", "All boots.", "seed 1"):
         assert words in elements.text
     assert [a["alt"] for a in elements.all("img")] == [
-        "boot given: boot, L1 1", "seed 0: boot, L1 1", "boot given: boot, L1 2", "seed 0: boot, L1 2"
+        "boot given: boot, L1 1", "seed 1: boot, L1 1", "boot given: boot, L1 2", "seed 1: boot, L1 2"
     ]  # fmt: skip
     shown = [
         Image.open(io.BytesIO(base64.b64decode((a["src"] or "").partition(",")[2]))) for a in elements.all("img")
@@ -82,11 +82,12 @@ def test_the_best_figure_is_bold_and_the_truth_is_no_competitor(tmp_path: Path) 
     path = tmp_path / "evaluation.html"
     write_page(path, [(evaluation(), gallery())])
     page = path.read_text(encoding="utf-8")
-    assert re.findall(r'<span class="best">([^<]*)</span>', page) == ["12.00 ± 3.00", "19.00"]
+    assert re.findall(r'<span class="best">([^<]*)</span>', page) == ["12.00", "19.00"]
+    assert "<small>± 3.00</small>" in page
     assert '<span class="quiet">∞</span>' in page
     assert "L1\N{NO-BREAK SPACE}↓" in page
     assert "PSNR\N{NO-BREAK SPACE}↑" in page
-    assert "Bold: the best figure" in page
+    assert "Bold is the best figure" in page
     alone = [row for row in evaluation().rows if row.name != "lookup table"]
     write_page(path, [(Evaluation(**{**vars(evaluation()), "rows": tuple(alone)}), gallery())])
     page = path.read_text(encoding="utf-8")
@@ -142,3 +143,12 @@ def test_a_gallery_without_captions_or_rows_is_still_a_page(tmp_path: Path) -> N
         write_page(path, [(evaluation(), Gallery(headings=("made",), exhibits=exhibits, legend="Nothing."))])
         elements = check_page(path.read_text(encoding="utf-8"))
         assert [a["alt"] for a in elements.all("img")] == ["made"] * len(exhibits)
+
+
+def test_the_file_of_a_row_is_told_by_its_images_and_is_no_caption(tmp_path: Path) -> None:
+    path, image = tmp_path / "evaluation.html", torch.zeros(1, 2, 2, dtype=torch.uint8)
+    row = Exhibit(caption=("L1 3.00", "largest, 1 of 9"), images=(image,), file="x2880_y0834.png")
+    write_page(path, [(evaluation(), Gallery(headings=("condition",), exhibits=(row,), legend=""))])
+    page = path.read_text(encoding="utf-8")
+    assert 'alt="condition: L1 3.00, largest, 1 of 9, x2880_y0834.png" title="x2880_y0834.png"' in page
+    assert "<span>L1 3.00</span><span>largest, 1 of 9</span></p>" in page

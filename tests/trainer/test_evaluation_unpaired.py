@@ -188,7 +188,7 @@ def test_the_gallery_shows_both_ways_from_the_worst_to_the_best(dark_and_bright:
     for part in (shown[:6], shown[6:]):
         errors = [float(exhibit.caption[1].removeprefix("cycle error ")) for exhibit in part]
         assert errors == sorted(errors, reverse=True)
-    source = dark_and_bright.arrays["a"][int(shown[0].caption[2][1])]
+    source = dark_and_bright.arrays["a"][int(shown[0].file[1])]
     assert torch.equal(shown[0].images[0], source)
     assert torch.equal(shown[0].images[1], 255 - source)
 

@@ -92,6 +92,26 @@ def test_steps_longer_than_the_window_count() -> None:
     assert pace.per_s == pytest.approx(1 / 60)
 
 
+def test_a_validation_does_not_slow_the_pace_but_counts_in_the_time_left() -> None:
+    pace, now_s, done = Pace(0, 0.0), 0.0, 0
+    for _ in range(4):
+        for _ in range(20):
+            now_s, done = now_s + 1, done + 2
+            pace.add(done, now_s)
+        now_s += 20  # a validation, which the next report shows
+    pace.add(done + 2, now_s + 1)
+    assert pace.per_s == pytest.approx(2)
+    assert pace.left_s(80) == pytest.approx(80, rel=0.1), "40 s of steps, and as much for validations"
+
+
+def test_a_busy_beginning_does_not_count() -> None:
+    pace = Pace(0, 0.0)
+    pace.add(1, 25.0)
+    for step in range(1, 6):
+        pace.add(1 + step, 25.0 + step)
+    assert pace.per_s == pytest.approx(1)
+
+
 def test_thousands_of_reports_a_second_take_no_memory() -> None:
     pace = Pace(0, 0.0)
     for step in range(100_000):

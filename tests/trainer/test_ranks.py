@@ -41,7 +41,7 @@ def test_two_ranks_with_a_batch_of_b_take_the_steps_of_one_with_2b(pairs: Path, 
     assert train(config, options(pairs, tmp_path / "one")) == 0
     ended = torchrun(replace(config, batch=2), options(pairs, tmp_path / "two"))
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout == f"{tmp_path / 'two' / 'best.pt'}\n"
+    assert ended.stdout == f"{tmp_path / 'two' / 'last.pt'}\n"
     one, two = (read_checkpoint(tmp_path / name / "last.pt") for name in ("one", "two"))
     assert one.training is not None
     assert two.training is not None

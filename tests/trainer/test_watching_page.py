@@ -35,10 +35,12 @@ def make_run(run: Path, *, metrics: str | None = ROWS, grids: int = 3, **config:
     """A run folder as training leaves it; `config` replaces entries of config.json, ABSENT leaves them out."""
     (run / "samples").mkdir(parents=True)
     usual = {
-        **DEFAULTS, "family": "toy", "data": "data/satellite", "threads": 2, "defaults": DEFAULTS, "grid": GRID
+        **DEFAULTS, "family": "toy", "data": "data/satellite", "threads": 2, "defaults": DEFAULTS, "grid": GRID,
+        "best": {"metric": "val_L1", "better": "lower", "caution": "It favours blur."},
     }  # fmt: skip
     wanted = {name: value for name, value in {**usual, **config}.items() if value is not ABSENT}
     (run / "config.json").write_text(json.dumps(wanted))
+    (run / "last.pt").touch()
     if metrics is not None:
         (run / "metrics.csv").write_text(metrics)
     for number in range(1, grids + 1):
@@ -101,7 +103,7 @@ def test_the_resume_command_asks_for_the_same_run(tmp_path: Path) -> None:
         "--no-jitter", "--images", "9000", "--threads", "2", "--resume",
     ]  # fmt: skip
     assert evaluate == ["cgan-train", "evaluate", str(run)]
-    assert export == ["cgan-export", str(run / "best.pt")]
+    assert export == ["cgan-export", str(run / "last.pt")]
 
 
 def test_a_complete_run_needs_no_resuming(tmp_path: Path) -> None:
@@ -147,6 +149,13 @@ def test_a_page_of_an_empty_folder(tmp_path: Path) -> None:
     assert "waiting for the first figures" in elements.text
 
 
+def test_before_the_first_save_there_is_nothing_to_evaluate_or_export(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", metrics=HEADER, grids=0)
+    (run / "last.pt").unlink()
+    _, elements = check(run)
+    assert [words[0:2] for words in elements.commands()] == [["cgan-train", "toy"]]
+
+
 def test_a_half_written_row_is_not_shown(tmp_path: Path) -> None:
     """14.129 cut to 14.1 would look like a value."""
     _, whole = check(make_run(tmp_path / "whole"))
@@ -183,7 +192,7 @@ def test_columns_of_another_family_are_drawn_by_their_prefix(tmp_path: Path) -> 
     assert titles == [
         "Validation accuracy", "Validation frechet", "Losses of G", "G_tiny", "D_A_real", "E_z", "beta"
     ]  # fmt: skip
-    assert "validation accuracy0.3from 0.1 to 0.3 so far" in elements.text
+    assert "validation accuracy0.3from 0.1 to 0.3" in elements.text
     svgs = page.split("<svg ")[1:]
     assert [svg.count("<polyline") for svg in svgs] == [1, 1, 2, 1, 1, 1, 1]
     assert ["loss</text>" in svg for svg in svgs] == [False, False, True, True, True, True, False]
@@ -200,7 +209,7 @@ def test_one_save_is_figures_and_not_curves(tmp_path: Path) -> None:
     page, elements = check(make_run(tmp_path / "run", metrics=HEADER + "500,2.0,1.3,19.0,0.53,0.51,0.1616,66.9\n"))
     assert elements.all("svg") == []
     assert "val_L1 <b>0.1616</b>" in page
-    assert elements.text.count("the curve begins with the next save") == 4
+    assert elements.text.count("a curve needs two saves") == 4
 
 
 def test_the_headings_of_the_grid_are_those_of_the_config(tmp_path: Path) -> None:
@@ -272,6 +281,42 @@ def test_what_is_said_of_the_time_left_is_true_of_a_run_that_was_stopped(tmp_pat
     assert "the rest" not in elements.text
 
 
+STOPPED = {"by": "time limit", "images": 1765, "lr": 2e-4, "last_lr": 0.0}
+
+
+def test_a_run_that_was_stopped_says_why_where_and_how_it_goes_on(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", images=2200, stopped=STOPPED)
+    _, elements = check(run)
+    assert "stopped at 80%" in elements.text
+    said = (
+        "This run was stopped by its time limit at 1,765 of 2,200 images: the learning rate had not reached its end"
+    )
+    assert f"{said} (it was 0.0002, and ends at 0). To go on:" in elements.text
+    assert [words[-1] for words in elements.commands()].count("--resume") == 1
+    assert "stopped" not in elements.commands()[0]
+    (run / "evaluation.json").write_text(json.dumps({"weights": {"file": "last.pt", "images": 1765}, "L1": 3}))
+    assert not any("evaluate" in words for words in check(run)[1].commands()), "these weights are the ones judged"
+
+
+def test_a_constant_rate_has_no_end_to_reach(tmp_path: Path) -> None:
+    _, elements = check(make_run(tmp_path / "run", images=2200, stopped={**STOPPED, "last_lr": 2e-4}))
+    assert "at 1,765 of 2,200 images. To go on:" in elements.text
+
+
+def test_the_newest_weights_are_offered_and_it_is_said_what_the_others_are(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", images=1500)
+    (run / "best.pt").touch()
+    _, elements = check(run)
+    assert ["cgan-export", str(run / "last.pt")] in elements.commands()
+    assert (
+        "last.pt has the weights that the schedule ended on. best.pt has those with the lowest val_L1 (0.1596, "
+        "after 1,000 images). It favours blur."
+    ) in elements.text
+    newest = ROWS.replace("0.1705", "0.1505")
+    _, elements = check(make_run(tmp_path / "newest", images=1500, metrics=newest))
+    assert "best.pt" not in elements.text, "it is the same state"
+
+
 @pytest.mark.parametrize("text", ["{", "[1, 2]", "3", "null", '"x"', "[" * 100_000])
 def test_other_files_may_be_broken(tmp_path: Path, text: str) -> None:
     run = make_run(tmp_path / "run")
@@ -304,7 +349,8 @@ def test_an_evaluation_is_a_table_and_a_link(tmp_path: Path, value: object, head
 def test_an_evaluation_of_ours_is_one_table_with_its_notes(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     figures = {"l1": {"value": 0.1312, "spread": 0.02}, "psnr": {"value": "inf"}}
-    measures = [{"key": "l1", "title": "L1", "unit": ""}, {"key": "psnr", "title": "PSNR", "unit": "dB"}]
+    measures = [{"key": "l1", "title": "L1", "unit": "", "better": "lower"},
+                {"key": "psnr", "title": "PSNR", "unit": "dB", "better": "higher"}]  # fmt: skip
     rows = [{"name": "generator", "figures": figures}, {"name": "lookup table", "figures": {"l1": {"value": 0.15}}}]
     value = {"rows": rows, "measures": measures, "pictures": [{"file": "a.png"}] * 90, "notes": ["Few images."]}
     (run / "evaluation.json").write_text(json.dumps(value))
@@ -312,8 +358,8 @@ def test_an_evaluation_of_ours_is_one_table_with_its_notes(tmp_path: Path) -> No
     section = page[page.index('id="evaluation"') :].split("</section>")[0]
     assert re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", section) == [
         "measure", "generator", "lookup table",
-        "<span>L1</span>", "0.1312\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.02", "0.15",
-        "<span>PSNR</span><small>dB</small>", "∞", "",
+        "<span>L1\N{NO-BREAK SPACE}↓</span>", "<span>0.1312</span><small>± 0.02</small>", "0.15",
+        "<span>PSNR\N{NO-BREAK SPACE}↑</span><small>dB</small>", "∞", "",
     ]  # fmt: skip
     assert "Few images." in elements.text
 

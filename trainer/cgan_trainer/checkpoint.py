@@ -142,9 +142,9 @@ def _save(content: dict[str, Any], stream: BinaryIO) -> None:
 
 def _check_is_file(path: Path) -> None:
     if path.is_dir():
-        raise BadInputError(f"{path} is a folder: name the checkpoint inside it, for example {path / 'best.pt'}.")
+        raise BadInputError(f"{path} is a folder: name the checkpoint inside it, for example {path / 'last.pt'}.")
     if not path.is_file():
-        raise BadInputError(f"{path} does not exist: name a checkpoint written by cgan-train, such as best.pt.")
+        raise BadInputError(f"{path} does not exist: name a checkpoint written by cgan-train, such as last.pt.")
     size_bytes = path.stat().st_size
     if size_bytes == 0:
         raise BadInputError(f"{path} is empty: {_TRAIN_AGAIN}.")

@@ -7,6 +7,7 @@ from typing import Final
 
 from cgan_runtime.contract import Condition, Contract, Output
 from cgan_runtime.manifest import Artifact, Provenance
+from cgan_trainer.unfinished import unfinished
 
 from cgan_export.bundle.card_tables import contract_table, fidelity_table, kind_of, origin_table, plain
 from cgan_export.bundle.image_grid import grid_caption
@@ -39,6 +40,7 @@ def model_card(
     caption = grid_caption(contract)
     grid = f"\n![{caption}](golden/grid.png)\n\n*{caption[0].upper()}{caption[1:]}.*\n" if shown else ""
     commands = "\n".join(next_commands(contract, name))
+    stopped = f"\n{said}\n" if (said := unfinished(origin.training)) else ""
     return f"""# {name}
 
 {_summary(family, contract)}
@@ -73,7 +75,7 @@ same conditions and the same noise; the limit is in brackets. `report.html` show
 ## Where it comes from
 
 {origin_table(origin)}
-{_assumed(origin)}
+{stopped}{_assumed(origin)}
 ## Limits and licence
 
 * The figures say that this is the same model as the checkpoint. They do not say how good its results are.

@@ -49,7 +49,7 @@ def export(
 
     For example:
 
-        cgan-export runs/satellite/best.pt
+        cgan-export runs/satellite/last.pt
         cgan-export facades.pt -o facades --statistics running
         cgan-export facades.pt --precision fp32,fp16,int8 --calibrate images/
         cgan-export latest_net_G.pth -o facades --source labels --target photo
@@ -229,7 +229,7 @@ def _checked_name(name: str) -> str:
 
 
 def _name_of(path: Path, graph: str | None = None) -> str:
-    """Name for clients: facades for facades.pt, satellite for runs/satellite/best.pt, horse2zebra-BtoA."""
+    """Name for clients: facades for facades.pt, satellite for runs/satellite/last.pt, horse2zebra-BtoA."""
     stem = path.stem if path.stem not in ("best", "last", "latest") else path.resolve().parent.name
     stem = stem if graph is None else f"{stem}-{graph}"
     plain = (letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "_" for letter in stem)

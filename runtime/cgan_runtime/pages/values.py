@@ -63,7 +63,14 @@ class CaptionedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Exhibit:
-    """A row of images, and short lines that say which row it is; none: no room is kept for them."""
+    """A row of images, and short lines that say which row it is.
+
+    Attributes:
+        images: from left to right.
+        caption: the lines; none: no room is kept for them.
+        file: the name of the file the row was made from, shown where the pointer rests on an image.
+    """
 
     images: tuple[CaptionedImage, ...]
     caption: tuple[str, ...] = ()
+    file: str = ""

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from cgan_runtime.atomic import write_atomic
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from cgan_trainer.ablation.image import Samples, samples_image
 from cgan_trainer.configs.base import RunOptions, TrainConfig
 from cgan_trainer.evaluation.base import Column
-from cgan_trainer.evaluation.result import Evaluation, as_text
+from cgan_trainer.evaluation.result import Evaluation, Row, as_text, columns_of
 from cgan_trainer.evaluation.table import sign_of
 from cgan_trainer.families.base import Ablation, Variant
+from cgan_trainer.watching.run_data import read_record
+from cgan_trainer.watching.samples import headings
 
-__all__ = ["Compared", "Comparison", "table", "write_report"]
+__all__ = ["Compared", "Comparison", "references_of", "shown_columns", "table", "write_report"]
 
 _ELSEWHERE = ("l1_unit", "seed_l1")  # said twice: in the JSON only, for a table that fits a page
-_CAPTION = 22  # pixels above each variant's samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,12 @@ class Compared:
     variant: Variant
     evaluation: Evaluation
     folder: Path
+
+    @property
+    def seconds(self) -> float:
+        """Training time; 0 where metrics.csv does not say it."""
+        rows = read_record(self.folder).rows
+        return rows[-1].get("seconds", 0.0) if rows else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +73,7 @@ def write_report(out: Path, what: str, comparison: Comparison, config: TrainConf
             {
                 "name": one.variant.name,
                 "changes": dict(one.variant.changes),
+                "minutes": round(one.seconds / 60, 2),
                 "paper": dict(one.variant.published) or None,
                 "evaluation": one.evaluation.to_json(),
             }
@@ -74,18 +83,18 @@ def write_report(out: Path, what: str, comparison: Comparison, config: TrainConf
     write_atomic(out / f"{what}.json", json.dumps(described, indent=1, allow_nan=False) + "\n")
     header, rows = table(comparison)
     lines = [" | ".join(cells) for cells in (header, ["---", *["---:"] * (len(header) - 1)], *rows)]
-    notes = "".join(f"- {note}\n" for note in comparison.compared[0].evaluation.notes)
+    said = (comparison.ablation.source, *comparison.compared[0].evaluation.notes)
+    notes = "".join(f"- {note}\n" for note in said if note)
     write_atomic(out / f"{what}.md", "\n".join(f"| {line} |" for line in lines) + f"\n\n{notes}")
-    image = _samples(comparison)
+    image = samples_image(_samples(comparison))
     if image is not None:
         write_atomic(out / f"{what}.png", lambda stream: image.save(stream, format="PNG"))
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Header and rows: a variant each, then what else was judged; the paper's figures beside ours."""
-    first = comparison.compared[0].evaluation
-    columns = [column for column in first.columns if column.key not in _ELSEWHERE]
-    titles = {column.key: column.title for column in first.columns}
+    columns = shown_columns(comparison)
+    titles = {column.key: column.title for column in columns}
     papers = [key for key in comparison.published if key in titles]
     header = ["variant", *(f"paper: {titles[key]}" for key in papers)]
     header += [f"{column.title} {sign_of(column)}".strip() for column in columns]
@@ -95,9 +104,21 @@ def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     ]
     lines += [
         _line(row.name, comparison.ablation.references.get(row.name, {}), row.figures, papers, columns)
-        for row in first.rows[1:]
+        for row in references_of(comparison)
     ]
     return header, lines
+
+
+def shown_columns(comparison: Comparison) -> list[Column]:
+    """The columns that a variant or the paper has a figure for, without those that are said twice."""
+    measured = {column.key for column in columns_of(one.evaluation for one in comparison.compared)}
+    wanted = measured.union(comparison.published).difference(_ELSEWHERE)
+    return [column for column in comparison.compared[0].evaluation.columns if column.key in wanted]
+
+
+def references_of(comparison: Comparison) -> list[Row]:
+    """What else was judged, once: baselines and the truth."""
+    return list(comparison.compared[0].evaluation.rows[1:])
 
 
 def _line(
@@ -107,21 +128,12 @@ def _line(
     return [name, *beside, *(as_text(column, figures.get(column.key)) for column in columns)]
 
 
-def _samples(comparison: Comparison) -> Image.Image | None:
-    """The newest sample grid of every variant, of the same conditions and seeds, below each other."""
-    grids = []
+def _samples(comparison: Comparison) -> list[Samples]:
+    """The newest sample grid of every variant, of the same conditions and seeds."""
+    found = []
     for one in comparison.compared:
-        files = sorted((one.folder / "samples").glob("images_*.png"))
-        if files:
-            with Image.open(files[-1]) as opened:
-                grids.append((one.variant.name, opened.convert("RGB")))
-    if not grids:
-        return None
-    width = max(grid.width for _, grid in grids)
-    image = Image.new("RGB", (width, sum(grid.height + _CAPTION for _, grid in grids)), "white")
-    draw, top = ImageDraw.Draw(image), 0
-    for name, grid in grids:
-        draw.text((4, top + 5), name, fill="black")
-        image.paste(grid, (0, top + _CAPTION))
-        top += grid.height + _CAPTION
-    return image
+        record = read_record(one.folder)
+        if record.samples:
+            with Image.open(record.samples[-1][1]) as opened:
+                found.append((one.variant.name, opened.convert("RGB"), headings(record.config)))
+    return found

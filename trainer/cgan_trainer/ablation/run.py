@@ -8,6 +8,7 @@ from typing import Any
 from cgan_runtime.errors import UsageError
 from cgan_runtime.progress import note
 
+from cgan_trainer.ablation.page import write_page
 from cgan_trainer.ablation.report import Compared, Comparison, write_report
 from cgan_trainer.configs.base import RunOptions, TrainConfig, check_config
 from cgan_trainer.families import FAMILIES
@@ -47,17 +48,27 @@ def ablate(what: str, config: TrainConfig, run: RunOptions, *, images: int | Non
         compared.append(Compared(variant=variant, evaluation=judged[0], folder=out))
     comparison = Comparison(ablation=ablation, compared=tuple(compared))
     write_report(run.out, what, comparison, config, run)
+    write_page(run.out / f"{what}.html", what, comparison, config, run, images=images)
     return 0, comparison
 
 
 def describe_comparison(what: str, config: TrainConfig, run: RunOptions, *, images: int | None) -> dict[str, Any]:
-    """What `ablate` would do, as plain values: a description of each variant's run. Trains and writes nothing."""
+    """What `ablate` would do, as plain values: a description of each variant's run, and the minutes of all.
+
+    A few steps of each are timed; nothing is written.
+    """
     ablation = _checked(what, config, run, images)
     described = {
         variant.name: describe(variant.of(config), _options_of(variant, config, run))
         for variant in ablation.variants
     }
-    return {"what": what, "out": str(run.out), "images_judged": images, "variants": described}
+    return {
+        "what": what,
+        "out": str(run.out),
+        "images_judged": images,
+        "expected_minutes": round(sum(one["expected_minutes"] for one in described.values()), 1),
+        "variants": described,
+    }
 
 
 def _checked(what: str, config: TrainConfig, run: RunOptions, images: int | None) -> Ablation:

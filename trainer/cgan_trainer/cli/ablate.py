@@ -19,9 +19,11 @@ __all__ = ["ablate_app"]
 
 _HELP = """Train the variants of a comparison of a paper, judge all alike, print its table with ours.
 
-The same command goes on after an interruption. Leaves losses.md, losses.json and losses.png (patch.md, ...) in
+The same command goes on after an interruption. Leaves losses.html, .md, .json and .png (patch.html, ...) in
 --out, and a run folder per variant below it, which other comparisons with the same --out use again. Without a
-family the first one is taken."""
+family the first one is taken.
+
+Every option of cgan-train FAMILY can be given too, and holds for all variants; its --help shows them."""
 
 
 _JUDGED = Parameter(name="--images-judged", help="Judge on at most so many held-out images.")
@@ -35,12 +37,12 @@ class _ComparisonOptions(RunOptions):
     """The options of a run, as they are shown for a comparison: it judges and goes on by itself."""
 
     out: Path
-    """Folder for the table and the image; the runs are in runs/ below it."""
+    """Folder for the page, the table and the image; the runs are in runs/ below it."""
     max_minutes: Annotated[float | None, _UNUSED] = None
     evaluate: Annotated[bool, _UNUSED] = True
     resume: Annotated[bool, _UNUSED] = False
     dry_run: bool = False
-    """Print the resolved options of every variant and what would be done, and do nothing."""
+    """Print the options of every variant and the minutes all take (a few steps of each are timed), and stop."""
 
 
 def ablate_app() -> App:
@@ -53,6 +55,7 @@ def ablate_app() -> App:
             config,
             _ablate,
             run_options=_ComparisonOptions,
+            config_shown=False,
             what=(Annotated[names, Parameter(help="The comparison.")], REQUIRED),
             images_judged=(Annotated[int | None, _JUDGED], None),
             pictures=(Annotated[int | None, _JUDGED_BEFORE], None),
@@ -93,7 +96,7 @@ def _ablate(
         print((run.out / f"{what}.json").read_text(encoding="utf-8"), end="")
     else:
         header, rows = table(compared)
-        shown = Table(title=f"{what} on {compared.dataset}", title_justify="left")
+        shown = Table(title=f"Comparison {what}, dataset {compared.dataset}", title_justify="left")
         for index, title in enumerate(header):
             shown.add_column(title, justify="right" if index else "left")
         for cells in rows:
@@ -101,5 +104,5 @@ def _ablate(
         console = Console(highlight=False)
         # Where stdout is no terminal rich assumes 80 columns, and would cut the figures.
         (console if console.is_terminal else Console(highlight=False, width=220)).print(shown)
-    note(f"Wrote {run.out / what}.md, .json and .png")
+    note(f"Wrote {run.out / what}.html, .md, .json and .png")
     return 0

@@ -40,13 +40,14 @@ def evaluate(
     if not runs:
         raise UsageError("no run was named: give the folder that was the --out of a training.")
     import json
+    import shlex
 
     from cgan_runtime.atomic import write_atomic
     from cgan_runtime.progress import note
 
     from cgan_trainer.evaluation.page import write_page
     from cgan_trainer.evaluation.table import print_table
-    from cgan_trainer.training.judge_run import judge_run, write_evaluation
+    from cgan_trainer.training.judge_run import find_weights, judge_run, write_evaluation
 
     most = pictures if images is None else images
     judged = []
@@ -69,4 +70,6 @@ def evaluate(
             note(sentence)
     for folder in runs if out is None else (*runs, out):
         note(f"Wrote {folder / 'evaluation.html'}")
+    if len(runs) == 1:
+        note(f"Next: cgan-export {shlex.quote(str(find_weights(runs[0], weights)))}")
     return 0

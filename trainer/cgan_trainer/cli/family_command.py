@@ -20,6 +20,7 @@ def family_command(
     execute: Callable[..., int],
     *,
     run_options: type[RunOptions] = RunOptions,
+    config_shown: bool = True,
     **more: tuple[object, object],
 ) -> Callable[..., int]:
     """A function whose signature is what cyclopts asks of the command line.
@@ -28,6 +29,7 @@ def family_command(
         config: the family's options.
         execute: called with the config, the run's options, and what else was given; it has the same defaults.
         run_options: how the run's options are shown.
+        config_shown: whether the help lists the family's options; they are taken all the same.
         more: further keyword parameters, by name: annotation, and default or REQUIRED.
     """
     defaults = config()
@@ -38,7 +40,10 @@ def family_command(
     asked: dict[str, tuple[object, object]] = {
         **more,
         "run": (Annotated[run_options, Parameter(name="*", group="This run")], REQUIRED),
-        "config": (Annotated[config, Parameter(name="*", group="What decides the weights")], defaults),
+        "config": (
+            Annotated[config, Parameter(name="*", group="What decides the weights", show=config_shown)],
+            defaults,
+        ),
     }
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)

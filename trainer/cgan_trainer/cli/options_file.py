@@ -13,7 +13,7 @@ from cgan_runtime.errors import BadInputError, UsageError
 __all__ = ["with_options_file"]
 
 # What config.json of a run says besides its options, and its threads, which belong to the machine it ran on.
-_NO_OPTIONS = ("family", "total_images", "threads", "defaults", "grid")
+_NO_OPTIONS = ("family", "total_images", "threads", "defaults", "grid", "best", "stopped")
 
 
 def with_options_file(words: Sequence[str]) -> list[str]:

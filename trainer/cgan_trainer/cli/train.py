@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
+import shlex
 from collections.abc import Sequence
 from typing import NoReturn
 
 from cgan_runtime.cli.shell import app as shell_app
 from cgan_runtime.cli.shell import run as run_shell
-from cgan_runtime.progress import leads
+from cgan_runtime.progress import leads, note
 from cyclopts import App
 
 from cgan_trainer.cli.ablate import ablate_app
@@ -44,11 +44,15 @@ def _train(config: TrainConfig, run: RunOptions) -> int:
         print(json.dumps(describe(config, run), indent=2))
         return 0
     code = train(config, run)
-    # A run that --max-minutes ended before its first validation has no best.pt yet.
-    saved = [path for path in (run.out / "best.pt", run.out / "last.pt") if path.exists()]
-    if code == 0 and leads() and saved:
-        print(saved[0])
-        print(f"Next: cgan-export {saved[0]}", file=sys.stderr)
+    if code == 0 and leads():
+        from cgan_trainer.watching.page import about_weights
+        from cgan_trainer.watching.run_data import read_record
+
+        last = run.out / "last.pt"
+        print(last)
+        if said := about_weights(read_record(run.out)):
+            note(said)
+        note(f"Next: cgan-export {shlex.quote(str(last))}")
     return code
 
 

@@ -116,7 +116,7 @@ class RunOptions:
     resume: bool = False
     """Go on from last.pt: the weights come out as if the run had never stopped."""
     dry_run: bool = False
-    """Print the resolved options and what would be done, and do nothing."""
+    """Print the resolved options, what would be done and the minutes it takes (a few steps are timed), and stop."""
 
 
 def command_line(config: TrainConfig, run: RunOptions, *, resume: bool) -> str:

@@ -63,9 +63,9 @@ def paired_gallery(
         images = [shown[rows[index]], *samples[:_SHOWN_SEEDS], compared.targets[index]]
         images += [] if seeds < 2 else [_bytes(deviation * (255 / white))]
         images += [] if baseline is None else [baseline[index]]
-        caption = (f"{place + 1} of {len(rows)}", f"L1 {errors[index]:.2f}", files[rows[index]])
-        exhibits.append(Exhibit(caption=caption, images=tuple(images)))
-    headings = ["condition", *(f"seed {number}" for number in range(min(seeds, _SHOWN_SEEDS))), "target"]
+        caption = (f"L1 {errors[index]:.2f}", f"{_ordinal(place, len(rows))} of {len(rows)}")
+        exhibits.append(Exhibit(caption=caption, images=tuple(images), file=files[rows[index]]))
+    headings = ["condition", *(f"seed {number + 1}" for number in range(min(seeds, _SHOWN_SEEDS))), "target"]
     headings += [] if seeds < 2 else ["spread"]
     headings += [] if baseline is None else ["lookup table"]
     return Gallery(
@@ -84,13 +84,20 @@ def with_both_ends(count: int, most: int) -> list[int]:
 
 def _legend(shown: int, count: int, *, seeds: int, white: int) -> str:
     which = "All" if shown == count else f"{shown} of the {count}"
-    legend = f"{which} judged images, from the largest L1 to the smallest; seed 0 is the one judged."
+    legend = f"{which} judged images, from the largest L1 to the smallest; seed 1 is the one judged."
     if seeds < 2:
         return legend
     return (
         f"{legend} Spread: per pixel the standard deviation over {seeds} seeds, black 0, white {white} grey levels "
         "or more."
     )
+
+
+def _ordinal(place: int, count: int) -> str:
+    """Where an image stands: "largest, 1", "no. 7", "smallest, 72"."""
+    if place == 0:
+        return "largest, 1"
+    return f"smallest, {count}" if place == count - 1 else f"no. {place + 1}"
 
 
 def _deviation(samples: UInt8[Tensor, "k c h w"]) -> Float64[Tensor, "1 h w"]:

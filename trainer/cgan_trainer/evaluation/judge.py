@@ -75,10 +75,17 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Exhibit:
-    """One row of a gallery: a caption of short lines, and images uint8 [c, h, w] under the gallery's headings."""
+    """One row of a gallery.
+
+    Attributes:
+        caption: short lines.
+        images: under the gallery's headings.
+        file: the name of the image it was made from, where there is one.
+    """
 
     caption: tuple[str, ...]
     images: tuple[UInt8[Tensor, "_ _ _"], ...]
+    file: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -246,7 +246,7 @@ def _gallery(
         exhibits.append(Exhibit(caption=caption, images=(*drawn[label, :shown], real)))
     which = "Every class" if len(exhibits) == len(names) else f"{len(exhibits)} of the {len(names)} classes"
     return Gallery(
-        headings=(*(f"seed {number}" for number in range(shown)), "real"),
+        headings=(*(f"seed {number + 1}" for number in range(shown)), "real"),
         exhibits=tuple(exhibits),
         legend=f"{which}, a row each: the first {shown} images that were judged, and a real one.",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from cgan_runtime import pages
-from cgan_runtime.pages import Cell, Table, data_uri
+from cgan_runtime.pages import Cell, Mark, Table, data_uri
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
@@ -16,13 +16,12 @@ from torch import Tensor
 from cgan_trainer.evaluation.base import Column
 from cgan_trainer.evaluation.judge import Exhibit, Gallery
 from cgan_trainer.evaluation.result import Evaluation, Row, as_text, columns_of
-from cgan_trainer.evaluation.table import joint_rows, sign_of
+from cgan_trainer.evaluation.table import ARROWS, joint_rows, sign_of
 
-__all__ = ["write_page"]
+__all__ = ["figure_cells", "heading_cell", "how_to_read", "write_page"]
 
 _TEMPLATE: Final = Path(__file__).with_name("evaluation.html.j2")
-_BEST: Final = "Bold: the best figure of a measure, the truth aside."
-_ARROWS: Final = "↓ lower is better, ↑ higher is better."
+_BEST: Final = "Bold is the best figure of a measure; the truth, which is real images, does not compete."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,20 +48,21 @@ def write_page(path: Path, judged: Sequence[tuple[Evaluation, Gallery]]) -> None
     pages.write_page(
         path,
         _TEMPLATE,
-        title=single.run if single else f"{len(evaluations)} runs compared",
+        title=f"Evaluation of {single.run}" if single else f"{len(evaluations)} runs compared",
         kicker="cgan-train evaluate",
         single=single is not None,
         table=table,
-        reading=_how_to_read(table),
+        reading=how_to_read(table),
         judged=[_part(evaluation, gallery) for evaluation, gallery in judged],
     )
 
 
 def _part(evaluation: Evaluation, gallery: Gallery) -> _Part:
-    trained = "" if evaluation.images is None else f" after {evaluation.images:,} training images"
+    planned = "" if evaluation.planned_images is None else f" of {evaluation.planned_images:,}"
+    trained = "" if evaluation.images is None else f" after {evaluation.images:,}{planned} training images"
     subject = (
-        f"The weights of {evaluation.weights}{trained}, judged on the dataset {evaluation.dataset}, split "
-        f"{evaluation.split}. SHA-256 of the weights: {evaluation.weights_sha256[:12]}…"
+        f"Weights: {evaluation.weights}{trained}, SHA-256 {evaluation.weights_sha256[:12]}…. Judged on "
+        f"{evaluation.split}/ of the dataset {evaluation.dataset}."
     )
     return _Part(
         name=evaluation.run,
@@ -74,9 +74,10 @@ def _part(evaluation: Evaluation, gallery: Gallery) -> _Part:
 
 
 def _exhibit(exhibit: Exhibit, headings: tuple[str, ...]) -> pages.Exhibit:
-    row = ", ".join(exhibit.caption)
+    row = ", ".join(line for line in (*exhibit.caption, exhibit.file) if line)
     return pages.Exhibit(
         caption=exhibit.caption,
+        file=exhibit.file,
         images=tuple(
             pages.CaptionedImage(uri=_uri(image), heading=heading, alt=f"{heading}: {row}" if row else heading)
             for heading, image in zip(headings, exhibit.images, strict=True)
@@ -95,7 +96,7 @@ def _table_of_one(evaluation: Evaluation) -> Table:
     columns = columns_of([evaluation])
     return Table(
         heads=("measure", *(row.name for row in rows)),
-        rows=tuple((_heading(column), *_cells(column, rows)) for column in columns),
+        rows=tuple((heading_cell(column), *figure_cells(column, rows)) for column in columns),
     )
 
 
@@ -103,19 +104,20 @@ def _table_of_several(evaluations: Sequence[Evaluation]) -> Table:
     """A run per row, then the baselines and the truth; a column for every measure."""
     rows = joint_rows(evaluations)
     columns = columns_of(evaluations)
-    by_column = [_cells(column, rows) for column in columns]
+    by_column = [figure_cells(column, rows) for column in columns]
     return Table(
-        heads=("run", *map(_heading, columns)),
+        heads=("run", *map(heading_cell, columns)),
         rows=tuple((row.name, *(cells[number] for cells in by_column)) for number, row in enumerate(rows)),
         quiet=frozenset(number for number, row in enumerate(rows) if row.role != "generator"),
     )
 
 
-def _heading(column: Column) -> Cell:
+def heading_cell(column: Column) -> Cell:
+    """The title of a measure with its arrow, and its unit below."""
     return Cell(text=f"{column.title}\N{NO-BREAK SPACE}{sign_of(column)}".rstrip(), note=column.unit)
 
 
-def _cells(column: Column, rows: Sequence[Row]) -> list[Cell]:
+def figure_cells(column: Column, rows: Sequence[Row]) -> list[Cell]:
     """The figures of one measure, the best of each group marked."""
     best = {
         group: _best(column, [row for row in rows if row.group == group]) for group in {row.group for row in rows}
@@ -124,9 +126,9 @@ def _cells(column: Column, rows: Sequence[Row]) -> list[Cell]:
     for row in rows:
         figure = row.figures.get(column.key)
         is_best = figure is not None and figure.value == best[row.group] and not _is_truth(row)
-        cells.append(
-            Cell(text=as_text(column, figure), mark="best" if is_best else "quiet" if _is_truth(row) else "")
-        )
+        text, _, spread = as_text(column, figure).partition(" ± ")
+        mark: Mark = "best" if is_best else "quiet" if _is_truth(row) else ""
+        cells.append(Cell(text=text, mark=mark, note=f"± {spread}" if spread else ""))
     return cells
 
 
@@ -142,7 +144,7 @@ def _is_truth(row: Row) -> bool:
     return row.role == "truth"
 
 
-def _how_to_read(table: Table) -> str:
+def how_to_read(table: Table) -> str:
     """What arrows and bold figures mean, where the table has them."""
     cells = [cell for row in table.rows for cell in row if isinstance(cell, Cell)]
-    return f"{_ARROWS} {_BEST}" if any(cell.mark == "best" for cell in cells) else _ARROWS
+    return f"{ARROWS} {_BEST}" if any(cell.mark == "best" for cell in cells) else ARROWS

@@ -22,6 +22,8 @@ class Evaluation:
         weights: file the generators came from.
         weights_sha256: of that file.
         images: training images the generators have seen.
+        planned_images: of the whole run; None where they have seen all, or an older version did not say.
+        stopped_by: why the run ended before: "time limit", "interruption"; None where that is not known.
         dataset: its name.
         data: its folder.
         split: "test" or "val".
@@ -56,6 +58,8 @@ class Evaluation:
     columns: tuple[Column, ...]
     notes: tuple[str, ...]
     each: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    planned_images: int | None = None
+    stopped_by: str | None = None
 
     def row(self, name: str) -> Row:
         """Raises KeyError where no row is called that."""
@@ -78,14 +82,21 @@ class Evaluation:
         """Plain values. A figure that is infinite (the PSNR of equal images) is the string "inf".
 
         The names are those of version 1, which knew pairs only. "pictures" is one of them: programs and saved
-        evaluations use it. `direction` is absent where data has none.
+        evaluations use it. `direction` is absent where data has none; `planned_images` and `stopped_by` of the
+        weights are absent where they are None.
         """
         direction = {} if self.direction is None else {"direction": self.direction}
         return {
             "format": "cgan-deploy-evaluation",
             "version": 1,
             "run": self.run,
-            "weights": {"file": self.weights, "sha256": self.weights_sha256, "images": self.images},
+            "weights": {
+                "file": self.weights,
+                "sha256": self.weights_sha256,
+                "images": self.images,
+                **({} if self.planned_images is None else {"planned_images": self.planned_images}),
+                **({} if self.stopped_by is None else {"stopped_by": self.stopped_by}),
+            },
             "data": {
                 "name": self.dataset,
                 "folder": self.data,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -12,7 +13,10 @@ from rich.table import Table
 from cgan_trainer.evaluation.base import Column
 from cgan_trainer.evaluation.result import Evaluation, Row, as_text, columns_of
 
-__all__ = ["joint_rows", "print_table", "sign_of"]
+__all__ = ["ARROWS", "SIGNS", "joint_rows", "print_table", "sign_of"]
+
+SIGNS: Final[Mapping[str, str]] = {"lower": "↓", "higher": "↑", "neither": ""}
+ARROWS: Final = "↓ lower is better, ↑ higher is better."
 
 _PIPE_WIDTH = 150  # where stdout is no terminal rich assumes 80 columns, and would cut the figures
 
@@ -27,7 +31,7 @@ def print_table(evaluations: Sequence[Evaluation]) -> None:
 
 def sign_of(column: Column) -> str:
     """An arrow towards the better figures."""
-    return {"lower": "↓", "higher": "↑", "neither": ""}[column.better]
+    return SIGNS[column.better]
 
 
 def joint_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
@@ -51,8 +55,8 @@ def joint_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
 
 
 def _of_one(evaluation: Evaluation) -> Table:
-    title = f"{evaluation.run}/{evaluation.weights} on {len(evaluation.files)} images of {evaluation.dataset}"
-    table = Table(title=f"{title}, {evaluation.split}", title_justify="left")
+    judged = f"{len(evaluation.files)} images of the {evaluation.split} split of the dataset {evaluation.dataset}"
+    table = Table(title=f"Run {evaluation.run}, {evaluation.weights}: {judged}", title_justify="left")
     table.add_column("measure")
     table.add_column("")
     for row in evaluation.rows:

@@ -34,7 +34,7 @@ def unpaired_gallery(ways: Mapping[str, Translated], files: Mapping[str, Sequenc
             if cycled is not None:
                 caption.append(f"cycle error {errors[index]:.2f}")
                 images.append(cycled[index])
-            exhibits.append(Exhibit(caption=(*caption, files[name][index]), images=tuple(images)))
+            exhibits.append(Exhibit(caption=tuple(caption), images=tuple(images), file=files[name][index]))
     return Gallery(
         headings=("input", "translated", *(["translated back"] if cyclic else [])),
         exhibits=tuple(exhibits),

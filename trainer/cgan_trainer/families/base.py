@@ -100,10 +100,17 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The validation figure that decides best.pt."""
+    """The validation figure that decides best.pt.
+
+    Attributes:
+        metric: its name among what `Recipe.validate` returns.
+        better: which figures are better.
+        caution: what a user must know before trusting it, as a sentence; empty: nothing.
+    """
 
     metric: str
     better: Literal["lower", "higher"] = "lower"
+    caution: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,10 +376,17 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """A comparison: the variants in the paper's order, and what it found of rows that nobody trains ("truth")."""
+    """A comparison.
+
+    Attributes:
+        variants: in the paper's order.
+        references: what it found of rows that nobody trains ("truth").
+        source: where its figures are from and how far they can be compared, in sentences; empty: it has none.
+    """
 
     variants: tuple[Variant, ...]
     references: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,6 +62,7 @@ Norm = Literal["instance", "batch", "none"]
 MAX_VALIDATION = 32  # of each domain; each is translated twice
 EXAMPLES = 8
 _GRID_ROWS = 4
+_BEST = Best(metric="val_cycle", caution="val_cycle is small also where a generator changes nothing.")
 _WAY_BACK = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 
@@ -146,7 +147,7 @@ class CycleganRecipe(Recipe[CycleganConfig, UnpairedFacts]):
         adam = OptimizerSpec(lr=self.config.lr, betas=(self.config.beta1, 0.999))
         generators = Phase(name="G", trains=("G_AB", "G_BA"), optimizer=adam, batches=1)
         judges = Phase(name="D", trains=("D_A", "D_B"), optimizer=adam, through_make=False)
-        return (Stage(name="train", images=total, phases=(generators, judges), best=Best(metric="val_cycle")),)
+        return (Stage(name="train", images=total, phases=(generators, judges), best=_BEST),)
 
     def make(self, phase: Phase, batch: Batch) -> dict[str, Tensor]:
         """Translations of both sets; for the generators also what comes back, and what stays in its own set."""

@@ -15,6 +15,10 @@ from cgan_trainer.families.base import Ablation, Variant
 
 __all__ = ["ABLATIONS"]
 
+_SOURCE: Final = (
+    "The paper's figures are those of Isola et al. 2017 on Cityscapes. Other data, sizes and segmenters give other "
+    "figures: compare the order of the rows."
+)
 _COLUMNS: Final = ("fcn_pixel", "fcn_class", "fcn_iou")
 _TRUTH = (0.80, 0.26, 0.21)  # of real photographs, labels -> photo
 _LOSSES = ("L1", "GAN", "cGAN", "L1+GAN", "L1+cGAN")
@@ -66,7 +70,7 @@ def _upsample(config: Pix2pixConfig) -> Ablation:
 
 
 def _table(rows: Iterable[Variant]) -> Ablation:
-    return Ablation(variants=tuple(rows), references={"truth": _published(_TRUTH)})
+    return Ablation(variants=tuple(rows), references={"truth": _published(_TRUTH)}, source=_SOURCE)
 
 
 def _published(found: tuple[float, float, float]) -> dict[str, float]:

@@ -146,13 +146,13 @@ def _printable(text: str) -> str:
 def _bytes(path: Path, count: int) -> bytes:
     """The first `count` bytes of a file."""
     if path.is_dir():
-        raise BadInputError(f"{path} is a folder: name the checkpoint inside it, for example {path / 'best.pt'}.")
+        raise BadInputError(f"{path} is a folder: name the checkpoint inside it, for example {path / 'last.pt'}.")
     try:
         with path.open("rb") as stream:
             return stream.read(count)
     except FileNotFoundError as error:
         raise BadInputError(
-            f"{path} does not exist: name a checkpoint, such as best.pt or latest_net_G.pth."
+            f"{path} does not exist: name a checkpoint, such as last.pt or latest_net_G.pth."
         ) from error
     except OSError as error:
         raise BadInputError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error

@@ -20,8 +20,10 @@ from cgan_trainer.evaluation.page import write_page
 from cgan_trainer.evaluation.result import Evaluation
 from cgan_trainer.families import FAMILIES, build_graph
 from cgan_trainer.families.base import Family
+from cgan_trainer.unfinished import unfinished
+from cgan_trainer.watching import page as run_page
 
-__all__ = ["evaluate_run", "judge_run", "write_evaluation"]
+__all__ = ["evaluate_run", "find_weights", "judge_run", "write_evaluation"]
 
 
 def evaluate_run(
@@ -34,10 +36,10 @@ def evaluate_run(
     seeds: int | None = None,
     cache: Path | None = None,
 ) -> Evaluation:
-    """Judge a run, and write evaluation.json and evaluation.html into its folder, each complete or not at all.
+    """Judge a run, and write evaluation.json, evaluation.html and index.html into its folder, each complete.
 
     Runs on the CPU, so that the noise, and with it every figure, repeats. Same weights, images and options: the
-    same two files.
+    same files.
 
     Args:
         run: the run folder.
@@ -61,10 +63,11 @@ def evaluate_run(
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, gallery: Gallery) -> None:
-    """Write both files into `folder`, each complete or not at all."""
+    """Write both files into the run folder, and its page anew, which shows them; each complete or not at all."""
     text = json.dumps(evaluation.to_json(), indent=1, allow_nan=False) + "\n"
     write_atomic(folder / "evaluation.json", text)
     write_page(folder / "evaluation.html", [(evaluation, gallery)])
+    run_page.write_page(folder)
 
 
 def judge_run(
@@ -87,7 +90,7 @@ def judge_run(
     if family.judge is None:
         raise UsageError(f"{path} is a {family.name} run, for which there is no evaluation.")
     config = _config_of(path, family, plain)
-    read = read_checkpoint(_weights(path, checkpoint))
+    read = read_checkpoint(find_weights(path, checkpoint))
     root = data or Path(str(plain["data"]))
     if not root.exists():
         raise BadInputError(f"the data of this run, {root}, is not here: name its folder by --data.")
@@ -113,6 +116,8 @@ def judge_run(
         weights=read.path.name,
         weights_sha256=read.file_sha256,
         images=read.provenance.get("images"),
+        planned_images=read.provenance.get("planned_images"),
+        stopped_by=read.provenance.get("stopped_by"),
         dataset=facts.name,
         data=str(root),
         split=held_out.name,
@@ -125,7 +130,7 @@ def judge_run(
         seeds=judged.seeds,
         rows=judged.rows,
         columns=judged.columns,
-        notes=(*judged.notes, *([why] if why else [])),
+        notes=tuple(note for note in (unfinished(read.provenance), *judged.notes, why) if note),
         each=judged.each,
     )
     return evaluation, judged.gallery
@@ -168,7 +173,12 @@ def _config_of(path: Path, family: Family[Any, Any], plain: dict[str, Any]) -> T
     return config
 
 
-def _weights(path: Path, checkpoint: str | Path) -> Path:
+def find_weights(path: Path, checkpoint: str | Path) -> Path:
+    """The file that "last", "best" or a path means.
+
+    Raises:
+        BadInputError: the run folder does not have it.
+    """
     file = path / f"{checkpoint}.pt" if checkpoint in ("last", "best") else Path(checkpoint)
     if file.parent == path and not file.exists():
         raise BadInputError(f"{path} has no {file.name}: train it to its first save, or name a file by --weights.")

@@ -10,10 +10,11 @@ import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 import torch
-from cgan_runtime.progress import Report, progress
+from cgan_runtime.progress import Report, note, progress
 
 from cgan_trainer.data.kinds import Split
 from cgan_trainer.families.base import Best, Family, Phase, Progress, Recipe, Stage
@@ -23,12 +24,15 @@ from cgan_trainer.training.ranks import ALONE, Ranks
 from cgan_trainer.training.run_folder import RunFolder
 from cgan_trainer.training.run_state import RunState, write_state
 from cgan_trainer.training.signals import stop_requested
+from cgan_trainer.training.slow_steps import StepWatch, sentence
 from cgan_trainer.training.trainer import Trainer, Turn
+from cgan_trainer.unfinished import StoppedBy, mark
 from cgan_trainer.watching.tensorboard import Board
 
 __all__ = ["Data", "Ended", "TrainingRun"]
 
 Ended = Literal["complete", "out of time", "interrupted"]
+_STOPPED_BY: dict[str, StoppedBy] = {"out of time": "time limit", "interrupted": "interruption"}
 _PLACES = ("images", "epoch", "seconds")  # of a row: where it stands, not what was measured
 
 
@@ -104,6 +108,7 @@ class TrainingRun:
         state = self.state
         began_s, seconds_before = time.monotonic(), state.seconds
         limit_s = float("inf") if max_minutes is None else max_minutes * 60
+        self._show()  # a page to open from the beginning, and no longer the one of a run that was stopped
         with (
             progress("training", unit="images", start=state.images) as report,
             self._board() as board,
@@ -111,7 +116,7 @@ class TrainingRun:
         ):
             while state.images < self.total:
                 saves = state.images // self.config.save_images
-                losses = self.step()
+                losses = self._watched_step()
                 passed_s = time.monotonic() - began_s
                 state.seconds = seconds_before + passed_s
                 if self.ranks.leads:
@@ -120,14 +125,33 @@ class TrainingRun:
                 due = state.images // self.config.save_images > saves or state.images == self.total
                 if due:  # only then: a figure between two of these would be one that an unbroken run does not have
                     self._validate(board)
-                if due or stop or out_of_time:
-                    self._save()
+                ended = self._ended(stop, out_of_time)
+                if due or ended is not None:
+                    self._save(ended)
                     self._show()
-                if stop:
-                    return "interrupted"
-                if out_of_time and state.images < self.total:
-                    return "out of time"
+                if ended is not None:
+                    return ended
         return "complete"
+
+    def _ended(self, stop: bool, out_of_time: bool) -> Ended | None:
+        """How the run ends after this step; None: it goes on, or has seen everything."""
+        if stop:
+            return "interrupted"
+        return "out of time" if out_of_time and self.images < self.total else None
+
+    def _watched_step(self) -> dict[str, float]:
+        """A step; that steps have become much slower, or no longer are, is said once."""
+        images, began_s, cpu_s = self.images, time.perf_counter(), time.process_time()
+        losses = self.step()
+        change = self.watch.see(
+            images=self.images - images,
+            seconds=time.perf_counter() - began_s,
+            cpu_seconds=time.process_time() - cpu_s if self.trainer.device.type == "cpu" else 0.0,
+        )
+        if change is not None:
+            left, now = self.total - self.images, datetime.now().astimezone()
+            note(sentence(change, left=left, now=now, threads=torch.get_num_threads()))
+        return losses
 
     def step(self) -> dict[str, float]:
         """The next images, all ranks together; returns the losses."""
@@ -183,6 +207,7 @@ class TrainingRun:
     def _enter(self, stage: Stage) -> Stage:
         """Begin a stage: its optimisers and its images."""
         self.state.stage = stage.name
+        self.watch = StepWatch()  # the steps of another stage take another time
         self.trainer.begin(stage)
         kind = self.family.data(self.config, self.config.size)
         source = kind.source(self.data.train, seed=self.config.seed, device=self.trainer.device)
@@ -243,6 +268,10 @@ class TrainingRun:
         phase: Phase = self.stage.phases[-1]
         return self.recipe.learning_rate(phase, self._progress(max(self.images - 1, 0)))
 
+    def _last_rate(self) -> float:
+        """What the same is to be in the last step of the run."""
+        return self.recipe.learning_rate(self.stages[-1].phases[-1], self._progress(self.total - 1))
+
     def _row(self, rate: float) -> dict[str, object]:
         """What metrics.csv says about the images since the last row."""
         sums = self.sums
@@ -264,15 +293,18 @@ class TrainingRun:
         total, images = self.sums.losses.get(name, (0.0, 0))
         return f"{total / images:.6f}" if images else ""
 
-    def _save(self) -> None:
-        self._write("last.pt", with_training=True)
+    def _save(self, ended: Ended | None) -> None:
+        stopped_by = None if ended is None else _STOPPED_BY.get(ended)
+        self._write("last.pt", with_training=True, stopped_by=stopped_by)
+        if self.ranks.leads and stopped_by is not None and self.images < self.total:
+            self.folder.mark_stopped(
+                {"by": stopped_by, "images": self.images, "lr": self._shown_rate(), "last_lr": self._last_rate()}
+            )
 
     def _show(self) -> None:
         """Rewrite index.html; where that fails, training goes on."""
         if not self.ranks.leads:
             return
-        from cgan_runtime.progress import note
-
         from cgan_trainer.watching.page import write_page
 
         try:
@@ -280,7 +312,7 @@ class TrainingRun:
         except OSError as error:
             note(f"{self.folder.path / 'index.html'} was not written ({error.strerror}); training goes on.")
 
-    def _write(self, name: str, *, with_training: bool) -> None:
+    def _write(self, name: str, *, with_training: bool, stopped_by: StoppedBy | None = None) -> None:
         if not self.ranks.leads:
             return
         training = None
@@ -301,6 +333,7 @@ class TrainingRun:
             held_out=self.data.held_out,
             provenance={
                 "images": self.images,
+                **mark(self.images, self.total, stopped_by),
                 "seed": self.config.seed,
                 **self.state.validation,
                 "dataset": self._dataset(),

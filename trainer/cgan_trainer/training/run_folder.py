@@ -84,7 +84,7 @@ class RunFolder:
         Args:
             config: what decides the weights.
             run: the rest.
-            facts: what else config.json says: "images", "threads", "total_images", "grid".
+            facts: what else config.json says: "images", "threads", "total_images", "grid", "best".
             columns: the header of metrics.csv.
         """
         (self.path / "samples").mkdir(parents=True, exist_ok=True)
@@ -92,9 +92,15 @@ class RunFolder:
             sweep_leftovers(file)
         defaults = {f.name: f.default for f in fields(config)}
         said = {name: value for name, value in facts.items() if name != "images"}
-        resolved = {"family": config.family, **asdict(config), "data": str(run.data), **said, "defaults": defaults}
-        write_atomic(self.path / "config.json", json.dumps(resolved, indent=2) + "\n")
+        self._write_config(
+            {"family": config.family, **asdict(config), "data": str(run.data), **said, "defaults": defaults}
+        )
         self._write_rows([row for row in self._rows() if int(row["images"]) <= facts["images"]], columns)
+
+    def mark_stopped(self, how: Mapping[str, object]) -> None:
+        """Say in config.json that the run ended early, until `begin` writes it again: "by", "images", rates."""
+        config = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        self._write_config({**config, "stopped": dict(how)})
 
     def add_row(self, row: Mapping[str, object]) -> None:
         """Append to metrics.csv; one short write, so a reader never sees half a row."""
@@ -105,6 +111,9 @@ class RunFolder:
         """Write samples/images_00001000.png."""
         path = self.path / "samples" / f"images_{images:08d}.png"
         write_atomic(path, lambda stream: grid.save(stream, format="PNG"))
+
+    def _write_config(self, values: Mapping[str, object]) -> None:
+        write_atomic(self.path / "config.json", json.dumps(values, indent=2) + "\n")
 
     def _rows(self) -> list[dict[str, Any]]:
         if not self.metrics.exists():

@@ -10,16 +10,17 @@ import torch
 from cgan_runtime.errors import BadInputError, CganError, UsageError
 from cgan_runtime.progress import note, progress
 
-from cgan_trainer.checkpoint import Checkpoint
+from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
 from cgan_trainer.configs.base import RunOptions, TrainConfig, check_config, command_line
 from cgan_trainer.data.kinds import DataKind, Facts, Split
 from cgan_trainer.families import FAMILIES
 from cgan_trainer.families.base import Family, Recipe
 from cgan_trainer.seeding import derive_seed
 from cgan_trainer.training.device import choose_device, keep_freed_memory, set_threads
+from cgan_trainer.training.expected_time import measure_pace
 from cgan_trainer.training.finetune import load_initial_weights
 from cgan_trainer.training.loop import Data, TrainingRun
-from cgan_trainer.training.ranks import Ranks, joined
+from cgan_trainer.training.ranks import ALONE, Ranks, joined
 from cgan_trainer.training.run_folder import RunFolder, metric_columns
 
 __all__ = ["describe", "make_recipe", "train"]
@@ -83,47 +84,66 @@ def _end(ended: str, training: TrainingRun, config: TrainConfig, run: RunOptions
 
 def _facts_of(training: TrainingRun, threads: int) -> dict[str, Any]:
     grid = training.recipe.grid(training.recipe.graphs(training.trainer.saved_networks), training.data.held_out)
+    best = training.stages[-1].best
     return {
         "images": training.images,
         "threads": threads,
         "total_images": training.total,
         "grid": {"columns": grid.columns, "rows": grid.rows},
+        **({} if best is None else {"best": asdict(best)}),
     }
 
 
 def _judge(run: RunOptions) -> None:
     """Evaluate the finished run; that this cannot be done takes nothing from the run."""
     from cgan_trainer.training.judge_run import evaluate_run
-    from cgan_trainer.watching.page import write_page
 
     try:
         evaluate_run(run.out)
-        write_page(run.out)
     except (CganError, OSError) as error:
         note(f"The run is complete, but was not evaluated: {error}")
 
 
 def describe(config: TrainConfig, run: RunOptions) -> dict[str, Any]:
-    """What a run would do, as plain values: options, parameters, images. Reads names only, writes nothing."""
+    """What a run would do and how long it would take, as plain values; writes nothing into its folder.
+
+    The images are read and a few steps are taken, as the run itself would do it: what it refuses is refused here.
+    "expected_minutes" is of what is still to do, validations included; reading and judging are not.
+    """
     check_config(config, run)
-    family = FAMILIES[config.family]
+    family, device = FAMILIES[config.family], choose_device(run)
+    keep_freed_memory()
+    last = read_checkpoint(run.out / "last.pt") if run.resume and (run.out / "last.pt").exists() else None
+    set_threads(run, last)
     kind = family.data(config, config.size)
-    counts = {name: kind.count(run.data, name) for name in ("train", kind.held_out(run.data))}
-    facts = kind.facts(run.data)
-    with torch.device("meta"):  # sizes alone: no memory, no first weights
-        networks = {} if facts.partial else family.recipe(config, facts).networks
+    data = _load(kind, run, ALONE)
+    recipe = make_recipe(family, config, kind.facts(run.data, data.train))
+    _check_rows(recipe, ALONE)
+    training = TrainingRun(family, recipe, data, folder=RunFolder(path=run.out), device=device)
+    parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in recipe.networks.items()}
+    seen = 0 if last is None else int(last.provenance["images"])
     return {
         "family": family.name,
         "config": asdict(config),
         "data": str(run.data),
         "out": str(run.out),
-        "device": choose_device(run),
-        # Nothing where the number of channels is known only once the images are read.
-        "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()} or None,
-        kind.unit: counts,
-        "images": config.total_images(counts["train"]),
+        "device": device,
+        "parameters": parameters,
+        kind.unit: {split.name: len(split) for split in (data.train, data.held_out)},
+        "images": training.total,
+        **_time_of(training, seen),
         "would": _would(run),
     }
+
+
+def _time_of(training: TrainingRun, seen: int) -> dict[str, float | None]:
+    """What is still to do, and how fast: a run that is complete takes no time, and has no pace."""
+    total, every = training.total, training.config.save_images
+    if seen >= total:
+        return {"images_per_s": None, "expected_minutes": 0.0}
+    pace = measure_pace(training)
+    minutes = pace.minutes(total - seen, -(-total // every) - seen // every)
+    return {"images_per_s": round(pace.images_per_s, 2), "expected_minutes": round(minutes, 1)}
 
 
 def _would(run: RunOptions) -> str:

@@ -68,7 +68,7 @@ _LOSSES = (
     ),
     _Group(title="Gradient penalty", columns=("D_GP",), unit="loss"),
 )
-_SCHEDULE = (_Group(title="Learning rate", columns=("lr",), from_zero=True, noisy=False),)
+_SCHEDULE = (_Group(title="Learning rate", columns=("lr",), unit="step size", from_zero=True, noisy=False),)
 # The second name is that of older runs.
 _RATE = _Group(
     title="Images per second", columns=("images_per_s", "images_per_second"), unit="images/s", from_zero=True
@@ -93,11 +93,14 @@ def learning_charts(record: RunRecord) -> list[Chart]:
     rest = [name for name in others if name not in validation and name not in losses]
     groups = (
         *_VALIDATION,
-        *(_Group(title=f"Validation {name.removeprefix('val_')}", columns=(name,)) for name in validation),
+        *(
+            _Group(title=f"Validation {name.removeprefix('val_')}", columns=(name,), unit=name)
+            for name in validation
+        ),
         *_LOSSES,
         *_by_network(record, losses),
         *_SCHEDULE,
-        *(_Group(title=name, columns=(name,)) for name in rest),
+        *(_Group(title=name, columns=(name,), unit=name) for name in rest),
     )
     return [chart for group in groups if (chart := group.chart(record))]
 

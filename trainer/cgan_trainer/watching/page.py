@@ -7,7 +7,7 @@ browser to fetch. It can be mailed. Without scripts everything is there; with th
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,8 @@ from typing import Final
 from cgan_runtime import pages
 from cgan_runtime.pages import readable, readable_time
 
+from cgan_trainer.evaluation.table import ARROWS
+from cgan_trainer.unfinished import REASONS
 from cgan_trainer.watching.charts import draw
 from cgan_trainer.watching.metric_charts import images_per_s, learning_charts, speed_charts, validation_columns
 from cgan_trainer.watching.run_data import RunRecord, read_record
@@ -28,11 +30,12 @@ from cgan_trainer.watching.tables import (
     options_table,
 )
 
-__all__ = ["write_page"]
+__all__ = ["about_weights", "write_page"]
 
 _TEMPLATE: Final = Path(__file__).with_name("run.html.j2")
-_NO_OPTIONS: Final = ("family", "data", "total_images", "defaults", "grid")  # of config.json, beside the options
-_LOWER_IS_BETTER: Final = ("val_L1",)
+# What config.json holds beside the options.
+_NO_OPTIONS: Final = ("family", "data", "total_images", "defaults", "grid", "best", "stopped")
+_NOT_SHOWN: Final = ("defaults", "grid", "best", "stopped")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,7 @@ class _Command:
 
     purpose: str
     words: tuple[str, ...]
+    note: str = ""
 
 
 def write_page(run: Path) -> Path:
@@ -55,7 +59,7 @@ def write_page(run: Path) -> Path:
     record = read_record(run)
     names = headings(record.config)
     defaults = _mapping(record.config.get("defaults"))
-    options = {name: value for name, value in record.config.items() if name not in ("defaults", "grid")}
+    options = {name: value for name, value in record.config.items() if name not in _NOT_SHOWN}
     path = run / "index.html"
     pages.write_page(
         path,
@@ -66,10 +70,13 @@ def write_page(run: Path) -> Path:
         status=_status(record),
         share=min(record.images / record.total, 1.0) if record.total else None,
         figures=_key_figures(record),
+        stopped=_stopped(record),
+        resume=_quoted(_resume(record, defaults)) if record.stopped and not record.complete else (),
         headings=names,
         frames=[(frame, frame.path.relative_to(run).as_posix()) for frame in frames(record.samples, names)],
         evaluation=evaluation_tables(record.evaluation) if record.evaluation is not None else [],
         evaluation_notes=evaluation_notes(record.evaluation),
+        evaluated=_evaluated(record),
         evaluation_page=(run / "evaluation.html").exists(),
         learning=[draw(chart) for chart in learning_charts(record)],
         speed=[draw(chart) for chart in speed_charts(record)],
@@ -98,7 +105,48 @@ def _status(record: RunRecord) -> tuple[str, str]:
         return "complete", "ok"
     if not record.rows:
         return "waiting for the first figures", "open"
-    return f"{record.images / record.total:.0%} done" if record.total else "not complete", "open"
+    share = f"{record.images / record.total:.0%}" if record.total else ""
+    if record.stopped:
+        return f"stopped at {share}" if share else "stopped", "open"
+    return f"{share} done" if share else "not complete", "open"
+
+
+def _stopped(record: RunRecord) -> str:
+    """Why the run ended early, and how far its schedule was; empty where it did not."""
+    if not record.stopped or record.complete:
+        return ""
+    why = REASONS.get(str(record.stopped.get("by")), "stopped")
+    said = f"This run was {why} at {record.images:,} of {record.total or 0:,} images"
+    rate, last = record.stopped.get("lr"), record.stopped.get("last_lr")
+    if isinstance(rate, int | float) and isinstance(last, int | float) and abs(rate - last) > 0.01 * abs(rate):
+        end = f"{last:.2g}" if last > 0.01 * rate else "0"
+        said += f": the learning rate had not reached its end (it was {rate:.2g}, and ends at {end})"
+    return f"{said}. To go on:"
+
+
+def about_weights(record: RunRecord) -> str:
+    """Why last.pt, and what best.pt is where that is another state; empty where nothing is to be chosen."""
+    best = record.best
+    if best is None or not record.rows or best.images >= record.images:
+        return ""
+    newest = "the weights that the schedule ended on" if record.complete else "the newest weights"
+    return " ".join(
+        (
+            f"last.pt has {newest}. best.pt has those with the {'lowest' if best.lowest else 'highest'}",
+            f"{best.metric} ({readable(best.value)}, after {best.images:,} images).",
+            best.caution,
+        )
+    ).strip()
+
+
+def _evaluated(record: RunRecord) -> str:
+    """Which weights the evaluation judged, and on what."""
+    weights, data = (_mapping(_mapping(record.evaluation).get(name)) for name in ("weights", "data"))
+    images, judged = weights.get("images"), data.get("pictures")
+    if not isinstance(images, int) or not isinstance(judged, int):
+        return ""
+    said = f"{weights.get('file')} after {images:,} images, judged on {judged:,} images of {data.get('split')}/."
+    return f"{said} {ARROWS}"
 
 
 def _key_figures(record: RunRecord) -> list[tuple[str, str, str]]:
@@ -111,8 +159,8 @@ def _key_figures(record: RunRecord) -> list[tuple[str, str, str]]:
     if rate := images_per_s(record):
         figures.append(("images per second", f"{rate:.3g}", ""))
     if seconds := last.get("seconds", 0.0):
-        # A run that was stopped looks from its folder as one that goes on: the sentence must be true of both.
-        rest = readable_time(seconds / record.images * (total - record.images)) if total and record.images else ""
+        # A run that was killed looks from its folder as one that goes on: the sentence must be true of both.
+        rest = readable_time(seconds / last["images"] * (total - record.images)) if total else ""
         beside = f"the rest takes about {rest}" if rest and not record.complete else ""
         figures.append(("training time", readable_time(seconds), beside))
     return figures
@@ -123,28 +171,34 @@ def _validation(record: RunRecord, column: str) -> tuple[str, str, str]:
     low, high = (pick(points, key=lambda point: point[1]) for pick in (min, max))
     if len(points) < 2:
         beside = ""
-    elif column in _LOWER_IS_BETTER:
-        beside = f"best {readable(low[1])} at {low[0]:,.0f}"
+    elif record.best is not None and record.best.metric == column:
+        beside = f"best {readable(record.best.value)} at {record.best.images:,}"
     else:
-        beside = f"from {readable(low[1])} to {readable(high[1])} so far"
+        beside = f"from {readable(low[1])} to {readable(high[1])}"
     return f"validation {column.removeprefix('val_')}", readable(points[-1][1]), beside
 
 
 def _commands(record: RunRecord, defaults: Mapping[str, object]) -> list[_Command]:
     """What can be done with the run now."""
     run = record.path
-    best = "best.pt" if (run / "best.pt").exists() or not (run / "last.pt").exists() else "last.pt"
     wanted = []
-    if record.config.get("data") and not record.complete:
-        wanted.append(("Go on with the run", _resume(record, defaults)))
-    if record.evaluation is None:
-        wanted.append(("Evaluate on held-out images", ["cgan-train", "evaluate", str(run)]))
-    elif _is_outdated(record):
-        wanted.append(("Evaluate again: the run has gone on since", ["cgan-train", "evaluate", str(run)]))
-    wanted.append(("Export, to run it anywhere", ["cgan-export", str(run / best)]))
+    if record.config.get("data") and not record.complete and not record.stopped:
+        wanted.append(("Go on with the run after an interruption", _resume(record, defaults), ""))
+    saved = (run / "last.pt").exists()
+    if saved and record.evaluation is None:
+        wanted.append(("Evaluate on held-out images", ["cgan-train", "evaluate", str(run)], ""))
+    elif saved and _is_outdated(record):
+        wanted.append(("Evaluate again: the run has gone on since", ["cgan-train", "evaluate", str(run)], ""))
+    if saved:
+        export = ["cgan-export", str(run / "last.pt")]
+        wanted.append(("Export, to run it anywhere", export, about_weights(record)))
     if (run / "tensorboard").is_dir():
-        wanted.append(("Look closer with TensorBoard", ["tensorboard", "--logdir", str(run / "tensorboard")]))
-    return [_Command(purpose=says, words=tuple(map(shlex.quote, words))) for says, words in wanted]
+        wanted.append(("Look closer with TensorBoard", ["tensorboard", "--logdir", str(run / "tensorboard")], ""))
+    return [_Command(purpose=says, words=_quoted(words), note=note) for says, words, note in wanted]
+
+
+def _quoted(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(map(shlex.quote, words))
 
 
 def _is_outdated(record: RunRecord) -> bool:

@@ -11,7 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["RunRecord", "read_record"]
+__all__ = ["Best", "RunRecord", "read_record"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The state of the best validation figure: its name, its value, where it was, and what speaks against it."""
+
+    metric: str
+    value: float
+    images: int
+    lowest: bool
+    caution: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +50,30 @@ class RunRecord:
 
     @property
     def images(self) -> int:
-        """Images seen at the last row of metrics.csv."""
-        return int(self.rows[-1]["images"]) if self.rows else 0
+        """Images seen: at the last row of metrics.csv, or where the run was stopped after it."""
+        logged = self.rows[-1]["images"] if self.rows else 0
+        return int(max(logged, _number(self.stopped.get("images")) or 0))
+
+    @property
+    def stopped(self) -> Mapping[str, object]:
+        """How a run was ended early: "by", "images", "lr", "last_lr"; empty: it was not, or goes on again."""
+        told = self.config.get("stopped")
+        return told if isinstance(told, dict) else {}
+
+    @property
+    def best(self) -> Best | None:
+        """What best.pt holds; None where no figure decides it, or an older version did not say which."""
+        told = self.config.get("best")
+        if not isinstance(told, dict):
+            return None
+        metric = str(told.get("metric"))
+        pick = max if told.get("better") == "higher" else min
+        points = self.points(metric)
+        if not points:
+            return None
+        images, value = pick(points, key=lambda point: point[1])
+        caution = str(told.get("caution") or "")
+        return Best(metric=metric, value=value, images=int(images), lowest=pick is min, caution=caution)
 
     @property
     def total(self) -> int | None:

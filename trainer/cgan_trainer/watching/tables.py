@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cgan_runtime.pages import Cell, Table, readable
 
+from cgan_trainer.evaluation.table import SIGNS
 from cgan_trainer.watching.run_data import RunRecord
 
 __all__ = [
@@ -72,7 +73,7 @@ def evaluation_tables(value: object) -> list[TitledTable]:
     if not (isinstance(value, Mapping) and isinstance(rows, list) and rows and all(map(_is_judged, rows))):
         return list(value_tables(value))
     titles = {
-        str(entry["key"]): Cell(text=str(entry.get("title") or entry["key"]), note=str(entry.get("unit") or ""))
+        str(entry["key"]): Cell(text=_title(entry), note=str(entry.get("unit") or ""))
         for entry in _list(value.get("columns") or value.get("measures"))
         if isinstance(entry, Mapping) and "key" in entry
     }
@@ -121,6 +122,12 @@ def metrics_table(record: RunRecord) -> Table:
     return Table(heads=tuple(names), rows=tuple(rows))
 
 
+def _title(entry: Mapping[str, object]) -> str:
+    """The name of a measure, and an arrow towards its better figures."""
+    sign = SIGNS.get(str(entry.get("better")), "")
+    return f"{entry.get('title') or entry['key']}\N{NO-BREAK SPACE}{sign}".rstrip()
+
+
 def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
@@ -129,13 +136,11 @@ def _is_judged(row: object) -> bool:
     return isinstance(row, Mapping) and isinstance(row.get("figures"), Mapping)
 
 
-def _figure(figure: object) -> str:
+def _figure(figure: object) -> str | Cell:
     if not isinstance(figure, Mapping):
         return _words(figure)
-    spread = figure.get("spread")
-    return _words(figure.get("value")) + (
-        f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{_words(spread)}" if spread is not None else ""
-    )
+    value, spread = _words(figure.get("value")), figure.get("spread")
+    return value if spread is None else Cell(text=value, note=f"± {_words(spread)}")
 
 
 def _is_plain(value: object) -> bool:
