@@ -25,20 +25,10 @@ class _Made(Protocol):
 
 _Report = Callable[[int, int], None]
 # Five minutes on two idle cores; instance norm, because a few drawings on white are no steady statistics.
-_EMOJI_OPTIONS = [
-    "--ngf",
-    "32",
-    "--ndf",
-    "32",
-    "--norm",
-    "instance",
-    "--batch",
-    "4",
-    "--lr",
-    "4e-4",
-    "--images",
-    "5000",
-]
+_EMOJI_OPTIONS = (
+    *("--ngf", "32", "--ndf", "32", "--norm", "instance"),
+    *("--batch", "4", "--lr", "4e-4", "--images", "5000"),
+)
 
 
 def emoji(
