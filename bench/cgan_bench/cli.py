@@ -71,7 +71,7 @@ def bench(
     For example:
 
         cgan-bench --batch 1
-        cgan-bench facades --batch 1,4 --checkpoint runs/facades/best.pt --html bench.html
+        cgan-bench facades --batch 1,4 --checkpoint runs/facades/last.pt --html bench.html
         cgan-bench facades --size 512x256 --precision fp32,int8
         cgan-bench --url grpc://127.0.0.1:8001 --model facades --concurrency 4
         cgan-bench --train --batch 1,16
