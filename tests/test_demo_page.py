@@ -181,38 +181,37 @@ def measured(speeds: dict[tuple[int, int], float]) -> Callable[[int, int], float
 
 
 def test_a_fast_machine_takes_large_images_and_no_more_than_help(plan: ModuleType) -> None:
-    choice = plan.choose(plan.DRAWINGS, 2, measured({(128, 2): 500.0, (128, 1): 260.0}))
-    assert (choice.size, choice.threads, choice.images, choice.within) == (128, 2, 6000, True)
+    choice = plan.choose(plan.DRAWINGS, 4.0, 2, measured({(128, 2): 500.0, (128, 1): 260.0}))
+    assert (choice.size, choice.threads, choice.images) == (128, 2, 6000)
 
 
 def test_the_images_fit_the_minutes_by_the_faster_number_of_threads(plan: ModuleType) -> None:
-    choice = plan.choose(plan.DRAWINGS, 2, measured({(128, 2): 3.0, (128, 1): 14.0}))
+    choice = plan.choose(plan.DRAWINGS, 4.0, 2, measured({(128, 2): 3.0, (128, 1): 14.0}))
     assert (choice.size, choice.threads) == (128, 1)
-    assert plan.DRAWINGS.candidates[0].least <= choice.images < 14 * plan.DRAWINGS.minutes * 60
-    assert choice.expected_minutes <= plan.DRAWINGS.minutes
-    assert "14 training images a second were measured here at 128 pixels with 1 thread:" in choice.sentence(
-        plan.DRAWINGS
-    )
+    assert plan.DRAWINGS.candidates[0].least <= choice.images < 14 * 4 * 60
+    assert choice.expected_minutes <= 4
+    assert "14 training images a second were measured here at 128 pixels with 1 thread:" in choice.sentence
 
 
 def test_a_slow_machine_takes_smaller_images(plan: ModuleType) -> None:
     speeds = {(128, 2): 6.0, (128, 1): 5.0, (64, 2): 20.0, (64, 1): 18.0}
-    choice = plan.choose(plan.DRAWINGS, 2, measured(speeds))
-    assert (choice.size, choice.threads, choice.within) == (64, 2, True)
+    choice = plan.choose(plan.DRAWINGS, 4.0, 2, measured(speeds))
+    assert (choice.size, choice.threads) == (64, 2)
+    assert choice.expected_minutes <= 4
 
 
 def test_a_machine_too_slow_for_all_is_told_how_long_it_takes(plan: ModuleType) -> None:
     speeds = {(128, 1): 1.0, (64, 1): 2.0}
-    choice = plan.choose(plan.DRAWINGS, 1, measured(speeds))
-    assert (choice.size, choice.images, choice.within) == (64, 2400, False)
+    choice = plan.choose(plan.DRAWINGS, 4.0, 1, measured(speeds))
+    assert (choice.size, choice.images) == (64, 2400)
     assert choice.expected_minutes == pytest.approx(20)
-    assert "about 20.0 minutes, more than the 4.5 meant" in choice.sentence(plan.DRAWINGS)
+    assert "about 20.0 minutes, more than the 4.0 meant" in choice.sentence
 
 
 def test_a_plan_is_kept_and_a_damaged_one_made_again(plan: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     assert plan.read_plan(path, plan.DRAWINGS) is None
-    choice = plan.choose(plan.DRAWINGS, 1, measured({(128, 1): 20.0}))
+    choice = plan.choose(plan.DRAWINGS, 4.0, 1, measured({(128, 1): 20.0}))
     plan.write_plan(path, {"drawings": choice})
     assert plan.read_plan(path, plan.DRAWINGS) == choice
     assert plan.read_plan(path, plan.DIGITS) is None

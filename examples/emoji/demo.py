@@ -16,19 +16,20 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from commands import asked, done_before, run, server, title, typed
 from page import Net, Results, write_page
 from PIL import Image
-from plan import DIGITS, DRAWINGS, Choice, choose, read_plan, write_plan
+from plan import DIGITS, DRAWINGS, LEAST_MINUTES, MINUTES, Choice, choose, read_plan, write_plan
 
 ROOT = Path("demo")
 PLAN = ROOT / "plan.json"
 LINES, TARGETS, IMAGES = ROOT / "lines", ROOT / "targets", ROOT / "images"
 BENCH = ROOT / "bench.json"
-TASKS = {task.name: task for task in (DRAWINGS, DIGITS)}
+TASKS = {task.name: task for task in (DIGITS, DRAWINGS)}
 DATA = {name: ROOT / "data" / name for name in TASKS}
 RUNS = {name: ROOT / "runs" / name for name in TASKS}
 BUNDLES = {name: ROOT / "bundles" / name for name in TASKS}
@@ -66,7 +67,7 @@ def main() -> int:
     page = write_page(
         Results(
             root=ROOT,
-            nets={name: net(name, choice) for name, choice in choices.items()},
+            nets={name: net(name, choices[name]) for name in ("drawings", "digits")},
             bench=json.loads(BENCH.read_text()),
             lines=sorted(LINES.glob("*.png")),
             targets=TARGETS,
@@ -93,13 +94,16 @@ def make_data() -> None:
 def plan() -> dict[str, Choice]:
     """What this machine finishes in the time there is; a choice whose training has begun stays."""
     title("plan: a few training steps, to see how fast this machine is now")
-    choices = {}
+    choices: dict[str, Choice] = {}
     for name, task in TASKS.items():
-        kept = read_plan(PLAN, task) if (RUNS[name] / "last.pt").exists() else None
-        if kept is None:
+        choice = read_plan(PLAN, task) if (RUNS[name] / "last.pt").exists() else None
+        if choice is None:
             shutil.rmtree(RUNS[name], ignore_errors=True)
-        choices[name] = kept or choose(task, os.cpu_count() or 1, lambda *asked: speed(name, *asked))  # noqa: B023
-        print(f"{name}: {choices[name].sentence(task)}", flush=True)
+            spent = sum(other.expected_minutes for other in choices.values())
+            minutes = max(LEAST_MINUTES, (MINUTES - spent) / (len(TASKS) - len(choices)))
+            choice = choose(task, minutes, os.cpu_count() or 1, partial(speed, name))
+        choices[name] = choice
+        print(f"{name}: {choice.sentence}", flush=True)
     write_plan(PLAN, choices)
     return choices
 
@@ -114,7 +118,7 @@ def options(name: str, size: int, threads: int) -> tuple[object, ...]:
     """The training, but for its length."""
     where = ("--data", DATA[name], "--out", RUNS[name], "--threads", threads, "--no-evaluate")
     if name == "digits":
-        return ("cdcgan", *where, "--width", 16, "--batch", 32, "--lr-policy", "cosine", "--save-images", 10000)
+        return ("cdcgan", *where, "--width", 16, "--lr", "5e-4", "--ema", "0.99", "--save-images", 20000)
     # A discriminator that sees the same part of the image at either size.
     patch = 70 if size >= 128 else 34
     return (
@@ -126,7 +130,7 @@ def options(name: str, size: int, threads: int) -> tuple[object, ...]:
 def train(name: str, choice: Choice) -> None:
     """An interrupted training is resumed, and one that is complete says so; neither is begun again."""
     title(f"train {name}: {choice.images:,} images")
-    limit = round(max(2 * TASKS[name].minutes, 1.5 * choice.expected_minutes), 1)
+    limit = round(2 * max(choice.minutes, choice.expected_minutes))  # for a machine that gets busy meanwhile
     words = (*options(name, choice.size, choice.threads), "--images", choice.images, "--max-minutes", limit)
     run("cgan-train", *words, *(("--resume",) if (RUNS[name] / "last.pt").exists() else ()))
 
@@ -255,7 +259,7 @@ def net(name: str, choice: Choice) -> Net:
         run=RUNS[name].relative_to(ROOT),
         bundle=json.loads((BUNDLES[name] / "bundle.json").read_text()),
         evaluation=json.loads((RUNS[name] / "evaluation.json").read_text()),
-        chosen=choice.sentence(TASKS[name]),
+        chosen=choice.sentence,
     )
 
 
