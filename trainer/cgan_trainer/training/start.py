@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +17,7 @@ from cgan_trainer.data.kinds import DataKind, Facts, Split
 from cgan_trainer.families import FAMILIES
 from cgan_trainer.families.base import Family, Recipe
 from cgan_trainer.seeding import derive_seed
+from cgan_trainer.training.busy_machine import busy_sentence, cores_of_others, moment, moment_after
 from cgan_trainer.training.device import choose_device, keep_freed_memory, set_threads
 from cgan_trainer.training.expected_time import measure_pace
 from cgan_trainer.training.finetune import load_initial_weights
@@ -50,6 +52,7 @@ def _train(family: Family[Any, Any], config: TrainConfig, run: RunOptions, devic
         if _is_complete(last):
             note(f"{run.out} is complete ({last.provenance['images']} images): nothing is left to do.")
             return 0
+    began = moment() if device == "cpu" and ranks.leads else None
     kind = family.data(config, config.size)
     data = _load(kind, run, ranks)
     if last is not None:
@@ -63,6 +66,9 @@ def _train(family: Family[Any, Any], config: TrainConfig, run: RunOptions, devic
     )
     if last is None and run.init_from is not None:
         training.origin = load_initial_weights(run.init_from, training.trainer)
+    others = cores_of_others(began, moment_after(began))
+    if said := busy_sentence(others, os.cpu_count() or 1, threads * ranks.count):
+        note(said)
     if ranks.leads:
         folder.begin(config, run, _facts_of(training, threads), metric_columns(recipe))
     ended = training.run(max_minutes=run.max_minutes)
