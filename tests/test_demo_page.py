@@ -205,6 +205,7 @@ def test_a_machine_too_slow_for_all_is_told_how_long_it_takes(plan: ModuleType) 
     choice = plan.choose(plan.DRAWINGS, 4.0, 1, measured(speeds))
     assert (choice.size, choice.images) == (64, 2400)
     assert choice.expected_minutes == pytest.approx(20)
+    assert choice.sentence.startswith("2.0 training images a second were measured")
     assert "about 20.0 minutes, more than the 4.0 meant" in choice.sentence
 
 

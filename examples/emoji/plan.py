@@ -79,8 +79,9 @@ class Choice:
     @property
     def sentence(self) -> str:
         """For the terminal and the page."""
+        speed = f"{self.images_per_s:,.0f}" if self.images_per_s >= 10 else f"{self.images_per_s:.1f}"
         told = (
-            f"{self.images_per_s:.3g} training images a second were measured here at {self.size} pixels with "
+            f"{speed} training images a second were measured here at {self.size} pixels with "
             f"{self.threads} thread{'' if self.threads == 1 else 's'}: {self.images:,} images, about "
             f"{self.expected_minutes:.1f} minutes"
         )
