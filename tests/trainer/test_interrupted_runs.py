@@ -211,7 +211,7 @@ def test_an_option_that_an_older_version_did_not_have_was_as_its_default(
 
     monkeypatch.setattr(run_folder, "read_checkpoint", older)
     assert train(pairs, unbroken, resume=True) == 0
-    with pytest.raises(UsageError, match="--upsample is resize, but .* was begun with transposed"):
+    with pytest.raises(UsageError, match=r"--upsample is resize, but .* was begun with transposed"):
         train(pairs, unbroken, replace(SMALL, upsample="resize"), resume=True)
 
 
