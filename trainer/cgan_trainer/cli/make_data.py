@@ -29,6 +29,7 @@ _EMOJI_OPTIONS = (
     *("--ngf", "32", "--ndf", "32", "--norm", "instance"),
     *("--batch", "4", "--lr", "4e-4", "--images", "5000"),
 )
+_EMOJI_CLASSES_OPTIONS = ("--mode", "rgb", "--width", "64", "--images", "100000")
 
 
 def emoji(
@@ -65,7 +66,7 @@ def emoji(
 
     told = {"kind": kind, "size": side, "skin_tones": skin_tones}
     trained_at = min(512, max(64, 1 << (side - 1).bit_length()))  # a size that pix2pix has
-    options = ("--size", str(trained_at), *_EMOJI_OPTIONS) if kind == "paired" else ("--mode", "rgb")
+    options = ("--size", str(trained_at), *_EMOJI_OPTIONS) if kind == "paired" else _EMOJI_CLASSES_OPTIONS
     code = _make("emoji", out, force, make, kind=kind, told=told, options=options)
     print("Drawings: OpenMoji (openmoji.org), CC BY-SA 4.0: name them beside every image.", file=sys.stderr)
     return code
