@@ -121,6 +121,11 @@ def test_dry_run_prints_json_and_writes_nothing(
     code, out, err = outcome([*words, "--init-from", str(tmp_path / "no.pt")], capsys)
     assert (code, out) == (3, "")
     assert "no.pt does not exist" in err.splitlines()[-1]
+    (tmp_path / "file").touch()
+    file = ["pix2pix", "--data", str(pairs), "--out", str(tmp_path / "file"), "--dry-run", *small]
+    code, out, err = outcome(file, capsys)
+    assert (code, out) == (2, "")
+    assert "is a file: choose a folder as --out" in err
 
 
 def test_the_expected_time_is_that_of_what_is_still_to_do(

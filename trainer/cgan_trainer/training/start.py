@@ -123,7 +123,7 @@ def _describe(
     family: Family[Any, Any], config: TrainConfig, run: RunOptions, device: str, ranks: Ranks
 ) -> dict[str, Any]:
     folder = RunFolder(path=run.out)
-    last = folder.find_last(resume=True) if run.resume else None
+    last = None if folder.last.exists() and not run.resume else folder.find_last(resume=run.resume)
     set_threads(run, last)
     if last is not None:
         _check_same_run(config, last, run, ranks)
