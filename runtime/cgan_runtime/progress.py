@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ __all__ = ["Pace", "Report", "leads", "note", "progress"]
 _LINE_EVERY_S = 10.0
 _DRAW_EVERY_S = 0.1
 _WINDOW_S = 30.0
-_PAUSE, _LEAST_GAPS = 4.0, 5  # times the median gap between two reports; how many gaps it takes to know that
+# A pause: a gap between two reports of more than `_PAUSE` times the median of the `_BESIDE` gaps before and after.
+_PAUSE, _BESIDE = 4.0, 3
 _LINE_WIDTH = 109
 _BAR_WIDTHS = 10, 30  # at least, at most
 
@@ -76,8 +77,8 @@ def progress(
 class Pace:
     """How fast it goes, over the last half minute: what was slow or fast before does not count.
 
-    Pauses between two reports that are much longer than the others, a validation for example, do not make it
-    slower; they count in the time left, by their share so far.
+    Pauses between two reports that are much longer than those beside them, a validation for example, do not make it
+    slower; they count in the time left, by their share so far. Where all that follows takes as long, it is slower.
 
     Args:
         start: how much was done at the beginning.
@@ -94,9 +95,10 @@ class Pace:
         if len(self._seen) > 1 and now_s - self._seen[-2][0] < _DRAW_EVERY_S:
             self._seen[-1] = (now_s, done)
         else:
-            if now_s - self._seen[-1][0] > self._longest_step_s():
-                self._paused_s += now_s - self._seen[-1][0]
             self._seen.append((now_s, done))
+            gaps = self._gaps_s()
+            if _is_pause(gaps, len(gaps) - 1):
+                self._paused_s += gaps[-1]
         # The oldest moment kept lies at or before the window's beginning: steps longer than it count too.
         while len(self._seen) > 2 and self._seen[1][0] <= now_s - _WINDOW_S:
             self._seen.popleft()
@@ -104,10 +106,10 @@ class Pace:
     @property
     def per_s(self) -> float:
         """How much is done in a second, 0 while that is not known."""
-        longest_s, seconds, count = self._longest_step_s(), 0.0, 0
-        for (before_s, before), (now_s, now) in itertools.pairwise(self._seen):
-            if now_s - before_s <= longest_s:
-                seconds, count = seconds + now_s - before_s, count + now - before
+        gaps, seconds, count = self._gaps_s(), 0.0, 0
+        for at, ((_, before), (_, now)) in enumerate(itertools.pairwise(self._seen)):
+            if not _is_pause(gaps, at):
+                seconds, count = seconds + gaps[at], count + now - before
         return max(count / seconds, 0.0) if seconds > 0 else 0.0
 
     def left_s(self, rest: int) -> float:
@@ -116,14 +118,15 @@ class Pace:
         slower = passed_s / (passed_s - self._paused_s) if passed_s > self._paused_s else 1.0
         return rest / self.per_s * slower if self.per_s else math.inf
 
-    def _longest_step_s(self) -> float:
-        """What takes longer is a pause; infinite while there are too few steps to tell."""
-        gaps = [now_s - before_s for (before_s, _), (now_s, _) in itertools.pairwise(self._seen)]
-        return (
-            _PAUSE * statistics.median(gaps)
-            if len(gaps) >= _LEAST_GAPS and statistics.median(gaps) > 0
-            else math.inf
-        )
+    def _gaps_s(self) -> list[float]:
+        """Seconds between two moments that are kept."""
+        return [now_s - before_s for (before_s, _), (now_s, _) in itertools.pairwise(self._seen)]
+
+
+def _is_pause(gaps_s: Sequence[float], at: int) -> bool:
+    """Whether a gap is much longer than those beside it; False where these are fewer than `_BESIDE`."""
+    beside = (*gaps_s[max(0, at - _BESIDE) : at], *gaps_s[at + 1 : at + 1 + _BESIDE])
+    return len(beside) >= _BESIDE and gaps_s[at] > _PAUSE * statistics.median(beside) > 0
 
 
 class _State:

@@ -131,6 +131,39 @@ def test_what_depends_on_weights_alone_is_stored_and_nothing_else() -> None:
     assert fold_constants(model) == 0
 
 
+def test_what_a_branch_takes_from_around_it_stays_stored() -> None:
+    inner = helper.make_node("Add", ["four", "two"], ["made"])
+    made = helper.make_tensor_value_info("made", TensorProto.FLOAT, [])
+    two = helper.make_tensor_value_info("two", TensorProto.FLOAT, [])
+    nodes = [
+        helper.make_node("Add", ["two", "two"], ["four"]),
+        helper.make_node(
+            "If",
+            ["x"],
+            ["y"],
+            then_branch=helper.make_graph([inner], "then", [], [made]),
+            else_branch=helper.make_graph(
+                [helper.make_node("Neg", ["two"], ["less"])],
+                "else",
+                [],
+                [helper.make_tensor_value_info("less", TensorProto.FLOAT, [])],
+            ),
+        ),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.BOOL, [])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [])
+    weights = [numpy_helper.from_array(np.asarray(2, dtype=np.float32), "two")]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y, two], weights),  # `two` is an output of the graph as it is
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    assert fold_constants(model) == 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert [float(value) for value in session.run(None, {"x": np.asarray(True)})] == [6, 2]
+    assert float(session.run(["y"], {"x": np.asarray(False)})[0]) == -2
+
+
 def test_resizing_costs_a_served_graph_nothing() -> None:
     operators = []
     for upsample in ("transposed", "resize"):

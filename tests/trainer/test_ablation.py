@@ -116,6 +116,16 @@ def test_the_names_in_the_image_stand_outside_the_samples() -> None:
     assert samples_image([]) is None
 
 
+def test_a_name_that_is_wider_than_its_column_is_cut_before_the_next() -> None:
+    grid = Image.new("RGB", (2 * 128, 128), "white")
+    long = Headings(columns=("a very long name of a condition", "a very long name of a target"))
+    image = samples_image([("L1", grid, long)])
+    assert image is not None
+    names = np.asarray(image)[30:-128]
+    for edge in (0, 128, 255):  # of the image, and between the columns
+        assert (names[:, max(edge - 2, 0) : edge + 2] == 255).all()
+
+
 def test_the_papers_figures_stand_beside_ours_and_the_best_variant_is_bold(pairs: Path, tmp_path: Path) -> None:
     ablation = PIX2PIX.ablations["losses"](SMALL)
     compared = []

@@ -118,6 +118,14 @@ def test_dry_run_prints_json_and_writes_nothing(
     code, out, err = outcome([*words, "--condition", "labels"], capsys)
     assert (code, out) == (3, "")
     assert "colours" in err.splitlines()[-1]
+    code, out, err = outcome([*words, "--init-from", str(tmp_path / "no.pt")], capsys)
+    assert (code, out) == (3, "")
+    assert "no.pt does not exist" in err.splitlines()[-1]
+    (tmp_path / "file").touch()
+    file = ["pix2pix", "--data", str(pairs), "--out", str(tmp_path / "file"), "--dry-run", *small]
+    code, out, err = outcome(file, capsys)
+    assert (code, out) == (2, "")
+    assert "is a file: choose a folder as --out" in err
 
 
 def test_the_expected_time_is_that_of_what_is_still_to_do(
@@ -149,6 +157,9 @@ def test_the_expected_time_is_that_of_what_is_still_to_do(
     described = json.loads(outcome([*words, "--resume", "--dry-run"], capsys)[1])
     assert described["expected_minutes"] == round((26 / 0.5 + 3 * 30) / 60, 1)
     assert (tmp_path / "run" / "last.pt").read_bytes() == last
+    code, out, err = outcome([*words, "--resume", "--dry-run", "--lr", "1e-4"], capsys)
+    assert (code, out) == (2, ""), "as the run itself would refuse it"
+    assert "--lr is 0.0001, but " in err
     assert outcome([*words, "--resume"], capsys)[0] == 0
     described = json.loads(outcome([*words, "--resume", "--dry-run"], capsys)[1])
     assert (described["images_per_s"], described["expected_minutes"]) == (None, 0)

@@ -64,7 +64,7 @@ def test_sound_labelled_images_pass_every_check(animals: Path) -> None:
     assert verdict.sides == {"images": {"sizes": {"32x32": 18}, "formats": {"PNG L": 18}}}
     assert verdict.hints == ("the images are grey.",)
     assert verdict.decoded_bytes == 18 * 32 * 32
-    assert verdict.command == f"cgan-train cdcgan --data {animals} --out runs/animals"
+    assert verdict.command == f"{COMMANDS['labelled']} --data {animals} --out runs/animals"
     assert verify(animals, 64).command == f"cgan-train cgan --data {animals} --out runs/animals --size 64"
     Image.new("RGB", (32, 32), (9, 99, 199)).save(animals / "train" / "cat" / "colour.png")
     assert " --size 128 " in verify(animals, 256).command

@@ -212,7 +212,16 @@ def test_the_command_tells_a_training_of_the_same_size_and_never_mixes_two(tmp_p
     assert f"Next: cgan-train pix2pix --data {out} " in done.stderr
     assert "--size 64" in done.stderr
     assert "already complete" in run_here(*words, "--size", "64").stderr
-    assert_one_sentence(run_here(*words, "--size", "128"), 2, "choose another --out")
+    assert_one_sentence(run_here(*words, "--size", "32"), 2, "made with other options: choose another --out")
+    assert run_here(*words, "--size", "32", "--force").returncode == 0, "what is replaced is ours"
+    assert described(out)["size"] == 32
+    (out / "dataset.json").write_text("{}")
+    assert_one_sentence(run_here(*words, "--force"), 2, "not a dataset of this command: choose another --out")
+
+
+def test_a_small_drawing_has_whole_pixels(tmp_path: Path) -> None:
+    done = run_here("cgan-data", "emoji", "--kind", "super-resolution", "--size", "30", "--out", tmp_path / "made")
+    assert_one_sentence(done, 2, "--size 30 cannot be used with --kind super-resolution", "give 28 or 32")
 
 
 def test_a_drawing_without_lines_and_a_package_without_drawings_are_one_sentence() -> None:

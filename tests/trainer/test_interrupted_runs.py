@@ -200,6 +200,21 @@ def test_an_option_that_would_change_the_result_is_refused_on_resume(
         train(pairs, unbroken, replace(SMALL, **change), resume=True)
 
 
+def test_an_option_that_an_older_version_did_not_have_was_as_its_default(
+    pairs: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def older(path: Path) -> Checkpoint:
+        read = read_checkpoint(path)
+        assert read.training is not None
+        config = {name: value for name, value in read.training["config"].items() if name != "upsample"}
+        return replace(read, training={**read.training, "config": config})
+
+    monkeypatch.setattr(run_folder, "read_checkpoint", older)
+    assert train(pairs, unbroken, resume=True) == 0
+    with pytest.raises(UsageError, match=r"--upsample is resize, but .* was begun with transposed"):
+        train(pairs, unbroken, replace(SMALL, upsample="resize"), resume=True)
+
+
 def test_other_images_are_refused_on_resume(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "run"
     with monkeypatch.context() as patch:

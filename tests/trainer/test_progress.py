@@ -104,6 +104,16 @@ def test_a_validation_does_not_slow_the_pace_but_counts_in_the_time_left() -> No
     assert pace.left_s(80) == pytest.approx(80, rel=0.1), "40 s of steps, and as much for validations"
 
 
+def test_a_pace_that_has_become_slow_is_no_series_of_pauses() -> None:
+    pace = Pace(0, 0.0)
+    for step in range(1, 401):
+        pace.add(step, step / 10)
+    for step in range(1, 11):
+        pace.add(400 + step, 40.0 + step)
+    assert pace.per_s == pytest.approx((200 + 10) / 30, rel=0.1), "over the last half minute"
+    assert pace.left_s(100) == pytest.approx(100 / pace.per_s, rel=0.1)
+
+
 def test_a_busy_beginning_does_not_count() -> None:
     pace = Pace(0, 0.0)
     pace.add(1, 25.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,8 +21,8 @@ from cgan_trainer.training.start import train
 ONE = Pix2pixConfig(size=64, ngf=4, ndf=4, images=10, batch=4, save_images=100, dropout="paper")
 
 
-def torchrun(config: Pix2pixConfig, run: RunOptions, *, resume: bool = False) -> subprocess.CompletedProcess[str]:
-    words = command_line(config, run, resume=resume).split()[1:]
+def torchrun(config: Pix2pixConfig, run: RunOptions, *more: str) -> subprocess.CompletedProcess[str]:
+    words = [*command_line(config, run, resume=False).split()[1:], *more]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -83,4 +84,13 @@ def test_two_ranks_share_one_pool_of_older_images(pairs: Path, tmp_path: Path) -
     for alone, shared in zip(*pools, strict=True):
         assert torch.equal(alone[3:], shared[3:])  # the conditions: the same images were kept
         torch.testing.assert_close(shared[:3], alone[:3], rtol=1e-2, atol=2e-2)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_dry_run_of_two_ranks_is_told_once_and_writes_nothing(pairs: Path, tmp_path: Path) -> None:
+    told = torchrun(replace(ONE, batch=2), options(pairs, tmp_path / "run"), "--dry-run")
+    assert told.returncode == 0, told.stderr
+    described = json.loads(told.stdout)
+    assert (described["images"], described["images_per_s"] > 0) == (10, True)
     assert not (tmp_path / "run").exists()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
+from cgan_trainer.configs.pix2pix import Pix2pixConfig
+from cgan_trainer.data.kinds.paired import PairedFacts
+from cgan_trainer.families.pix2pix import Pix2pixRecipe
 from cgan_trainer.families.pix2pix_networks import Architecture, Pix2pixGenerator, Pix2pixOptions
 from cgan_trainer.nets.resize_conv import ResizeConv
 
@@ -47,3 +52,23 @@ def test_every_generator_can_be_built_with_it(net: Architecture) -> None:
     assert not any(isinstance(module, torch.nn.ConvTranspose2d) for module in resized.modules())
     (image,) = resized.eval().live([torch.zeros(2, 3, 64, 64)], 2)
     assert image.shape == (2, 3, 64, 64)
+
+
+@pytest.mark.parametrize("net", ["unet", "encoder-decoder", "resnet-6"])
+def test_weights_that_double_otherwise_are_refused_with_the_option_to_give(net: Architecture) -> None:
+    transposed, resized = (
+        {name: tuple(value.shape) for name, value in Pix2pixGenerator(options).network.state_dict().items()}
+        for options in (
+            Pix2pixOptions(size=64, ngf=4, net=net),
+            Pix2pixOptions(size=64, ngf=4, net=net, upsample="resize"),
+        )
+    )
+    palettes: dict[str, Any] = {"palette": None, "source_palette": None, "target_palette": None}
+    facts = PairedFacts(name="x", source="A", target="B", direction="AtoB", **palettes)
+    recipe = Pix2pixRecipe(Pix2pixConfig(size=64, ngf=4, ndf=4), facts)
+    assert recipe.fitting(transposed, resized) == "choose another --upsample"
+    assert recipe.fitting(resized, transposed) == "choose another --upsample"
+    other: Architecture = "resnet-6" if net == "unet" else "unet"
+    options = Pix2pixOptions(size=64, ngf=4, net=other)
+    shapes = {name: tuple(value.shape) for name, value in Pix2pixGenerator(options).network.state_dict().items()}
+    assert "--net" in recipe.fitting(shapes, transposed)

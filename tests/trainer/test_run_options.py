@@ -83,6 +83,8 @@ def test_a_fine_tuned_run_begins_where_the_other_ended(pairs: Path, unbroken: Pa
         ({"size": 128}, "it has 6 levels, so give --size 64"),
         ({"dropout": "port"}, "has dropout in 3 places .* choose another --dropout"),
         ({"net": "resnet-6"}, "choose --net, --size and --norm"),
+        ({"upsample": "resize"}, "choose another --upsample"),
+        ({"upsample": "resize", "net": "resnet-6"}, "choose --net, --size and --norm"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused_with_what_to_ask_for(

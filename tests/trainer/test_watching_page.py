@@ -298,6 +298,13 @@ def test_a_run_that_was_stopped_says_why_where_and_how_it_goes_on(tmp_path: Path
     assert not any("evaluate" in words for words in check(run)[1].commands()), "these weights are the ones judged"
 
 
+def test_a_run_that_was_stopped_before_its_first_figures_waits_for_none(tmp_path: Path) -> None:
+    stopped = {**STOPPED, "images": 110}
+    _, elements = check(make_run(tmp_path / "run", images=2200, metrics=HEADER, grids=0, stopped=stopped))
+    assert "stopped at 5%" in elements.text
+    assert "waiting for" not in elements.text
+
+
 def test_a_constant_rate_has_no_end_to_reach(tmp_path: Path) -> None:
     _, elements = check(make_run(tmp_path / "run", images=2200, stopped={**STOPPED, "last_lr": 2e-4}))
     assert "at 1,765 of 2,200 images. To go on:" in elements.text

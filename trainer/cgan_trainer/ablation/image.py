@@ -32,7 +32,7 @@ def samples_image(variants: Sequence[Samples]) -> Image.Image | None:
 
 
 def _block(name: str, grid: Image.Image, headings: Headings) -> Image.Image:
-    """One variant. A name that is too long for its column is cut by the next, never by the image."""
+    """One variant. The name of a column that is wider than it is cut; those of rows and variants are whole."""
     columns, rows = len(headings.columns), len(headings.rows)
     factor = -(-_LEAST_CELL // max(1, grid.width // columns))
     grid = grid.resize((grid.width * factor, grid.height * factor), Image.Resampling.NEAREST)
@@ -45,10 +45,20 @@ def _block(name: str, grid: Image.Image, headings: Headings) -> Image.Image:
     draw.text((_ROOM, _ROOM), name, fill="black", font=title)
     cell = grid.width / columns
     for number, text in enumerate(headings.columns):
-        draw.text((side + (number + 0.5) * cell, head - _ROOM), text, fill="black", font=font, anchor="ms")
+        shown = _fitting(text, font, cell - _ROOM)
+        draw.text((side + (number + 0.5) * cell, head - _ROOM), shown, fill="black", font=font, anchor="ms")
     for number, text in enumerate(headings.rows):
         draw.text(
             (side - _ROOM, head + (number + 0.5) * grid.height / rows), text, fill="black", font=font, anchor="rm"
         )
     block.paste(grid, (side, head))
     return block
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+    """The text, or as much of its beginning as fits into `width` pixels, and dots."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}...") > width:
+        text = text[:-1]
+    return f"{text}..."

@@ -76,7 +76,7 @@ def _ablate(
     pictures: int | None = None,
     as_json: bool = False,
 ) -> int:
-    from cgan_runtime.progress import note
+    from cgan_runtime.progress import leads, note
     from rich.console import Console
     from rich.table import Table
 
@@ -87,7 +87,9 @@ def _ablate(
         raise UsageError(f"--what {what} is not one of {', '.join(config.ablations)}.")
     images = pictures if images_judged is None else images_judged
     if run.dry_run:
-        print(json.dumps(describe_comparison(what, config, run, images=images), indent=2))
+        described = describe_comparison(what, config, run, images=images)
+        if leads():
+            print(json.dumps(described, indent=2))
         return 0
     code, compared = ablate(what, config, replace(run, resume=False), images=images)
     if code != 0:

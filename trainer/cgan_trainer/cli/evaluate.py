@@ -24,7 +24,7 @@ def evaluate(
 ) -> int:
     """Measure trained generators on held-out images, beside a baseline and real images.
 
-    Writes evaluation.json and evaluation.html into each run folder.
+    Writes evaluation.json and evaluation.html into each run folder, and its index.html anew.
 
     Args:
         runs: Run folders; several are put side by side in one table.

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Protocol
 from cgan_runtime.errors import UsageError
 from cyclopts import App, Parameter, validators
 
-from cgan_trainer.data.emoji import EmojiKind
+from cgan_trainer.data.emoji import SCALE, EmojiKind
 
 __all__ = ["add_datasets"]
 
@@ -24,11 +24,12 @@ class _Made(Protocol):
 
 
 _Report = Callable[[int, int], None]
-# Five minutes on two idle cores; instance norm, because a few drawings on white are no steady statistics.
+# Five minutes on two idle cores at 128 pixels. Instance norm: a few drawings on white are no steady statistics.
 _EMOJI_OPTIONS = (
     *("--ngf", "32", "--ndf", "32", "--norm", "instance"),
     *("--batch", "4", "--lr", "4e-4", "--images", "5000"),
 )
+_EMOJI_CLASSES_OPTIONS = ("--mode", "rgb", "--width", "64", "--images", "100000")
 
 
 def emoji(
@@ -45,11 +46,18 @@ def emoji(
         out: The folder to make, with train/, val/ and test/ in it.
         kind: paired: lines -> colour. labelled: a folder per group, for example food-drink. captioned: a drawing
             and its name in a text file. super-resolution: HR/ and LR/, a drawing at --size and at a quarter of it.
-        size: Side of the square drawings in pixels; by default 128, and 32 for labelled ones.
+        size: Side of the square drawings in pixels; by default 128, and 32 for labelled ones. For super-resolution
+            a multiple of 4.
         skin_tones: Those with one of five skin tones too: 2,035 variants of the others.
         force: Replace a dataset that is already there.
     """
     side = size or (32 if kind == "labelled" else 128)
+    if kind == "super-resolution" and side % SCALE:
+        lower = side // SCALE * SCALE
+        raise UsageError(
+            f"--size {side} cannot be used with --kind {kind}, whose small drawings have a quarter of it: give "
+            f"{lower} or {lower + SCALE}."
+        )
 
     def make(report: _Report) -> Sequence[_Made]:
         from cgan_trainer.data.emoji import make_emoji
@@ -58,7 +66,7 @@ def emoji(
 
     told = {"kind": kind, "size": side, "skin_tones": skin_tones}
     trained_at = min(512, max(64, 1 << (side - 1).bit_length()))  # a size that pix2pix has
-    options = ("--size", str(trained_at), *_EMOJI_OPTIONS) if kind == "paired" else ("--mode", "rgb")
+    options = ("--size", str(trained_at), *_EMOJI_OPTIONS) if kind == "paired" else _EMOJI_CLASSES_OPTIONS
     code = _make("emoji", out, force, make, kind=kind, told=told, options=options)
     print("Drawings: OpenMoji (openmoji.org), CC BY-SA 4.0: name them beside every image.", file=sys.stderr)
     return code
@@ -244,7 +252,13 @@ def _make(
         _announce(out, kind, options)
         return 0
     if out.exists() and not (complete or (out.is_dir() and not any(out.iterdir()))):
-        raise UsageError(f"{out} exists and is not a dataset of this command: choose another --out.")
+        if not _is_complete(out, {"name": name}):
+            raise UsageError(f"{out} exists and is not a dataset of this command: choose another --out.")
+        if not force:
+            raise UsageError(
+                f"{out} holds what this command made with other options: choose another --out, or give --force to "
+                "replace it."
+            )
     from cgan_runtime.progress import progress
 
     held = "pairs" if kind == "paired" else "images"

@@ -41,7 +41,9 @@ def _train(config: TrainConfig, run: RunOptions) -> int:
     from cgan_trainer.training.start import describe, train
 
     if run.dry_run:
-        print(json.dumps(describe(config, run), indent=2))
+        described = describe(config, run)
+        if leads():
+            print(json.dumps(described, indent=2))
         return 0
     code = train(config, run)
     if code == 0 and leads():

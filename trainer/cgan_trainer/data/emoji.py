@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL.Image import Image
 
-__all__ = ["EmojiKind", "MadeDrawing", "make_emoji", "plan_drawings", "render"]
+__all__ = ["SCALE", "EmojiKind", "MadeDrawing", "make_emoji", "plan_drawings", "render"]
 
 EmojiKind = Literal["paired", "labelled", "captioned", "super-resolution"]
 SCALE: Final = 4  # sides of the large and the small drawing of super-resolution
@@ -72,7 +72,7 @@ def make_emoji(
             super-resolution: `HR/{train,val,test}/NAME.png`, and with a quarter of its side
             `LR/{train,val,test}/NAME.png`.
         kind: which of these.
-        size: side of the square drawings in pixels, at least 16.
+        size: side of the square drawings in pixels, at least 16; for super-resolution a multiple of 4.
         skin_tones: the 2,035 drawings with one of five skin tones too; they are variants of others.
         on_file: told (drawings written, drawings in all) after each.
 

@@ -200,6 +200,8 @@ class Pix2pixRecipe(Recipe[Pix2pixConfig, PairedFacts]):
         """See the base."""
         if theirs == wanted:
             return "choose another --dropout"
+        if _double_otherwise(theirs, wanted):
+            return "choose another --upsample"
         return fitting_options(theirs, wanted, channels="choose another --condition")
 
     def provenance(self) -> dict[str, Any]:
@@ -248,6 +250,18 @@ def _data(config: Pix2pixConfig, size: int) -> PairedData:
         jitter=config.jitter,
         mirror=config.mirror,
     )
+
+
+def _double_otherwise(theirs: Shapes, wanted: Shapes) -> bool:
+    """Whether two U-Nets, or two ResNets, double their layers in different ways.
+
+    Kernels of a U-Net have 4x4 weights or 3x3; those of a ResNet are 3x3, with inputs or with outputs first.
+    """
+    name, only_in_a_resnet = "up.0.conv.weight", "head.conv.weight"
+    if (only_in_a_resnet in theirs) != (only_in_a_resnet in wanted) or name not in theirs or name not in wanted:
+        return False
+    one, other = theirs[name], wanted[name]
+    return one[2:] != other[2:] or (one != other and one[:2] == other[1::-1])
 
 
 def _rebuild(graph: str, options: Mapping[str, Any]) -> Generator:

@@ -30,7 +30,8 @@ class Pace:
 def measure_pace(training: TrainingRun) -> Pace:
     """Take the first steps of a run that is then thrown away: its weights have moved.
 
-    The first step, which prepares much, is left out where there is a second.
+    The first step, which prepares much, is left out where there is a second. All ranks take the same steps; the
+    first one alone validates, as in the run, and its pace is the one to be told.
     """
     note("timing a few steps")
     per_image_s: list[float] = []
@@ -41,11 +42,13 @@ def measure_pace(training: TrainingRun) -> Pace:
         took_s = time.perf_counter() - began_s
         measured_s += took_s if per_image_s else 0.0
         per_image_s.append(took_s / (training.images - images))
-        if len(per_image_s) > _LEAST_STEPS and measured_s >= _ENOUGH_S:
+        (enough,) = training.ranks.any_of(measured_s >= _ENOUGH_S)
+        if len(per_image_s) > _LEAST_STEPS and enough:
             break
     recipe, held_out = training.recipe, training.data.held_out
     note("timing a validation")
     began_s = time.perf_counter()
-    recipe.validate(recipe.graphs(training.trainer.saved_networks), held_out)
+    if training.ranks.leads:
+        recipe.validate(recipe.graphs(training.trainer.saved_networks), held_out)
     validation_s = time.perf_counter() - began_s
     return Pace(images_per_s=1 / statistics.median(per_image_s[1:] or per_image_s), validation_s=validation_s)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
 from cgan_runtime.errors import BadInputError, CganError, UsageError
 from cgan_runtime.progress import note, progress
 
-from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
+from cgan_trainer.checkpoint import Checkpoint
 from cgan_trainer.configs.base import RunOptions, TrainConfig, check_config, command_line
 from cgan_trainer.data.kinds import DataKind, Facts, Split
 from cgan_trainer.families import FAMILIES
@@ -22,7 +22,7 @@ from cgan_trainer.training.device import choose_device, keep_freed_memory, set_t
 from cgan_trainer.training.expected_time import measure_pace
 from cgan_trainer.training.finetune import load_initial_weights
 from cgan_trainer.training.loop import Data, TrainingRun
-from cgan_trainer.training.ranks import ALONE, Ranks, joined
+from cgan_trainer.training.ranks import Ranks, joined
 from cgan_trainer.training.run_folder import RunFolder, metric_columns
 
 __all__ = ["describe", "make_recipe", "train"]
@@ -113,21 +113,36 @@ def _judge(run: RunOptions) -> None:
 def describe(config: TrainConfig, run: RunOptions) -> dict[str, Any]:
     """What a run would do and how long it would take, as plain values; writes nothing into its folder.
 
-    The images are read and a few steps are taken, as the run itself would do it: what it refuses is refused here.
-    "expected_minutes" is of what is still to do, validations included; reading and judging are not.
+    Images and weights are read and a few steps are taken, by all processes that torchrun started, as the run itself
+    would do it: what it refuses is refused here. Only a run that is already in the folder is no error: "would" says
+    what becomes of it. "expected_minutes" is of what is still to do, validations included; reading and judging are
+    not.
     """
     check_config(config, run)
-    family, device = FAMILIES[config.family], choose_device(run)
+    device = choose_device(run)
     keep_freed_memory()
-    last = read_checkpoint(run.out / "last.pt") if run.resume and (run.out / "last.pt").exists() else None
+    with joined(device) as ranks:
+        return _describe(FAMILIES[config.family], config, run, device, ranks)
+
+
+def _describe(
+    family: Family[Any, Any], config: TrainConfig, run: RunOptions, device: str, ranks: Ranks
+) -> dict[str, Any]:
+    folder = RunFolder(path=run.out)
+    last = None if folder.last.exists() and not run.resume else folder.find_last(resume=run.resume)
     set_threads(run, last)
+    if last is not None:
+        _check_same_run(config, last, run, ranks)
     kind = family.data(config, config.size)
-    data = _load(kind, run, ALONE)
+    data = _load(kind, run, ranks)
+    if last is not None and not _is_complete(last):
+        _check_same_images(data, last, run)
     recipe = make_recipe(family, config, kind.facts(run.data, data.train))
-    _check_rows(recipe, ALONE)
-    training = TrainingRun(family, recipe, data, folder=RunFolder(path=run.out), device=device)
+    _check_rows(recipe, ranks)
+    training = TrainingRun(family, recipe, data, folder=folder, device=device, ranks=ranks)
+    if last is None and run.init_from is not None:
+        load_initial_weights(run.init_from, training.trainer)
     parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in recipe.networks.items()}
-    seen = 0 if last is None else int(last.provenance["images"])
     return {
         "family": family.name,
         "config": asdict(config),
@@ -137,7 +152,7 @@ def describe(config: TrainConfig, run: RunOptions) -> dict[str, Any]:
         "parameters": parameters,
         kind.unit: {split.name: len(split) for split in (data.train, data.held_out)},
         "images": training.total,
-        **_time_of(training, seen),
+        **_time_of(training, 0 if last is None else int(last.provenance["images"])),
         "would": _would(run),
     }
 
@@ -195,12 +210,13 @@ def _check_same_run(config: TrainConfig, last: Checkpoint, run: RunOptions, rank
             f"{run.out} was begun by an older version, which drew its noise otherwise: start another run, for "
             f"example from its weights with --init-from {run.out / 'last.pt'}."
         )
-    before = training["config"]
+    # What an older version had no option for, it did as the default does.
+    before = {**{field.name: field.default for field in fields(config)}, **training["config"]}
     for name, value in asdict(config).items():
-        if before.get(name) != value:
+        if before[name] != value:
             flag = name.replace("_", "-")
             raise UsageError(
-                f"--{flag} is {value}, but {run.out} was begun with {before.get(name)}: a resumed run keeps its "
+                f"--{flag} is {value}, but {run.out} was begun with {before[name]}: a resumed run keeps its "
                 "options, so give them again as they were, or choose another --out."
             )
     if training["ranks"] != ranks.count:

@@ -103,11 +103,11 @@ def _status(record: RunRecord) -> tuple[str, str]:
     """Where the run stands, and its colour."""
     if record.complete:
         return "complete", "ok"
-    if not record.rows:
-        return "waiting for the first figures", "open"
     share = f"{record.images / record.total:.0%}" if record.total else ""
     if record.stopped:
         return f"stopped at {share}" if share else "stopped", "open"
+    if not record.rows:
+        return "waiting for the first figures", "open"
     return f"{share} done" if share else "not complete", "open"
 
 

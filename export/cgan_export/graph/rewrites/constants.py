@@ -5,6 +5,8 @@ The later rewrites, and quantisation, look for kernels among the stored tensors.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
@@ -14,7 +16,11 @@ __all__ = ["fold_constants"]
 
 
 def fold_constants(model: onnx.ModelProto) -> int:
-    """Replace in place every node whose inputs are all stored tensors by its outputs; returns how many."""
+    """Replace in place every node whose inputs are all stored tensors by its outputs; returns how many.
+
+    Nodes with branches stay, and nodes that make an output of the graph. Stored tensors that nothing takes any more
+    are left out.
+    """
     graph = model.graph
     stored = {item.name: item for item in graph.initializer}
     known = set(stored)
@@ -30,7 +36,7 @@ def fold_constants(model: onnx.ModelProto) -> int:
             kept.append(node)
     if not folded:
         return 0
-    used = {name for node in kept for name in node.input}
+    used = results.union(name for node in kept for name in _taken(node))
     wanted = [name for node in folded for name in node.output if name in used]
     for name, tensor in zip(wanted, _evaluate(model, folded, stored, wanted), strict=True):
         tensor.name = name
@@ -64,3 +70,13 @@ def _evaluate(
 
 def _has_branches(node: NodeProto) -> bool:
     return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
+
+
+def _taken(node: NodeProto) -> Iterator[str]:
+    """Names of the tensors that a node takes, and those that its branches take from around it."""
+    yield from filter(None, node.input)  # an optional input that is left out has an empty name
+    for attribute in node.attribute:
+        for branch in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            yield from (value.name for value in branch.output)
+            for inner in branch.node:
+                yield from _taken(inner)

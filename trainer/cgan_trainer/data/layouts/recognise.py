@@ -23,7 +23,7 @@ __all__ = ["COMMANDS", "Seen", "look_at", "refuse_other_kind", "refuse_untrained
 # takes days there.
 COMMANDS = {
     "paired": "cgan-train pix2pix --ngf 32 --ndf 32 --images 2000",
-    "labelled": "cgan-train cdcgan",
+    "labelled": "cgan-train cdcgan --width 64 --images 100000",
     "unpaired": "cgan-train cyclegan --net resnet-6 --ngf 16 --ndf 16 --images 1000",
 }
 _THINGS = {
