@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from cgan_runtime.contract import Contract
 from cgan_trainer.configs.cdcgan import CdcganConfig
-from cgan_trainer.families.cdcgan import CDCGAN, CdcganRecipe
+from cgan_trainer.families.cdcgan import CDCGAN, CdcganRecipe, mode_seeking_loss
 from cgan_trainer.nets.dcgan32 import Dcgan32Discriminator, Dcgan32Generator
 from torch import Tensor, nn
 
@@ -258,3 +258,49 @@ def test_a_batch_is_one_step_of_d_and_one_of_g_at_a_constant_rate() -> None:
     assert {phase.optimizer.betas for phase in stage.phases} == {(0.5, 0.999)}
     config = CdcganConfig()
     assert (config.batch, config.epochs, config.epochs_decay, config.lr) == (128, 10, 0, 2e-4)
+
+
+def test_the_mode_seeking_loss_is_the_published_one() -> None:
+    """Mao et al. 2019, equation 3: the distance of two images over that of their noise, here turned round."""
+    torch.manual_seed(0)
+    images, z = torch.randn(4, *SHAPE, dtype=torch.float64), torch.randn(4, 6, dtype=torch.float64)
+    one, other = images[[0, 2]], images[[1, 3]]
+    ratio = (one - other).abs().mean() / (z[[0, 2]] - z[[1, 3]]).abs().mean()
+    torch.testing.assert_close(mode_seeking_loss(images, z), 1 / (ratio + 1e-5))
+    whole = torch.cat((torch.randn(1, *SHAPE, dtype=torch.float64), images))
+    beside = torch.cat((torch.randn(1, 6, dtype=torch.float64), z))
+    torch.testing.assert_close(mode_seeking_loss(whole, beside, first=1), mode_seeking_loss(images, z))
+    assert mode_seeking_loss(images[:1], z[:1]).item() == 0
+
+
+def test_one_image_whatever_the_noise_is_the_worst_there_is() -> None:
+    image = torch.zeros(2, *SHAPE, requires_grad=True)
+    loss = mode_seeking_loss(image, torch.randn(2, 6))
+    assert loss.item() == pytest.approx(1e5)
+    (gradient,) = torch.autograd.grad(loss, image)
+    assert gradient.isfinite().all()
+
+
+def test_mode_seeking_draws_classes_in_pairs_that_belong_to_the_images() -> None:
+    recipe = recipe_of(CdcganConfig(width=4, latent=6, lambda_ms=0.1))
+    labels = {}
+    for positions in (range(12), range(3, 8), range(6, 7)):
+        made = recipe.make(phase_of(recipe, "G"), batch_of(recipe, positions, shape=SHAPE))
+        labels[positions] = made["label"]
+    whole = labels[range(12)]
+    assert torch.equal(whole[0::2], whole[1::2])
+    assert len(set(whole.tolist())) > 1
+    for positions, found in labels.items():
+        assert torch.equal(found, whole[positions.start : positions.stop])
+
+
+def test_mode_seeking_is_a_loss_of_the_generator_and_off_by_default() -> None:
+    assert recipe_of().loss_names == ("G_GAN", "D_real", "D_fake")
+    recipe = recipe_of(CdcganConfig(width=4, latent=6, lambda_ms=0.5))
+    assert recipe.loss_names == ("G_GAN", "D_real", "D_fake", "G_MS")
+    phase, batch = phase_of(recipe, "G"), batch_of(recipe, range(4), shape=SHAPE)
+    made = recipe.make(phase, batch)
+    losses = recipe.losses(phase, batch, made)
+    assert losses.parts["G_MS"].item() == pytest.approx(0.5 * mode_seeking_loss(made["image"], made["z"]).item())
+    assert losses.total.item() == pytest.approx(sum(part.item() for part in losses.parts.values()))
+    assert "G_MS" not in recipe.losses(phase_of(recipe, "D"), batch, made).parts

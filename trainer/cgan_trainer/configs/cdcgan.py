@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from cgan_trainer.configs.base import Count, TrainConfig
+from cgan_trainer.configs.base import Count, TrainConfig, Weight
 
 __all__ = ["CdcganConfig"]
 
@@ -27,6 +27,8 @@ class CdcganConfig(TrainConfig):
     """Width of both networks: channels of the generator's last hidden layer."""
     latent: Annotated[int, Field(ge=1, le=4096)] = 100
     """Length of z, the noise."""
+    lambda_ms: Weight = 0.0
+    """Weight of the mode-seeking loss, which keeps two images of one class apart (Mao et al. 2019); 0 is off."""
     epochs: Annotated[int, Field(ge=0)] = 10
     """Passes over the training images at the full learning rate."""
     epochs_decay: Annotated[int, Field(ge=0)] = 0
