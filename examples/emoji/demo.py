@@ -120,19 +120,9 @@ def options(name: str, size: int, threads: int) -> tuple[object, ...]:
     where = ("--data", DATA[name], "--out", RUNS[name], "--threads", threads, "--no-evaluate")
     if name == "digits":
         return (
-            "cdcgan",
-            *where,
-            "--width",
-            16,
-            "--lambda-ms",
-            0.1,
-            "--lr",
-            "5e-4",
-            "--ema",
-            "0.99",
-            "--save-images",
-            20000,
-        )
+            "cdcgan", *where, "--width", 16, "--lambda-ms", 0.1, "--lr", "5e-4", "--ema", "0.99",
+            "--save-images", 20000,
+        )  # fmt: skip
     # A discriminator that sees the same part of the image at either size.
     patch = 70 if size >= 128 else 34
     return (
