@@ -284,7 +284,7 @@ def test_a_bundle_without_conditions_is_written_and_verified(tmp_path: Path) -> 
     tiles = {grid[y : y + SIDE, x : x + SIDE].tobytes() for y in range(0, 80, 20) for x in range(0, 160, 20)}
     assert len(tiles) == 32, "each tile is a seed of its own"
     card = (bundle.path / "README.md").read_text()
-    assert "generator: from a seed it makes an RGB image. One seed gives one result" in card
+    assert "generator: from a seed it makes a grey image. One seed gives one result" in card
     assert "cgan-generate --bundle toy --samples 16" in card
 
 

@@ -121,7 +121,7 @@ def test_the_style_loads_nothing_and_knows_dark_and_narrow_screens() -> None:
     narrow = re.search(r"@media \(max-width: (\d+)px\)", STYLE)
     assert narrow is not None
     assert int(narrow[1]) >= 430  # the widest phones
-    assert ".scroll { margin: 12px 0; overflow-x: auto }" in STYLE
+    assert ".scroll { margin: 12px 0; overflow-x: auto;" in STYLE
     light, dark = palettes()
     assert set(light) == set(dark)
     assert all(light[name] != dark[name] for name in light)

@@ -272,6 +272,7 @@ def test_the_commands_make_what_is_listed(tmp_path: Path, capsys: pytest.Capture
     with pytest.raises(SystemExit):
         main(["list"])
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "emoji",
         "satellite",
         "satellite-relief",
         "day2night",

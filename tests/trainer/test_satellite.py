@@ -134,7 +134,8 @@ def test_a_complete_dataset_is_left_alone_and_force_replaces_it(
     printed = capsys.readouterr()
     assert ended.value.code == 0
     assert str(out / "train") in printed.out
-    assert f"Next: cgan-train pix2pix --data {out}" in printed.err
+    assert "Next: cgan-train pix2pix " in printed.err
+    assert f" --data {out} --out runs/" in printed.err
     before = digests(out)
     (out / "train" / "mine.png").write_bytes(b"")
     with pytest.raises(SystemExit) as ended:

@@ -18,7 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TextIO
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -119,15 +119,22 @@ def _outcome(command: App, words: list[str], prepare: Callable[[Sequence[str]], 
             traceback.print_exception(error)
         # Of several processes started by torchrun all refuse what is wrong with a command: the first says it.
         if not isinstance(error, CganError) or leads():
-            with contextlib.suppress(BrokenPipeError):  # nobody reads stderr either: the code says it
-                print(f"{command.name[0]}: error: {sentence}", file=sys.stderr)
+            try:
+                print(f"{command.name[0]}: error: {sentence}", file=sys.stderr, flush=True)
+            except BrokenPipeError:  # nobody reads stderr either: the code says it
+                _discard(sys.stderr)
         return code
 
 
 def _end_quietly() -> int:
     """The exit code where stdout has no reader any more; what is still buffered goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _discard(sys.stdout)
     return PIPE_CLOSED
+
+
+def _discard(stream: TextIO) -> None:
+    """What is still buffered goes nowhere: Python flushes it at its end, and would end with 120 if it could not."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _limit(error: CycloptsError) -> str | None:
