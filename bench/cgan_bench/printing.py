@@ -41,9 +41,7 @@ def _printed(table: Table, title: str, hidden: frozenset[str]) -> PrintedTable:
         title=escape(title), title_justify="left", title_style="", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     for number in shown:
-        head = table.heads[number]
-        assert isinstance(head, str)  # noqa: S101 - our own table
-        printed.add_column(head, justify="right" if number else "left")
+        printed.add_column(_words(table.heads[number]), justify="right" if number else "left")
     for row in table.rows:
         printed.add_row(*(_words(row[number]) for number in shown))
     return printed

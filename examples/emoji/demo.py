@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,7 @@ def choose_drawings() -> None:
     listed = json.loads((DATA["drawings"] / "dataset.json").read_text())["drawings"]
     test = sorted((one for one in listed if one["split"] == "test"), key=variety, reverse=True)
     by_group = [[one for one in test if one["group"] == group] for group in GROUPS]
-    chosen = [one for turn in zip(*by_group, strict=False) for one in turn][:SHOWN]
+    chosen = [one for turn in zip_longest(*by_group) for one in turn if one is not None][:SHOWN]
     for folder in (LINES, TARGETS, IMAGES):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()

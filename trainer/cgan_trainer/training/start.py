@@ -52,7 +52,8 @@ def _train(family: Family[Any, Any], config: TrainConfig, run: RunOptions, devic
         if _is_complete(last):
             note(f"{run.out} is complete ({last.provenance['images']} images): nothing is left to do.")
             return 0
-    began = moment() if device == "cpu" and ranks.leads else None
+    # Of several processes each would take the others for strangers.
+    began = moment() if device == "cpu" and ranks.count == 1 else None
     kind = family.data(config, config.size)
     data = _load(kind, run, ranks)
     if last is not None:
@@ -67,7 +68,7 @@ def _train(family: Family[Any, Any], config: TrainConfig, run: RunOptions, devic
     if last is None and run.init_from is not None:
         training.origin = load_initial_weights(run.init_from, training.trainer)
     others = cores_of_others(began, moment_after(began))
-    if said := busy_sentence(others, os.cpu_count() or 1, threads * ranks.count):
+    if said := busy_sentence(others, os.cpu_count() or 1, threads):
         note(said)
     if ranks.leads:
         folder.begin(config, run, _facts_of(training, threads), metric_columns(recipe))
