@@ -63,6 +63,21 @@ def test_text_stays_text_in_every_macro(template: Path) -> None:
     assert elements.all("img") == [{"src": PIXEL, "alt": HOSTILE}]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("Run `a <b>` or `c`.", "Run <code>a &lt;b&gt;</code> or <code>c</code>."),
+        ("Of `one` pair and a ` no word is code.", "Of `one` pair and a ` no word is code."),
+        ("No code.", "No code."),
+    ],
+)
+def test_words_between_backticks_are_code(template: Path, sentence: str, shown: str) -> None:
+    page = render(template, **{**values("x"), "lead": sentence, "notes": [sentence]})
+    check_page(page)
+    assert f'<p class="quiet">{shown}</p>' in page
+    assert f"<li>{shown}</li>" in page
+
+
 def test_what_was_rendered_can_stand_in_another_template(tmp_path: Path, template: Path) -> None:
     (tmp_path / "inner.html.j2").write_text("<b>{{ text }}</b>")
     inner = render(tmp_path / "inner.html.j2", text="<i>")
