@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from cgan_export.artifacts.artifacts import ArtifactOptions
-from cgan_export.bundle.compare import Drift, compare_bundles
-from cgan_export.bundle.model_card import model_card
-from cgan_export.bundle.verify import verify_bundle
-from cgan_export.bundle.writer import provenance, write_bundle, write_failed_report
-from cgan_export.export import Exported, export_generator, require_passed
+from cgan_export.export import Exported, require_passed
 from cgan_export.fidelity import gates
 from cgan_export.fidelity.case import Case, worst_psnr_db
-from cgan_export.fidelity.labels import Figures
 from cgan_export.fidelity.limits import Limits
-from cgan_export.fidelity.measures import UNMEASURABLE
 from cgan_export.fidelity.noise_gate import noise_is_alive, spread_samples
 from cgan_export.fidelity.output_kinds import RangedMeasure, RelativeMeasure, measure_of
 from cgan_export.fidelity.samples import sample_conditions
 from cgan_export.fidelity.torch_runner import TorchRunner
-from cgan_export.report.diagnostics import gather
-from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.contract import Contract, ImageEncoding, Output, ScoreEncoding
 from cgan_runtime.errors import CheckFailedError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.runners.base import Array, Runner, Tensors
 from cgan_trainer.generator import Generator
-from PIL import Image
 
-from tests.export.toys import CLASSES, SIDE, BatchedScore, EveryKind, Unconditional
-from tests.toys import LabelGenerator
+from tests.export.exporting import exported_toy, failed
+from tests.export.toys import SIDE, BatchedScore, EveryKind, Unconditional
 
-EVERY_PRECISION = ArtifactOptions(precisions=("fp32", "fp16", "int8"))
 Change = Callable[[Tensors, dict[str, Array]], Mapping[str, Array]]
 
 
@@ -72,18 +59,6 @@ class Constant(Runner):
         return {"score": np.full(len(inputs["z"]), self._value, dtype=np.float32)}
 
 
-def exported_toy(generator: Generator, options: ArtifactOptions | None = None) -> Exported:
-    contract = generator.contract
-    samples = sample_conditions(contract, None, None)
-    return export_generator(generator, contract, samples, name="toy", family="toy", options=options)
-
-
-def written(exported: Exported, path: Path) -> Bundle:
-    origin = provenance(Path("toy.pt"), "0" * 64, options={}, training={}, graph="BtoA")
-    write_bundle(path, exported, name="toy", family="toy", origin=origin)
-    return read_bundle(path)
-
-
 def case_of(generator: Generator, change: Change = lambda *_: {}, precision: str = "fp32") -> Case:
     runner = TorchRunner(generator, generator.contract)
     return Case(
@@ -93,20 +68,6 @@ def case_of(generator: Generator, change: Change = lambda *_: {}, precision: str
         samples=sample_conditions(generator.contract, None, None),
         limits=Limits.of(precision),
     )
-
-
-def failed(figures: Figures) -> set[str]:
-    return {key for key, figure in figures.items() if not figure.passed}
-
-
-@pytest.fixture(scope="module")
-def every_kind() -> Exported:
-    return exported_toy(EveryKind(), EVERY_PRECISION)
-
-
-@pytest.fixture(scope="module")
-def bundle(every_kind: Exported, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return written(every_kind, tmp_path_factory.mktemp("kinds") / "toy")
 
 
 @pytest.mark.slow
@@ -274,97 +235,11 @@ def test_without_conditions_the_rows_come_from_the_seeds() -> None:
     assert failed(noise_is_alive(case_of(Unconditional(), weaken))) == {"spread_error_sigmas"}
 
 
-@pytest.mark.slow
-def test_a_bundle_without_conditions_is_written_and_verified(tmp_path: Path) -> None:
-    bundle = written(exported_toy(Unconditional()), tmp_path / "toy")
-    assert [dict(golden.conditions) for golden in bundle.manifest.golden] == [{}] * 3
-    assert not failed(verify_bundle(bundle)["model.onnx"])
-    grid = np.asarray(Image.open(bundle.path / "golden" / "grid.png"))
-    assert grid.shape == (4 * SIDE + 3 * 4, 8 * SIDE + 7 * 4, 3)
-    tiles = {grid[y : y + SIDE, x : x + SIDE].tobytes() for y in range(0, 80, 20) for x in range(0, 160, 20)}
-    assert len(tiles) == 32, "each tile is a seed of its own"
-    card = (bundle.path / "README.md").read_text()
-    assert "generator: from a seed it makes a grey image. One seed gives one result" in card
-    assert "cgan-generate --bundle toy --samples 16" in card
-
-
-def test_the_golden_files_are_of_the_kind(bundle: Bundle) -> None:
-    (golden, *_) = bundle.manifest.golden
-    files = {**golden.conditions, **golden.outputs}
-    assert {name: Path(path).suffix for name, path in files.items()} == {
-        "content": ".png",
-        "style": ".png",
-        "label": ".npy",
-        "code": ".npy",
-        "picture": ".png",
-        "heat": ".npy",
-        "score": ".npy",
-        "features": ".npy",
-    }
-    assert bundle.manifest.provenance.graph == "BtoA"
-    assert "graph `BtoA`" in (bundle.path / "README.md").read_text()
-
-
-def test_verify_checks_every_output_of_every_artifact(bundle: Bundle) -> None:
-    results = verify_bundle(bundle)
-    assert not {path: failed(figures) for path, figures in results.items() if failed(figures)}
-    golden = {"golden_levels", "golden_changed", *(f"{x}.golden_relative" for x in ("heat", "score", "features"))}
-    assert golden <= set(results["model.onnx"])
-    assert {"fp32_psnr", "heat.fp32_psnr", "score.fp32_relative"} <= set(results["model.int8.onnx"])
-    assert all(figure.label for figures in results.values() for figure in figures.values())
-    assert "FP32" in results["model.fp16.onnx"]["score.fp32_relative"].label
-
-
 def test_golden_values_of_a_score_are_held_to_a_share_of_them() -> None:
     measure = measure_of(Output(name="score", shape=(), encoding=ScoreEncoding()))
     near = [(np.float32(6045.551), np.float32(6045.549))]
     assert not failed(measure.golden([(np.asarray(a), np.asarray(b)) for a, b in near]))
     assert failed(measure.golden([(np.asarray(6045.551 * 1.01), np.asarray(6045.551))]))
-
-
-@pytest.mark.slow
-def test_compare_looks_at_every_output(bundle: Bundle, tmp_path: Path) -> None:
-    same = compare_bundles(bundle, bundle)
-    assert all(drift.kept and drift.relative == 0 for drift in same.drifts)
-
-    class Shifted(EveryKind):
-        def forward(self, *inputs: Array) -> tuple[Array, ...]:  # type: ignore[override]  # arrays stand for tensors
-            image, heat, score, features = super().forward(*inputs)  # type: ignore[arg-type]  # see above
-            return image, heat, score * 1.01, features  # type: ignore[return-value]  # see above
-
-    moved = compare_bundles(bundle, written(exported_toy(Shifted()), tmp_path / "toy"))
-    (fp32, *_) = moved.drifts
-    assert not fp32.kept
-    assert fp32.levels <= 1, "the images are the same"
-    assert fp32.relative == pytest.approx(0.01, rel=0.05)
-
-
-@pytest.mark.slow
-def test_the_worst_sample_of_every_output_is_at_hand(every_kind: Exported, tmp_path: Path) -> None:
-    diagnostics = gather(every_kind.context, every_kind.artifacts[1])
-    assert [d.output.name for d in (diagnostics, *diagnostics.others)] == ["picture", "heat", "score", "features"]
-    assert diagnostics.condition is not None
-    assert diagnostics.others[1].ours.shape == ()
-    assert diagnostics.others[0].spread is not None
-    assert diagnostics.others[0].spread.ours.shape == (1, SIDE, SIDE)
-    failing = exported_toy(BatchedScore())
-    origin = provenance(Path("toy.pt"), "0" * 64, options={}, training={})
-    page = write_failed_report(tmp_path / "out", failing, name="toy", origin=origin).read_text()
-    assert "model.onnx, score: in a batch or alone, share of the scale: " in page
-
-
-@pytest.mark.slow
-def test_the_grid_of_a_class_conditional_generator_has_a_row_for_each_class(tmp_path: Path) -> None:
-    bundle = written(exported_toy(LabelGenerator()), tmp_path / "toy")
-    grid = np.asarray(Image.open(bundle.path / "golden" / "grid.png"))
-    assert grid.shape == (3 * SIDE + 2 * 4, 8 * SIDE + 7 * 4, 3)
-    assert "each row a class of label" in (bundle.path / "README.md").read_text()
-
-
-def test_the_grid_shows_condition_images_and_every_output_that_has_pixels(bundle: Bundle) -> None:
-    grid = np.asarray(Image.open(bundle.path / "golden" / "grid.png"))
-    tiles = 2 + 8 + 8  # content and style, the image and the heatmap under eight seeds
-    assert grid.shape == (len(CLASSES) * SIDE + 9 * 4, tiles * SIDE + (tiles - 1) * 4, 3)
 
 
 def test_golden_images_may_move_by_one_level_in_a_thousandth() -> None:
@@ -380,22 +255,3 @@ def test_golden_images_may_move_by_one_level_in_a_thousandth() -> None:
     assert moved(0, 0) == moved(1, 3) == set()
     assert moved(1, 4) == {"golden_changed"}  # 4 of 3,072 are more than a thousandth
     assert moved(2, 3) == {"golden_levels"}
-
-
-def test_bundles_without_golden_samples_or_with_nan_are_not_kept(bundle: Bundle) -> None:
-    bare = replace(bundle, manifest=bundle.manifest.model_copy(update={"golden": ()}))
-    comparison = compare_bundles(bare, bundle)
-    assert comparison.drifts
-    assert all("no golden samples" in drift.problem and not drift.kept for drift in comparison.drifts)
-    assert not Drift(artifact="model.onnx", samples=1, psnr_db=200, max_abs=UNMEASURABLE).kept
-
-
-def test_the_card_says_where_a_run_was_stopped_that_had_not_reached_its_end(bundle: Bundle) -> None:
-    manifest = bundle.manifest
-    stopped = {"images": 1765, "planned_images": 2200, "stopped_by": "time limit"}
-    for training, said in ((stopped, True), ({"images": 2200}, False)):
-        origin = manifest.provenance.model_copy(update={"training": training})
-        card = model_card("toy", manifest.family, manifest.contract, tuple(manifest.artifacts), origin)
-        assert (
-            "have seen 1,765 of the 2,200 images planned; the run was stopped by its time limit." in card
-        ) == said

@@ -16,52 +16,8 @@ from cgan_trainer.watching.page import write_page
 from cgan_trainer.watching.samples import spread
 from PIL import Image
 
-from tests.pages import HOSTILE, Elements, check_page
-
-DEFAULTS = {
-    "size": 256, "net": "unet", "ngf": 64, "ndf": 64, "lr": 0.0002, "jitter": True, "images": None, "epochs": 100,
-    "lambda": {"l1": 100.0, "gan": 1.0}, "channels_last": None,
-}  # fmt: skip
-ABSENT = object()
-GRID = {"columns": ["condition", "seed 0", "seed 1", "seed 2", "target"], "rows": []}
-HEADER = "images,epoch,G_GAN,G_L1,D_real,D_fake,val_L1,seconds\n"
-ROWS = (
-    HEADER + "500,2.041,1.3,19.0,0.53,0.51,0.1616,66.9\n1000,4.082,1.5,15.5,0.50,0.46,0.1596,133.5\n"
-    "1500,6.122,1.4,14.5,0.47,0.44,0.1705,205.3\n"
-)
-
-
-def make_run(run: Path, *, metrics: str | None = ROWS, grids: int = 3, **config: object) -> Path:
-    """A run folder as training leaves it; `config` replaces entries of config.json, ABSENT leaves them out."""
-    (run / "samples").mkdir(parents=True)
-    usual = {
-        **DEFAULTS, "family": "toy", "data": "data/satellite", "threads": 2, "defaults": DEFAULTS, "grid": GRID,
-        "best": {"metric": "val_L1", "better": "lower", "caution": "It favours blur."},
-    }  # fmt: skip
-    wanted = {name: value for name, value in {**usual, **config}.items() if value is not ABSENT}
-    (run / "config.json").write_text(json.dumps(wanted))
-    (run / "last.pt").touch()
-    if metrics is not None:
-        (run / "metrics.csv").write_text(metrics)
-    for number in range(1, grids + 1):
-        draw_grid(run, 500 * number)
-    return run
-
-
-def draw_grid(run: Path, images: int, *, cell: int = 16) -> None:
-    pixels = np.random.default_rng(images).integers(0, 256, (4 * cell, 5 * cell, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(run / "samples" / f"images_{images:08d}.png")
-
-
-def check(run: Path) -> tuple[str, Elements]:
-    """Write the page, and hold it to what every page must be; its links lead to files of the run."""
-    page = write_page(run).read_text(encoding="utf-8")
-    elements = check_page(page)
-    for attributes in elements.all("a"):
-        target = attributes["href"] or ""
-        assert target.startswith(("#", "samples/")) or target == "evaluation.html"
-        assert target.startswith("#") or (run / target).exists()
-    return page, elements
+from tests.pages import HOSTILE
+from tests.trainer.run_pages import ABSENT, HEADER, ROWS, check, draw_grid, make_run
 
 
 def test_a_run_is_shown_with_samples_curves_commands_and_options(tmp_path: Path) -> None:
@@ -92,23 +48,6 @@ def test_the_total_comes_from_epochs_when_no_number_of_images_was_asked_for(tmp_
     _, elements = check(make_run(tmp_path / "run", epochs=100, epochs_decay=100, images=None))
     assert "of 49,000" in elements.text  # 245 pairs, though metrics.csv rounds the epochs
     assert "3% done" in elements.text
-
-
-def test_the_resume_command_asks_for_the_same_run(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "my run", ngf=32, jitter=False, lr=4e-4, images=9000, data="my data/it's")
-    _, elements = check(run)
-    resume, evaluate, export = elements.commands()
-    assert resume == [
-        "cgan-train", "toy", "--data", "my data/it's", "--out", str(run), "--ngf", "32", "--lr", "0.0004",
-        "--no-jitter", "--images", "9000", "--threads", "2", "--resume",
-    ]  # fmt: skip
-    assert evaluate == ["cgan-train", "evaluate", str(run)]
-    assert export == ["cgan-export", str(run / "last.pt")]
-
-
-def test_a_complete_run_needs_no_resuming(tmp_path: Path) -> None:
-    _, elements = check(make_run(tmp_path / "run", images=1500))
-    assert not any("--resume" in words for words in elements.commands())
 
 
 @pytest.mark.parametrize("name", ["a" + HOSTILE.replace("/", "\\"), "sp ace", "ünïcode-\N{SNOWMAN}"])
@@ -147,13 +86,6 @@ def test_a_page_without_metrics(tmp_path: Path, metrics: str | None) -> None:
 def test_a_page_of_an_empty_folder(tmp_path: Path) -> None:
     _, elements = check(tmp_path)
     assert "waiting for the first figures" in elements.text
-
-
-def test_before_the_first_save_there_is_nothing_to_evaluate_or_export(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", metrics=HEADER, grids=0)
-    (run / "last.pt").unlink()
-    _, elements = check(run)
-    assert [words[0:2] for words in elements.commands()] == [["cgan-train", "toy"]]
 
 
 def test_a_half_written_row_is_not_shown(tmp_path: Path) -> None:
@@ -238,92 +170,6 @@ def test_a_run_without_headings_is_one_of_the_first_family(tmp_path: Path, grid:
     assert 'class="sides"' not in page
 
 
-def test_a_run_without_defaults_shows_and_repeats_every_option(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", defaults=ABSENT, images=9000, total_images=9000)
-    page, elements = check(run)
-    section = page[page.index('id="options"') :]
-    assert "<details>" not in section
-    assert "lambda.l1" in section
-    assert "defaults" not in section
-    assert elements.commands()[0] == [
-        "cgan-train", "toy", "--data", "data/satellite", "--out", str(run), "--size", "256", "--net", "unet",
-        "--ngf", "64", "--ndf", "64", "--lr", "0.0002", "--jitter", "--images", "9000", "--epochs", "100",
-        "--lambda.l1", "100.0", "--lambda.gan", "1.0", "--threads", "2", "--resume",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("weights", "purpose"),
-    [
-        ({"file": "last.pt", "images": 1500}, None),
-        ({"file": "best.pt", "images": 500}, None),
-        ({}, None),
-        ({"file": "last.pt", "images": 1000}, "Evaluate again"),
-    ],
-)
-def test_an_evaluated_run_is_not_told_to_evaluate(
-    tmp_path: Path, weights: dict[str, object], purpose: str | None
-) -> None:
-    run = make_run(tmp_path / "run")
-    _, elements = check(run)
-    assert "Evaluate on held-out images" in elements.text
-    (run / "evaluation.json").write_text(json.dumps({"weights": weights, "L1": 3}))
-    _, elements = check(run)
-    assert "Evaluate on held-out images" not in elements.text
-    assert (["cgan-train", "evaluate", str(run)] in elements.commands()) == (purpose is not None)
-    assert purpose is None or purpose in elements.text
-
-
-def test_what_is_said_of_the_time_left_is_true_of_a_run_that_was_stopped(tmp_path: Path) -> None:
-    _, elements = check(make_run(tmp_path / "run", images=3000))
-    assert "the rest takes about 3 min 25 s" in elements.text
-    _, elements = check(make_run(tmp_path / "complete", images=1500))
-    assert "the rest" not in elements.text
-
-
-STOPPED = {"by": "time limit", "images": 1765, "lr": 2e-4, "last_lr": 0.0}
-
-
-def test_a_run_that_was_stopped_says_why_where_and_how_it_goes_on(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", images=2200, stopped=STOPPED)
-    _, elements = check(run)
-    assert "stopped at 80%" in elements.text
-    said = (
-        "This run was stopped by its time limit at 1,765 of 2,200 images: the learning rate had not reached its end"
-    )
-    assert f"{said} (it was 0.0002, and ends at 0). To go on:" in elements.text
-    assert [words[-1] for words in elements.commands()].count("--resume") == 1
-    assert "stopped" not in elements.commands()[0]
-    (run / "evaluation.json").write_text(json.dumps({"weights": {"file": "last.pt", "images": 1765}, "L1": 3}))
-    assert not any("evaluate" in words for words in check(run)[1].commands()), "these weights are the ones judged"
-
-
-def test_a_run_that_was_stopped_before_its_first_figures_waits_for_none(tmp_path: Path) -> None:
-    stopped = {**STOPPED, "images": 110}
-    _, elements = check(make_run(tmp_path / "run", images=2200, metrics=HEADER, grids=0, stopped=stopped))
-    assert "stopped at 5%" in elements.text
-    assert "waiting for" not in elements.text
-
-
-def test_a_constant_rate_has_no_end_to_reach(tmp_path: Path) -> None:
-    _, elements = check(make_run(tmp_path / "run", images=2200, stopped={**STOPPED, "last_lr": 2e-4}))
-    assert "at 1,765 of 2,200 images. To go on:" in elements.text
-
-
-def test_the_newest_weights_are_offered_and_it_is_said_what_the_others_are(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", images=1500)
-    (run / "best.pt").touch()
-    _, elements = check(run)
-    assert ["cgan-export", str(run / "last.pt")] in elements.commands()
-    assert (
-        "last.pt has the weights that the schedule ended on. best.pt has those with the lowest val_L1 (0.1596, "
-        "after 1,000 images). It favours blur."
-    ) in elements.text
-    newest = ROWS.replace("0.1705", "0.1505")
-    _, elements = check(make_run(tmp_path / "newest", images=1500, metrics=newest))
-    assert "best.pt" not in elements.text, "it is the same state"
-
-
 @pytest.mark.parametrize("text", ["{", "[1, 2]", "3", "null", '"x"', "[" * 100_000])
 def test_other_files_may_be_broken(tmp_path: Path, text: str) -> None:
     run = make_run(tmp_path / "run")
@@ -333,42 +179,6 @@ def test_other_files_may_be_broken(tmp_path: Path, text: str) -> None:
     (run / "samples" / "images_00001000.png").write_bytes(b"")
     _, elements = check(run)
     assert len([a for a in elements.all("img") if a["alt"]]) == 1
-
-
-@pytest.mark.parametrize(
-    ("value", "head"),
-    [
-        ({"ours": {"L1": 0.13, "SSIM": 0.4}, "mean colour": {"L1": 0.15, "SSIM": 0.3}}, ["", "L1", "SSIM"]),
-        ([{"split": "test", "L1": 0.13}, {"split": "val", "PSNR": 18.2}], ["split", "L1", "PSNR"]),
-    ],
-)
-def test_an_evaluation_is_a_table_and_a_link(tmp_path: Path, value: object, head: list[str]) -> None:
-    run = make_run(tmp_path / "run")
-    (run / "evaluation.json").write_text(json.dumps(value))
-    (run / "evaluation.html").touch()
-    page, elements = check(run)
-    section = page[page.index('id="evaluation"') :]
-    assert re.findall(r'<th scope="col">(.*?)</th>', section[: section.index("</table>")]) == head
-    assert "0.13" in elements.text
-    assert any(a["href"] == "evaluation.html" for a in elements.all("a"))
-
-
-def test_an_evaluation_of_ours_is_one_table_with_its_notes(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
-    figures = {"l1": {"value": 0.1312, "spread": 0.02}, "psnr": {"value": "inf"}}
-    measures = [{"key": "l1", "title": "L1", "unit": "", "better": "lower"},
-                {"key": "psnr", "title": "PSNR", "unit": "dB", "better": "higher"}]  # fmt: skip
-    rows = [{"name": "generator", "figures": figures}, {"name": "lookup table", "figures": {"l1": {"value": 0.15}}}]
-    value = {"rows": rows, "measures": measures, "pictures": [{"file": "a.png"}] * 90, "notes": ["Few images."]}
-    (run / "evaluation.json").write_text(json.dumps(value))
-    page, elements = check(run)
-    section = page[page.index('id="evaluation"') :].split("</section>")[0]
-    assert re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", section) == [
-        "measure", "generator", "lookup table",
-        "<span>L1\N{NO-BREAK SPACE}↓</span>", "<span>0.1312</span><small>± 0.02</small>", "0.15",
-        "<span>PSNR\N{NO-BREAK SPACE}↑</span><small>dB</small>", "∞", "",
-    ]  # fmt: skip
-    assert "Few images." in elements.text
 
 
 @pytest.mark.slow
