@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,8 +60,8 @@ def test_the_comparisons_are_the_papers() -> None:
 def test_every_variant_is_trained_once_judged_alike_and_put_into_one_table(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "ablations"
-    code, comparison = ablate("dropout", SMALL, options(pairs, out), images=2)
+    data, out = shutil.copytree(pairs, tmp_path / "pairs"), tmp_path / "ablations"
+    code, comparison = ablate("dropout", SMALL, options(data, out), images=2)
     assert code == 0
     assert sorted(path.name for path in out.iterdir()) == [
         "dropout.html", "dropout.json", "dropout.md", "dropout.png", "runs",
@@ -97,8 +98,10 @@ def test_every_variant_is_trained_once_judged_alike_and_put_into_one_table(
 
     monkeypatch.setattr(TrainingRun, "step", no_training)
     before = (out / "dropout.json").read_text()
-    assert ablate("dropout", SMALL, options(pairs, out), images=2)[0] == 0
-    assert (out / "dropout.json").read_text() == before
+    (tmp_path / "elsewhere").mkdir()
+    moved = data.rename(tmp_path / "elsewhere" / "pairs")
+    assert ablate("dropout", SMALL, options(moved, out), images=2)[0] == 0
+    assert (out / "dropout.json").read_text() == before.replace(str(data), str(moved))
     assert "nothing is left to do" in capsys.readouterr().err
 
 

@@ -43,7 +43,7 @@ def ablate(what: str, config: TrainConfig, run: RunOptions, *, images: int | Non
         code = train(variant.of(config), options)
         if code != 0:
             return code, Comparison(ablation=ablation, compared=tuple(compared))
-        judged = judge_run(out, images=images)
+        judged = judge_run(out, data=options.data, images=images)
         write_evaluation(out, *judged)
         compared.append(Compared(variant=variant, evaluation=judged[0], folder=out))
     comparison = Comparison(ablation=ablation, compared=tuple(compared))

@@ -64,7 +64,7 @@ def kid_note(count: int, *, installed: bool) -> str:
     if count < MIN_IMAGES:
         return f"KID-EffLite0: not measured, for it needs {MIN_IMAGES} images or more."
     return (
-        "KID-EffLite0: not comparable with a published KID; the row `truth` is the distance between two halves of "
+        "KID-EffLite0: not comparable with a published KID; `truth` is the distance between two halves of "
         "the real images, the floor."
     )
 

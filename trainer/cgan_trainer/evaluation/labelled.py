@@ -221,11 +221,11 @@ def _notes(train: _Real | None, held_out: _Real, count: int, per_class: int, pix
             parzen,
         )
     return (
-        f"Accuracy: by a small net trained here on {len(train)} real images; the row `truth` is its accuracy on "
+        f"Accuracy: by a small net trained here on {len(train)} real images; `truth` is its accuracy on "
         "real held-out ones, the ceiling.",
-        "FD-classifier: on the features of that net, not comparable with a published FID; the row `truth` is the "
+        "FD-classifier: on the features of that net, not comparable with a published FID; `truth` is the "
         "distance between two halves of the real images, the floor, over as many images.",
-        "Within class: nearer to the row `truth` is better; less is a collapse, and more may be noise.",
+        "Within class: nearer to `truth` is better; less is a collapse, and more may be noise.",
         "Class mean: the mean training image of each class, whatever the seed; a generator must beat its distance "
         "and its diversity, for its accuracy may be high.",
         parzen,

@@ -86,5 +86,5 @@ def find_labels(
     )
     return labels, (
         f"FCN-score: {len(source)} classes read by a small net trained here on {len(train.targets)} real "
-        f"photographs, at {labels.true.shape[-1]} px; the row `truth` is its score on real ones, the ceiling."
+        f"photographs, at {labels.true.shape[-1]} px; `truth` is its score on real ones, the ceiling."
     )

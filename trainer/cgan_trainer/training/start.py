@@ -106,7 +106,7 @@ def _judge(run: RunOptions) -> None:
     from cgan_trainer.training.judge_run import evaluate_run
 
     try:
-        evaluate_run(run.out)
+        evaluate_run(run.out, data=run.data)
     except (CganError, OSError) as error:
         note(f"The run is complete, but was not evaluated: {error}")
 
