@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 from cgan_runtime.contract import Contract, Statistics
 from cgan_runtime.errors import CheckFailedError
@@ -15,9 +16,11 @@ from cgan_runtime.runners.base import Array
 from cgan_trainer.generator import Generator
 from cgan_trainer.readers import Choices, Loaded
 
-from cgan_export.artifacts.artifacts import ArtifactOptions, BuildContext, BuiltArtifact, build_artifact
+from cgan_export.artifacts.artifacts import ArtifactOptions, BuildContext, BuiltArtifact, build_artifact, case_of
 from cgan_export.fidelity.caching_runner import CachingLive, CachingRunner
+from cgan_export.fidelity.case import MIN_SAMPLES, Case
 from cgan_export.fidelity.labels import shortfalls
+from cgan_export.fidelity.probes import probe_conditions, undefined_on
 from cgan_export.fidelity.samples import calibration_conditions, sample_conditions
 from cgan_export.fidelity.torch_runner import TorchRunner
 from cgan_export.graph.onnx_graph import onnx_from_generator, with_metadata
@@ -34,7 +37,8 @@ class Exported:
     """A generator that became a graph, and what the gates measured; what a bundle is written from.
 
     Attributes:
-        samples: the conditions [N, ...] it was tested on.
+        samples: the conditions [N, ...] it was tested on, without those at which it is undefined.
+        undefined: where the generator itself is lost in rounding, in words (`undefined_on`).
         artifacts: the FP32 graph, then the other precisions that were asked for. Where one fails its gates it
             is the last: nothing is made from what is wrong.
         context: what they were made from and compared with.
@@ -45,6 +49,7 @@ class Exported:
     samples: dict[str, Array]
     artifacts: tuple[BuiltArtifact, ...]
     context: BuildContext
+    undefined: tuple[str, ...] = ()
 
     @property
     def model(self) -> bytes:
@@ -150,19 +155,37 @@ def export_generator(
         plain=plain,
         rewritten=rewritten,
         reference=SeededGenerator(CachingRunner(reference)),
+        exact=SeededGenerator(CachingRunner(TorchRunner(generator, contract, double=True))),
         live=CachingLive(reference),
         samples=samples,
+        probes=probe_conditions(contract, samples),
         calibration=calibration_conditions(contract, options.calibrate, samples),
         io=options.io,
     )
-    artifacts: list[BuiltArtifact] = []
-    for precision in options.precisions:
-        artifacts.append(build_artifact(context, precision, progress))
-        if not artifacts[-1].passed:
-            break
+    fp32 = build_artifact(context, "fp32", progress)
+    case = case_of(context, fp32.generator, "fp32")
+    context = _where_defined(context, case)
+    artifacts = [fp32]
+    for precision in options.precisions[1:]:
+        if artifacts[-1].passed:
+            artifacts.append(build_artifact(context, precision, progress))
     return Exported(
-        contract=contract, rewrites=rewrites, samples=samples, artifacts=tuple(artifacts), context=context
+        contract=contract,
+        rewrites=rewrites,
+        samples=context.samples,
+        artifacts=tuple(artifacts),
+        context=context,
+        undefined=undefined_on(case),
     )
+
+
+def _where_defined(context: BuildContext, case: Case) -> BuildContext:
+    """The context without the samples and made-up conditions at which the function is undefined."""
+    kept = np.flatnonzero(case.compared().defined)
+    rows = kept[np.arange(max(len(kept), MIN_SAMPLES)) % len(kept)]
+    probes = {name: one for name, one in context.probes.items() if case.on_probe(name).compared().defined[0]}
+    samples = {name: value[rows] for name, value in context.samples.items()}
+    return replace(context, exact=None, samples=samples, probes=probes)
 
 
 def require_passed(figures: dict[str, Figure], what: str, *, advice: str = "") -> None:

@@ -10,6 +10,7 @@ from cgan_export.export import Exported, export_generator
 from cgan_export.fidelity.labels import Figures
 from cgan_export.fidelity.samples import sample_conditions
 from cgan_runtime.bundle import Bundle, read_bundle
+from cgan_runtime.manifest import Provenance
 from cgan_trainer.generator import Generator
 
 
@@ -20,9 +21,12 @@ def exported_toy(generator: Generator, options: ArtifactOptions | None = None) -
 
 
 def written(exported: Exported, path: Path) -> Bundle:
-    origin = provenance(Path("toy.pt"), "0" * 64, options={}, training={}, graph="BtoA")
-    write_bundle(path, exported, name="toy", family="toy", origin=origin)
+    write_bundle(path, exported, name="toy", family="toy", origin=provenance_of_toy())
     return read_bundle(path)
+
+
+def provenance_of_toy() -> Provenance:
+    return provenance(Path("toy.pt"), "0" * 64, options={}, training={}, graph="BtoA")
 
 
 def failed(figures: Figures) -> set[str]:

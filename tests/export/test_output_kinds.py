@@ -75,6 +75,8 @@ def test_every_output_has_figures_of_its_kind(every_kind: Exported) -> None:
     require_passed(every_kind.figures, "toy")
     assert set(every_kind.figures) == {
         *("parity_psnr", "parity_max_abs", "parity_ssim", "batch_levels", "identical_rows_max_abs"),
+        *("probes_psnr", "probes_max_abs", "probes_ssim", "heat.probes_psnr", "heat.probes_relative"),
+        *("score.probes_relative", "features.probes_relative"),
         *("heat.parity_psnr", "heat.parity_relative", "heat.batch_relative", "heat.identical_rows_max_abs"),
         *("score.parity_relative", "score.batch_relative", "score.identical_rows_max_abs"),
         *("features.parity_relative", "features.batch_relative", "features.identical_rows_max_abs"),

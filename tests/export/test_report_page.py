@@ -70,7 +70,7 @@ def diagnostics(error: float, *, tensor: str | None = None) -> Diagnostics:
         divergence = Divergence(layers=(good, replace(good, tensor=tensor, psnr_db=20)), floor_db=60)
     return Diagnostics(
         output=CONTRACT.outputs[0],
-        sample=3,
+        sample="number 3",
         psnr_db=41.0,
         condition=theirs,
         ours=(theirs + np.float32(error)),

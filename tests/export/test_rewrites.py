@@ -11,6 +11,7 @@ from cgan_export.graph.onnx_graph import lint, onnx_from_generator
 from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
 from cgan_export.graph.rewrites.constants import fold_constants
 from cgan_export.graph.rewrites.crop import crop_unused_taps
+from cgan_export.graph.rewrites.sample_statistics import write_out_instance_normalisation
 from cgan_export.graph.rewrites.subpixel import subpixel_transposed_convolutions
 from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
 from onnx import TensorProto, helper, numpy_helper
@@ -176,3 +177,35 @@ def test_resizing_costs_a_served_graph_nothing() -> None:
         kernels = [stored[node.input[1]] for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
         operators.append(([node.op_type for node in model.graph.node], kernels))
     assert operators[0] == operators[1]
+
+
+def normalisation(axes: tuple[int, ...], eps: float, scale: np.ndarray, bias: np.ndarray) -> onnx.ModelProto:
+    """InstanceNormalization of [n, 3, *axes] as a one-node model."""
+    node = helper.make_node("InstanceNormalization", ["x", "s", "b"], ["y"], epsilon=eps)
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, *axes]) for name in "xy")
+    weights = [numpy_helper.from_array(value, name) for name, value in (("s", scale), ("b", bias))]
+    graph = helper.make_graph([node], "g", [x], [y], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+@pytest.mark.parametrize(("axes", "eps"), [((5, 9), 1e-5), ((1, 7), 0.3), ((16, 1), 1e-5), ((1, 1), 1e-3)])
+def test_normalisation_is_written_out_by_its_definition(axes: tuple[int, int], eps: float) -> None:
+    """Against the formula in float64: a variance over H and W that divides by their number, eps inside the root."""
+    rng = np.random.default_rng(0)
+    scale, bias = rng.normal(size=(2, 3)).astype(np.float32)
+    model = normalisation(axes, eps, scale, bias)
+    assert write_out_instance_normalisation(model) == 1
+    lint(model)
+    assert {item.name for item in model.graph.initializer}.isdisjoint({"s", "b"})
+    x = rng.normal(3, 2, (4, 3, *axes)).astype(np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    wide = x.astype(np.float64)
+    mean, variance = wide.mean(axis=(2, 3), keepdims=True), wide.var(axis=(2, 3), keepdims=True)
+    expected = (wide - mean) / np.sqrt(variance + eps) * scale[:, None, None] + bias[:, None, None]
+    np.testing.assert_allclose(session.run(None, {"x": x})[0], expected, atol=3e-6)
+
+
+def test_normalisation_of_sequences_is_left_alone() -> None:
+    model = normalisation((9,), 1e-5, np.ones(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
+    assert write_out_instance_normalisation(model) == 0
+    assert [node.op_type for node in model.graph.node] == ["InstanceNormalization"]

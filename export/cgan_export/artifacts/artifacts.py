@@ -40,6 +40,7 @@ __all__ = [
     "BuiltArtifact",
     "Precision",
     "build_artifact",
+    "case_of",
     "parse_precisions",
 ]
 
@@ -108,8 +109,10 @@ class BuildContext:
         plain: the graph as exported.
         rewritten: the same after the rewrites for CPU runtimes.
         reference: PyTorch.
+        exact: PyTorch in float64; None once it is known on which samples the function is defined.
         live: PyTorch with its own noise.
         samples: conditions [N, ...] to test on.
+        probes: made-up conditions to compare on as well.
         calibration: conditions [M, ...] to calibrate INT8 on.
         io: type of the inputs and outputs of the FP16 file.
     """
@@ -118,8 +121,10 @@ class BuildContext:
     plain: onnx.ModelProto
     rewritten: onnx.ModelProto
     reference: SeededGenerator
+    exact: SeededGenerator | None
     live: LiveReference | None
     samples: dict[str, Array]
+    probes: dict[str, Tensors] = field(default_factory=dict)
     calibration: dict[str, Array] = field(default_factory=dict)
     io: IoType = "fp32"
 
@@ -158,7 +163,7 @@ def build_artifact(
     data = model.SerializeToString(deterministic=True)
     measured = measurable(data, precision)
     generator = _generator(measured, context.contract)
-    case = _case(context, generator, precision)
+    case = case_of(context, generator, precision)
     figures = run_gates(case, lambda text: progress(f"{precision}: {text}"))
     return BuiltArtifact(
         precision=precision,
@@ -186,7 +191,7 @@ def _int8(
     def score_db(chosen: Sequence[Layer]) -> float:
         data = with_qdq(model, chosen, scales).SerializeToString(deterministic=True)
         generator = _generator(data, context.contract)
-        return worst_psnr_db(_case(context, generator, "int8"))
+        return worst_psnr_db(case_of(context, generator, "int8"))
 
     floor = Limits.of("int8").min_psnr_db + SEARCH_MARGIN_DB
     kept = layers_to_keep(layers, score_db, floor_db=floor, progress=lambda text: progress(f"int8: {text}"))
@@ -203,11 +208,15 @@ def _generator(data: bytes, contract: Contract) -> SeededGenerator:
     return SeededGenerator(CachingRunner(OnnxRuntimeRunner(data, contract)))
 
 
-def _case(context: BuildContext, target: SeededGenerator, precision: Precision) -> Case:
+def case_of(context: BuildContext, target: SeededGenerator, precision: Precision) -> Case:
+    """What the gates look at: a runner of the artifact of a precision, beside PyTorch."""
     return Case(
         target=target,
         reference=context.reference,
+        exact=context.exact,
         live=context.live,
         samples=context.samples,
+        # An 8-bit file is only good on images like those it was calibrated on.
+        probes={} if precision == "int8" else context.probes,
         limits=Limits.of(precision),
     )

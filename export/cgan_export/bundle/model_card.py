@@ -25,7 +25,13 @@ _STATISTICS: Final = {
 
 
 def model_card(
-    name: str, family: str, contract: Contract, artifacts: tuple[Artifact, ...], origin: Provenance
+    name: str,
+    family: str,
+    contract: Contract,
+    artifacts: tuple[Artifact, ...],
+    origin: Provenance,
+    *,
+    undefined: tuple[str, ...] = (),
 ) -> str:
     """Markdown text of the card.
 
@@ -35,6 +41,7 @@ def model_card(
         contract: its signature.
         artifacts: with their figures.
         origin: where the bundle comes from.
+        undefined: on what the generator itself is lost in rounding.
     """
     shown = any(has_pixels(output) for output in contract.outputs)
     caption = grid_caption(contract)
@@ -80,6 +87,7 @@ same conditions and the same noise; the limit is in brackets. `report.html` show
 
 * The figures say that this is the same model as the checkpoint. They do not say how good its results are.
 * They were measured with ONNX Runtime on a CPU; `cgan-export verify` repeats those that need no checkpoint.
+{_undefined(undefined)}\
 * The bundle does not say under which licence the weights and the training images are: ask who trained the model.
 """
 
@@ -149,3 +157,14 @@ def _assumed(origin: Provenance) -> str:
         return ""
     lines = "\n".join(f"* {plain(one)}" for one in origin.assumed)
     return f"\nThe checkpoint does not say the following, so it was assumed:\n\n{lines}\n"
+
+
+def _undefined(undefined: tuple[str, ...]) -> str:
+    """A line of the limits; nothing for a generator that is well conditioned on all that was tried."""
+    if not undefined:
+        return ""
+    return (
+        f"* The generator is undefined on {_joined(list(undefined))}: its normalisation divides by almost nothing "
+        "there, so what comes out is amplified rounding. PyTorch in FP32 is as far from float64 as any other "
+        "program, and the checks leave such images out.\n"
+    )

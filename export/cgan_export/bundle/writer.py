@@ -52,7 +52,7 @@ def write_bundle(
         if any(has_pixels(output) for output in exported.contract.outputs):
             (root / "golden" / "grid.png").write_bytes(image_grid(exported))
         artifacts = tuple(_artifact(root, built, exported.contract) for built in exported.artifacts)
-        card = model_card(name, family, exported.contract, artifacts, origin)
+        card = model_card(name, family, exported.contract, artifacts, origin, undefined=exported.undefined)
         (root / "README.md").write_text(card, encoding="utf-8")
         (root / "report.html").write_text(_report(name, exported, origin), encoding="utf-8")
         others = sorted(p for p in root.rglob("*") if p.is_file() and p.suffix != ".onnx")

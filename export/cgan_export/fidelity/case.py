@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol
 
 import numpy as np
@@ -13,9 +14,11 @@ from cgan_runtime.runners.base import Array, Tensors
 from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.output_kinds import OutputMeasure, Pair, measure_of
 
-__all__ = ["MIN_SAMPLES", "Case", "LiveReference", "worst_psnr_db"]
+__all__ = ["MIN_SAMPLES", "Case", "Compared", "LiveReference", "worst_psnr_db"]
 
 MIN_SAMPLES: Final = 8
+# Share of the limit that is left to the rounding of the reference itself.
+ROUNDING: Final = 0.5
 
 
 class LiveReference(Protocol):
@@ -32,9 +35,11 @@ class Case:
     Attributes:
         target: the artifact.
         reference: what it is compared with; None where only its own laws are checked.
+        exact: the reference in float64, asked where artifact and reference are apart; None where there is none.
         live: the reference with its own noise.
         samples: every condition as [N, ...], N at least MIN_SAMPLES; sample i is drawn with seed i + 1. Empty
             for a generator without conditions, whose samples are then the seeds 1 to MIN_SAMPLES.
+        probes: made-up conditions to compare on as well, by name, each of one row.
         limits: of the artifact's precision.
         against: whether the reference is PyTorch ("parity") or the FP32 artifact: the prefix of the keys.
     """
@@ -44,6 +49,8 @@ class Case:
     live: LiveReference | None
     samples: Tensors
     limits: Limits
+    exact: SeededGenerator | None = None
+    probes: Mapping[str, Tensors] = field(default_factory=dict)
     against: Literal["parity", "fp32"] = "parity"
 
     @property
@@ -77,11 +84,59 @@ class Case:
         """Every output of each sample alone, without the batch axis."""
         return _one_by_one(self, self.target)
 
-    def pairs(self) -> dict[str, list[Pair]]:
-        """By output, (artifact, reference) of each sample alone. There must be a reference."""
+    def compared(self) -> Compared:
+        """The artifact beside the reference, each sample alone. There must be a reference.
+
+        Where they are further apart than half of the limit, it may be the reference that is off: then float64
+        decides. If the reference is itself further from float64 than half of the limit for FP32, the function is
+        lost in rounding at this sample, and the sample says nothing about an artifact: instance normalisation of a
+        one-coloured image divides what rounding has left by almost nothing, and every correct program gives another
+        image.
+        """
         assert self.reference is not None  # noqa: S101 - asked only where there is one
-        ours, theirs = _one_by_one(self, self.target), _one_by_one(self, self.reference)
-        return {name: list(zip(ours[name], theirs[name], strict=True)) for name in ours}
+        ours, theirs = self.one_by_one(), _one_by_one(self, self.reference)
+        pairs = {name: list(zip(ours[name], theirs[name], strict=True)) for name in ours}
+        defined = [True] * self.count
+        apart = self._rows_beyond(pairs, self.limits) if self.exact is not None else []
+        rounded = {name: [(value, value) for value in values] for name, values in theirs.items()}
+        for row in apart:
+            assert self.exact is not None  # noqa: S101 - there are such rows only then
+            exact = self.exact.generate(self.alone(row), [row + 1], [0])
+            for name, answer in exact.items():
+                pairs[name][row] = (ours[name][row], answer[0])
+                rounded[name][row] = (theirs[name][row], answer[0])
+        for row in self._rows_beyond(rounded, Limits.of("fp32")):
+            defined[row] = False
+        return Compared(pairs=pairs, defined=defined)
+
+    def _rows_beyond(self, pairs: dict[str, list[Pair]], limits: Limits) -> list[int]:
+        """Samples of which an output is further apart than ROUNDING of its limit."""
+        errors = [measure.errors(pairs[measure.output.name], limits) for measure in self.measures]
+        return [row for row, of_row in enumerate(zip(*errors, strict=True)) if max(of_row) > ROUNDING]
+
+    def on_probe(self, name: str) -> Case:
+        """The same artifact on one of the made-up conditions instead of the samples."""
+        return replace(self, samples=self.probes[name], probes={})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """An artifact beside its reference.
+
+    Attributes:
+        pairs: by output, (artifact, reference) of each sample, without the batch axis.
+        defined: for each sample, whether the function can be computed there in FP32 at all.
+    """
+
+    pairs: dict[str, list[Pair]]
+    defined: list[bool]
+
+    def kept(self) -> dict[str, list[Pair]]:
+        """The pairs of the samples at which the function is defined; empty lists where there are none."""
+        return {
+            name: [pair for pair, kept in zip(pairs, self.defined, strict=True) if kept]
+            for name, pairs in self.pairs.items()
+        }
 
 
 def worst_psnr_db(case: Case) -> float:
@@ -90,7 +145,7 @@ def worst_psnr_db(case: Case) -> float:
     Outputs that have no PSNR (scores, vectors without a range) count with the PSNR at which an image would be as
     close to its limit (`RelativeMeasure.quality_db`).
     """
-    pairs = case.pairs()
+    pairs = case.compared().pairs
     return min(min(measure.quality_db(pairs[measure.output.name])) for measure in case.measures)
 
 

@@ -8,16 +8,20 @@ gate that does not apply (no noise inputs, no reference at hand) returns nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from cgan_runtime.contract import Condition, ImageEncoding, LabelEncoding
-from cgan_runtime.runners.base import Array
+from cgan_runtime.errors import CheckFailedError
+from cgan_runtime.runners.base import Array, Tensors
 
 from cgan_export.fidelity.case import Case
 from cgan_export.fidelity.labels import Figures, figure, of_output
 from cgan_export.fidelity.noise_gate import noise_is_alive
+from cgan_export.fidelity.output_kinds import Pair
+from cgan_export.fidelity.probes import probe_conditions
 
 __all__ = ["GATES", "run_gates"]
 
@@ -36,14 +40,29 @@ def run_gates(case: Case, progress: Callable[[str], None] = lambda _: None) -> F
 
 
 def parity(case: Case) -> Figures:
-    """Gate 1: the artifact gives what the reference gives from the same conditions and noise."""
+    """Gate 1: the artifact gives what the reference gives from the same conditions and noise.
+
+    On the samples, and on made-up images that show inaccurate arithmetic; wherever the function is defined.
+
+    Raises:
+        CheckFailedError: it is defined on no sample.
+    """
     if case.reference is None:
         return {}
-    pairs = case.pairs()
+    compared = case.compared().kept()
+    if not all(compared.values()):
+        raise CheckFailedError(
+            "on every image of the check PyTorch itself gives other results in FP32 than in float64, so nothing "
+            "can be compared with it: name other images with --conditions."
+        )
+    made_up = [case.on_probe(name).compared().kept() for name in case.probes]
     figures: Figures = {}
     for measure in case.measures:
-        measured = measure.parity(pairs[measure.output.name], case.limits, case.against)
-        figures |= of_output(measured, case.contract, measure.output)
+        name = measure.output.name
+        found = measure.parity(compared[name], case.limits, case.against)
+        if pairs := [pair for one in made_up for pair in one[name]]:
+            found |= measure.parity(pairs, case.limits, "probes")
+        figures |= of_output(found, case.contract, measure.output)
     return figures
 
 
@@ -85,23 +104,50 @@ def finite(case: Case) -> Figures:
 
 
 def other_sizes(case: Case) -> Figures:
-    """Gate 6, where the size is free: the artifact gives what PyTorch gives at other sizes too."""
-    sides, reference = case.contract.sides, case.reference
-    free = [c for c in case.contract.conditions if "h" in c.shape and "w" in c.shape]
-    if sides is None or not free or reference is None:
+    """Gate 6, where the size is free: the artifact gives what PyTorch gives at other sizes too.
+
+    At the smallest size and at one that is not square; each with an image at which the function is defined there.
+
+    Raises:
+        CheckFailedError: there is no such image.
+    """
+    sides = case.contract.sides
+    free = next((c for c in case.contract.conditions if "h" in c.shape and "w" in c.shape), None)
+    if sides is None or free is None or case.reference is None:
         return {}
-    height, width = case.samples[free[0].name].shape[-2:]
-    answers = []
-    for size in ((sides.min, sides.min), (height + sides.multiple, width)):
-        tiled = {c.name: _tiled(case.samples[c.name][:1], size) for c in free}
-        conditions = {**case.alone(0), **tiled}
-        answers.append((case.run(conditions, [1]), reference.generate(conditions, [1], [0])))
+    height, width = case.samples[free.name].shape[-2:]
+    smallest = [(sides.min, sides.min)]
+    while max(smallest[-1]) < max(height, width):
+        smallest.append((2 * smallest[-1][0], 2 * smallest[-1][0]))
+    found = [_at_first_size(case, sizes) for sizes in (smallest, [(height + sides.multiple, width)])]
     figures: Figures = {}
     for measure in case.measures:
-        name = measure.output.name
-        pairs = [(ours[name][0], theirs[name][0]) for ours, theirs in answers]
+        pairs = [pair for answers in found for pair in answers[measure.output.name]]
         figures |= of_output(measure.other_sizes(pairs, case.limits), case.contract, measure.output)
     return figures
+
+
+def _at_first_size(case: Case, sizes: Sequence[tuple[int, int]]) -> dict[str, list[Pair]]:
+    """Both answers at the first of the sizes, with the first of two images, at which the function is defined."""
+    for size in sizes:
+        for conditions in _at_size(case, size):
+            found = replace(case, samples=conditions, probes={}).compared()
+            if found.defined[0]:
+                return found.pairs
+    tried = ", ".join(f"{width}x{height}" for height, width in sizes)
+    raise CheckFailedError(
+        f"at {tried} PyTorch itself gives other images in FP32 than in float64, so no other size can be checked: "
+        "leave --dynamic-size out."
+    )
+
+
+def _at_size(case: Case, size: tuple[int, int]) -> Iterator[Tensors]:
+    """The first sample at another size, cut or repeated; then the same with noise as images."""
+    free = [c.name for c in case.contract.conditions if "h" in c.shape and "w" in c.shape]
+    cut = {**case.alone(0), **{name: _tiled(case.samples[name][:1], size) for name in free}}
+    yield cut
+    if made_up := probe_conditions(case.contract, cut):
+        yield made_up["noise"]
 
 
 GATES: Final[dict[str, Callable[[Case], Figures]]] = {

@@ -73,6 +73,10 @@ class OutputMeasure(ABC):
         """For each sample its PSNR, or what stands for it; minus infinity where a result is not finite."""
 
     @abstractmethod
+    def errors(self, pairs: Sequence[Pair], limits: Limits) -> list[float]:
+        """For each sample how far it is apart, in units of the limit."""
+
+    @abstractmethod
     def effect(self, before: Array, after: Array) -> float:
         """How large a change is, to tell a dead noise input; 0 where a result is not finite."""
 
@@ -120,6 +124,12 @@ class ImageMeasure(OutputMeasure):
     def quality_db(self, pairs: Sequence[Pair]) -> list[float]:
         """PSNR."""
         return [_finite_or(psnr_db(ours, theirs, self.peak), ours) for ours, theirs in pairs]
+
+    def errors(self, pairs: Sequence[Pair], limits: Limits) -> list[float]:
+        """The largest error of a value; where PSNR alone decides, the root mean square error."""
+        if math.isfinite(limits.max_abs):
+            return [largest_error(ours, theirs) / limits.max_abs for ours, theirs in pairs]
+        return [10 ** ((limits.min_psnr_db - psnr) / 20) for psnr in self.quality_db(pairs)]
 
     def effect(self, before: Array, after: Array) -> float:
         """The largest change of a value."""
@@ -174,6 +184,11 @@ class RelativeMeasure(OutputMeasure):
             _finite_or(20 * math.log10(MAX_SHARE_PER_RMS / max(share, smallest)), ours)
             for share, (ours, _) in zip(shares, pairs, strict=True)
         ]
+
+    def errors(self, pairs: Sequence[Pair], limits: Limits) -> list[float]:
+        """The largest error over the scale."""
+        limit = limits.relative * self.scale([theirs for _, theirs in pairs])
+        return [largest_error(ours.astype(np.float64), theirs) / limit for ours, theirs in pairs]
 
     def effect(self, before: Array, after: Array) -> float:
         """The largest change over the scale."""

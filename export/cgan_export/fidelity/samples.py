@@ -15,7 +15,7 @@ from cgan_runtime.runners.base import Array
 
 from cgan_export.fidelity.case import MIN_SAMPLES
 
-__all__ = ["calibration_conditions", "sample_conditions"]
+__all__ = ["calibration_conditions", "sample_conditions", "tensor_of_pixels"]
 
 MAX_IMAGES: Final = 16
 MAX_CALIBRATION: Final = 32
@@ -82,8 +82,8 @@ def _values(condition: Condition, examples: Array | None, number: int, rng: np.r
     shape = tuple(axis for axis in condition.shape if isinstance(axis, int))
     if isinstance(condition.encoding, ImageEncoding):
         if examples is not None and examples.ndim == 4 and examples.shape[1] == shape[0]:
-            return _scaled(_resampled(examples, shape[1:], condition.encoding), condition.encoding)
-        return _scaled(_smooth_fields(shape, rng), condition.encoding)
+            return tensor_of_pixels(_resampled(examples, shape[1:], condition.encoding), condition.encoding)
+        return tensor_of_pixels(_smooth_fields(shape, rng), condition.encoding)
     if examples is not None and examples.shape[1:] == shape and len(examples):
         return examples.astype(condition.dtype)
     if isinstance(condition.encoding, LabelEncoding):
@@ -125,7 +125,8 @@ def _resampled(examples: Array, size: tuple[int, ...], encoding: ImageEncoding) 
     return np.stack([p[None] if p.ndim == 2 else p.transpose(2, 0, 1) for p in scaled])
 
 
-def _scaled(pixels: npt.NDArray[np.uint8], encoding: ImageEncoding) -> Array:
+def tensor_of_pixels(pixels: npt.NDArray[np.uint8], encoding: ImageEncoding) -> Array:
+    """Images uint8 [N, C, H, W] as the float32 values that the encoding gives them."""
     mean, std = (np.asarray(v, dtype=np.float32)[:, None, None] for v in (encoding.mean, encoding.std))
     return ((pixels.astype(np.float32) / np.float32(255) - mean) / std).astype(np.float32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import final
 
 import numpy as np
@@ -22,13 +23,22 @@ class TorchRunner(Runner):
         contract: its contract.
         device: "cpu" or "cuda".
         compiled: through torch.compile.
+        double: compute in float64, on a copy of the generator; inputs and outputs stay float32.
     """
 
     def __init__(
-        self, generator: Generator, contract: Contract, *, device: str = "cpu", compiled: bool = False
+        self,
+        generator: Generator,
+        contract: Contract,
+        *,
+        device: str = "cpu",
+        compiled: bool = False,
+        double: bool = False,
     ) -> None:
         super().__init__(contract)
         self._device = torch.device(device)
+        self._double = double
+        generator = copy.deepcopy(generator).double() if double else generator
         self._generator = generator.to(self._device).eval()
         self._compiled = compiled
         self._call = torch.compile(self._generator) if compiled else self._generator
@@ -37,7 +47,8 @@ class TorchRunner(Runner):
     def description(self) -> str:
         """Backend, version and device."""
         mode = "compiled" if self._compiled else "eager"
-        return f"PyTorch {torch.__version__.partition('+')[0]} {mode} {self._device.type.upper()}"
+        version = torch.__version__.partition("+")[0]
+        return f"PyTorch {version} {mode} {self._device.type.upper()}{' in float64' if self._double else ''}"
 
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
         given = self._tensors([inputs[tensor.name] for tensor in self.contract.inputs])
@@ -53,9 +64,11 @@ class TorchRunner(Runner):
                 return self._arrays(self._generator.live(given, rows))
 
     def _tensors(self, arrays: list[Array]) -> list[torch.Tensor]:
-        return [torch.from_numpy(np.ascontiguousarray(value)).to(self._device) for value in arrays]
+        tensors = [torch.from_numpy(np.ascontiguousarray(value)).to(self._device) for value in arrays]
+        return [x.double() if self._double and x.is_floating_point() else x for x in tensors]
 
     def _arrays(self, outputs: tuple[torch.Tensor, ...]) -> dict[str, Array]:
         return {
-            tensor.name: value.cpu().numpy() for tensor, value in zip(self.contract.outputs, outputs, strict=True)
+            tensor.name: (value.float() if value.dtype == torch.float64 else value).cpu().numpy()
+            for tensor, value in zip(self.contract.outputs, outputs, strict=True)
         }

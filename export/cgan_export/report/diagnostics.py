@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from cgan_runtime.contract import Output
 from cgan_runtime.generator import noise_tensors, sizes_of
 from cgan_runtime.runners.base import Array
 
-from cgan_export.artifacts.artifacts import BuildContext, BuiltArtifact
+from cgan_export.artifacts.artifacts import BuildContext, BuiltArtifact, case_of
 from cgan_export.fidelity.case import Case
 from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.noise_gate import SPREAD_SEEDS, spread_samples
@@ -35,7 +36,7 @@ class Diagnostics:
 
     Attributes:
         output: which one.
-        sample: number of its worst sample, from 0.
+        sample: its worst sample: "number 3", or a kind of made-up images.
         psnr_db: that sample's quality (`OutputMeasure.quality_db`).
         condition: the image it was made from [C, H, W], where it is shown in the same way as the output.
         ours: the output without the batch axis, from the artifact.
@@ -46,7 +47,7 @@ class Diagnostics:
     """
 
     output: Output
-    sample: int
+    sample: str
     psnr_db: float
     condition: Array | None
     ours: Array
@@ -58,36 +59,61 @@ class Diagnostics:
 
 def gather(context: BuildContext, artifact: BuiltArtifact) -> Diagnostics:
     """Collect what the report shows of an artifact; the runners have kept most answers since the gates."""
-    case = Case(
-        target=artifact.generator,
-        reference=context.reference,
-        live=context.live,
-        samples=context.samples,
-        limits=Limits.of(artifact.precision),
-    )
-    pairs, spread = case.pairs(), _spread(case)
+    case = case_of(context, artifact.generator, artifact.precision)
+    compared, spread = list(_compared(case)), _spread(case)
     first, *further = (
-        _of_output(context, measure, pairs[measure.output.name], spread.get(measure.output.name))
-        for measure in case.measures
+        _of_output(case, measure, compared, spread.get(measure.output.name)) for measure in case.measures
     )
-    divergence = None if artifact.passed else _divergence(context, artifact, first.sample)
-    return replace(first, divergence=divergence, others=tuple(further))
+    if artifact.passed:
+        return replace(first, others=tuple(further))
+    worst = _worst(case.measures[0], compared)
+    return replace(first, divergence=_divergence(context, artifact, worst), others=tuple(further))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Compared:
+    """One row of conditions on which the artifact was compared, alone, with its seed and both answers by output."""
+
+    name: str
+    conditions: dict[str, Array]
+    seed: int
+    pairs: dict[str, Pair]
+
+
+def _compared(case: Case) -> Iterator[_Compared]:
+    """The samples and the made-up conditions, without those at which the function is undefined."""
+    samples = [f"number {row}" for row in range(case.count)]
+    for part, names in ((case, samples), *((case.on_probe(name), [name]) for name in case.probes)):
+        compared = part.compared()
+        for row, name in enumerate(names):
+            if compared.defined[row]:
+                yield _Compared(
+                    name=name,
+                    conditions=part.alone(row),
+                    seed=row + 1,
+                    pairs={output: pairs[row] for output, pairs in compared.pairs.items()},
+                )
+
+
+def _worst(measure: OutputMeasure, compared: list[_Compared]) -> _Compared:
+    scores = measure.quality_db([one.pairs[measure.output.name] for one in compared])
+    return compared[int(np.argmin(scores))]
 
 
 def _of_output(
-    context: BuildContext, measure: OutputMeasure, pairs: list[Pair], spread: SpreadMaps | None
+    case: Case, measure: OutputMeasure, compared: list[_Compared], spread: SpreadMaps | None
 ) -> Diagnostics:
-    scores = measure.quality_db(pairs)
-    worst = int(np.argmin(scores))
-    image = context.contract.image_condition
+    worst = _worst(measure, compared)
+    pair = worst.pairs[measure.output.name]
+    image = case.contract.image_condition
     alike = image is not None and image.encoding == measure.output.encoding
     return Diagnostics(
         output=measure.output,
-        sample=worst,
-        psnr_db=scores[worst],
-        condition=context.samples[image.name][worst] if image is not None and alike else None,
-        ours=pairs[worst][0],
-        theirs=pairs[worst][1],
+        sample=worst.name,
+        psnr_db=min(measure.quality_db([one.pairs[measure.output.name] for one in compared])),
+        condition=worst.conditions[image.name][0] if image is not None and alike else None,
+        ours=pair[0],
+        theirs=pair[1],
         spread=spread,
         divergence=None,
     )
@@ -106,9 +132,8 @@ def _spread(case: Case) -> dict[str, SpreadMaps]:
     }
 
 
-def _divergence(context: BuildContext, artifact: BuiltArtifact, sample: int) -> Divergence:
-    conditions = {name: value[sample : sample + 1] for name, value in context.samples.items()}
-    sizes = sizes_of(context.contract, conditions)
-    inputs = {**conditions, **noise_tensors(context.contract.noise, [sample + 1], [0], sizes)}
+def _divergence(context: BuildContext, artifact: BuiltArtifact, worst: _Compared) -> Divergence:
+    sizes = sizes_of(context.contract, worst.conditions)
+    inputs = {**worst.conditions, **noise_tensors(context.contract.noise, [worst.seed], [0], sizes)}
     floor = Limits.of(artifact.precision).min_psnr_db
     return layer_divergence(context.plain, onnx.load_from_string(artifact.measured), inputs, floor_db=floor)

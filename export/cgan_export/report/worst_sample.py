@@ -60,7 +60,7 @@ def output_part(contract: Contract, figures: dict[str, Figure], found: Diagnosti
     worst = _worst(figures, output, found, prefix)
     largest = float(np.abs(found.ours.astype(np.float64) - found.theirs).max())
     return OutputPart(
-        title=f"Worst of the samples{of}: number {found.sample}, {readable(round(found.psnr_db, 1))} dB",
+        title=f"Worst of the samples{of}: {found.sample}, {readable(round(found.psnr_db, 1))} dB",
         worst=worst,
         difference="" if worst is not None else f"Largest difference: {largest:.4g}.",
         spread_title=f"Noise is alive: spread of each value{of} over {maps.seeds} seeds" if maps else "",

@@ -13,6 +13,7 @@ import onnx
 
 from cgan_export.graph.rewrites.constants import fold_constants
 from cgan_export.graph.rewrites.crop import crop_unused_taps
+from cgan_export.graph.rewrites.sample_statistics import write_out_instance_normalisation
 from cgan_export.graph.rewrites.subpixel import subpixel_transposed_convolutions
 
 __all__ = ["FOR_ALL", "FOR_CPUS", "rewrite"]
@@ -21,8 +22,12 @@ Table = dict[str, Callable[[onnx.ModelProto], int]]
 
 # Less work for every backend, and for every artifact made from the graph.
 FOR_ALL: Final[Table] = {"constants": fold_constants, "crop": crop_unused_taps}
-# Trades one operator for another that CPU runtimes prefer; TensorRT wants its own transposed convolution.
-FOR_CPUS: Final[Table] = {"subpixel": subpixel_transposed_convolutions}
+# Trade one operator for others that CPU runtimes are faster or more accurate with; TensorRT wants its own
+# transposed convolution and its own normalisation.
+FOR_CPUS: Final[Table] = {
+    "subpixel": subpixel_transposed_convolutions,
+    "sample_statistics": write_out_instance_normalisation,
+}
 
 
 def rewrite(model: onnx.ModelProto, table: Table) -> dict[str, int]:
