@@ -21,7 +21,7 @@ import numpy as np
 import triton_python_backend_utils as pb
 
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, Output
-from cgan_runtime.encodings import decoder_of, encoder_of
+from cgan_runtime.encodings import decoder_of, encoder_of, require_finite
 from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.images import image_text
@@ -78,7 +78,11 @@ class _Model:
         answers, start = {}, 0
         for item in rows:
             stop = start + item.count
-            answers[id(item)] = self._answer(item, {name: value[start:stop] for name, value in outputs.items()})
+            try:
+                answers[id(item)] = self._answer(item, {name: value[start:stop] for name, value in outputs.items()})
+            except CganError as error:  # of this request alone
+                failure = pb.TritonError(str(error), pb.TritonError.INTERNAL)
+                answers[id(item)] = pb.InferenceResponse([], failure)
             start = stop
         return answers
 
@@ -181,6 +185,9 @@ class PngModel(TensorModel):
 
     def _answer(self, rows: _Rows, outputs: dict[str, Array]) -> Any:
         files = image_outputs(self.contract)
+        for row, seed in enumerate(rows.seeds):
+            sample = {output.name: outputs[output.name][row] for output in files}
+            require_finite(files, sample, f"row {row} (seed {seed})")
         answers = [
             pb.Tensor(
                 output.name,
