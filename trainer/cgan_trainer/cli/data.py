@@ -38,7 +38,7 @@ def verify(
     """Look at every image of a dataset and say what was found. Exit code 5 if a check fails, 3 if it is unusable.
 
     Args:
-        data: A dataset folder, or a list of pairs or of labelled images (.csv, .jsonl).
+        data: A dataset folder, or a list of pairs or of labelled images (.csv, .tsv, .jsonl).
         size: The side in pixels you will train at; by default 256, and 32 for labelled images.
         kind: What the dataset is, where the names in it do not tell.
         json: Print one JSON object instead of text.

@@ -96,7 +96,7 @@ class RunOptions:
     """Where from, where to, how long, and on how much of the machine."""
 
     data: Path
-    """Dataset: a folder, or a .csv or .jsonl list; docs/datasets.md says what each family takes."""
+    """Dataset: a folder, or a .csv, .tsv or .jsonl list; docs/datasets.md says what each family takes."""
     out: Path
     """Run folder to make: last.pt, best.pt, config.json, metrics.csv, samples/, index.html."""
     config: Path | None = None
