@@ -114,7 +114,7 @@ class RunOptions:
     evaluate: bool = True
     """Judge the finished run on held-out images, as `cgan-train evaluate` does."""
     resume: bool = False
-    """Go on from last.pt: the weights come out as if the run had never stopped."""
+    """Go on from last.pt: the weights come out as if the run had never stopped; more --images make it longer."""
     dry_run: bool = False
     """Print the resolved options, what would be done and the minutes it takes (a few steps are timed), and stop."""
 

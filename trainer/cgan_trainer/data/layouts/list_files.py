@@ -74,8 +74,8 @@ def columns_of(path: Path) -> set[str]:
         text = _text_of(path, path.read_bytes(), say=False)
         if path.suffix.lower() == ".jsonl":
             return set(json.loads(text.partition("\n")[0]))
-        headers = (_header(text, separator) for separator in SEPARATORS)
-        return set(max(headers, key=len))
+        headers = [set(_header(text, separator)) for separator in SEPARATORS]
+        return max(headers, key=len)
     except (OSError, BadInputError, UnicodeDecodeError, ValueError, TypeError, csv.Error):
         return set()
 
