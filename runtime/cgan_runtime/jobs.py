@@ -14,6 +14,7 @@ from cgan_runtime.atomic import write_atomic
 from cgan_runtime.contract import Contract, LabelEncoding, Output
 from cgan_runtime.encodings import JsonObject, decoder_of, encoder_of, require_finite
 from cgan_runtime.errors import BadInputError, CganError, UsageError
+from cgan_runtime.image_formats import READ_WORDS, list_images
 from cgan_runtime.images import SUFFIXES, image_text, read_image
 from cgan_runtime.runners.base import Array
 from cgan_runtime.source import Source
@@ -191,10 +192,9 @@ def _images(path: Path) -> Iterator[tuple[Path, Path]]:
     if path.is_file():
         yield path, Path(path.name)
     elif path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
-        files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+        files = list_images(path)
         if not files:
-            raise BadInputError(f"{path} holds no image ({', '.join(SUFFIXES)}).")
+            raise BadInputError(f"{path} holds no image: a {READ_WORDS} is needed.")
         yield from ((file, file.relative_to(path)) for file in files)
     else:
         raise BadInputError(f"{path} does not exist; name an image or a folder of images.")

@@ -174,7 +174,11 @@ MISTAKES: list[tuple[tuple[str, ...], int, list[str]]] = [
         ["2 files (.png) cannot go to the one file x.png"],
     ),
     (("--bundle", "BLENDS"), 2, ["blends needs an image for content"]),
-    (("--bundle", "BLENDS", "CONTENT"), 2, ["blends needs style: give --style a PNG, JPEG or WebP image"]),
+    (
+        ("--bundle", "BLENDS", "CONTENT"),
+        2,
+        ["blends needs style: give --style a PNG, JPEG, WebP, TIFF, BMP, PPM or GIF image"],
+    ),
     (("--bundle", "BLENDS", "CONTENT", "--style", "CONTENT"), 2, ["needs style_code", "--style-code 4 numbers"]),
     (("--bundle", "BLENDS", "CONTENT", "--style-code", "1,2"), 2, ["style_code has 2 numbers, 4 are needed"]),
     (("--bundle", "BLENDS", "CONTENT", "--content", "CONTENT"), 2, ["content is given twice"]),

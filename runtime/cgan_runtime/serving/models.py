@@ -32,7 +32,8 @@ from cgan_runtime.serving.wire import image_outputs, png_inputs
 __all__ = ["CoreModel", "PngModel", "TensorModel"]
 
 DRAWN_SEED_BITS: Final = 53  # a seed the server draws is exact in any client's JSON numbers
-BASE64_STARTS: Final = (b"iVBOR", b"/9j/", b"UklGR")  # PNG, JPEG, WebP
+# PNG, JPEG, WebP, both kinds of TIFF, GIF, BMP and PPM: none of them begins like this when it is no text.
+BASE64_STARTS: Final = (b"iVBOR", b"/9j/", b"UklGR", b"SUkq", b"TU0A", b"R0lGOD", b"Qk", b"UD")
 
 
 class _Model:
@@ -155,9 +156,9 @@ class TensorModel(_Model):
 class PngModel(TensorModel):
     """Files and text in, PNG files out.
 
-    An image is a PNG, JPEG or WebP as bytes or as base64 text, a label its number or name as text; other
-    conditions are tensors. Images come back as PNG: as base64 text where an image came so, or where the request
-    says so (`base64`); other outputs are tensors.
+    An image is a file of a format that is read, as bytes or as base64 text, a label its number or name as text;
+    other conditions are tensors. Images come back as PNG: as base64 text where an image came so, or where the
+    request says so (`base64`); other outputs are tensors.
     """
 
     def _read(self, request: Any) -> _Rows:
