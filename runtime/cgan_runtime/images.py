@@ -40,6 +40,7 @@ __all__ = [
     "read_image",
     "resized",
     "rgb_or_grey",
+    "stored_mode",
     "tensor_from_image",
 ]
 
@@ -98,15 +99,30 @@ def decode_image(source: Path | bytes, name: str | None = None, *, caps: bool = 
         raise ImageError(_not_an_image(label, data, error)) from error
     if caps:
         _check_size(label, *image.size)
-    _check_tiff(label, image)
     kind = image.format
     try:
+        _check_tiff(label, image)
         image.load()
         return ImageOps.exif_transpose(with_all_bits(image))
+    except ImageError:
+        raise
     except Exception as error:  # the same list, now from the decoder
         raise ImageError(
             f"{label} is a damaged {kind} image and cannot be decoded: replace or remove it."
         ) from error
+
+
+def stored_mode(path: Path) -> str:
+    """Pillow's mode of an image file, from its header alone; empty where that cannot be read."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in `decode_image`, which says what is wrong
+            with Image.open(path, formats=FORMATS) as image:
+                return image.mode
+    except Exception:  # noqa: BLE001 - the same list
+        return ""
 
 
 def rgb_or_grey(image: PilImage.Image, limits: Range | None = None, *, called: str = "the image") -> PilImage.Image:

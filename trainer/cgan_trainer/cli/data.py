@@ -33,6 +33,7 @@ def verify(
     *,
     size: Annotated[int | None, Parameter(validator=validators.Number(gte=16, lte=4096))] = None,
     kind: Literal["paired", "labelled", "unpaired"] | None = None,
+    value_range: Annotated[str, Parameter(name="--range")] = "auto",
     json: bool = False,
 ) -> int:
     """Look at every image of a dataset and say what was found. Exit code 5 if a check fails, 3 if it is unusable.
@@ -41,6 +42,7 @@ def verify(
         data: A dataset folder, or a list of pairs or of labelled images (.csv, .tsv, .jsonl).
         size: The side in pixels you will train at; by default 256, and 32 for labelled images.
         kind: What the dataset is, where the names in it do not tell.
+        value_range: Range of values of more than 8 bits: auto, the largest (4095), or both ends (-1000,1000).
         json: Print one JSON object instead of text.
     """
     from cgan_runtime.progress import progress
@@ -48,7 +50,7 @@ def verify(
     from cgan_trainer.data.verify import verify as look
 
     with progress("looking at", unit="images") as report:
-        verdict = look(data, size, on_file=report, kind=kind)
+        verdict = look(data, size, on_file=report, kind=kind, value_range=value_range)
     print(_as_json(verdict) if json else _as_text(verdict))
     if verdict.ok:
         print(f"Next: {verdict.command}", file=sys.stderr)

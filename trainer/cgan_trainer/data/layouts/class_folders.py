@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cgan_runtime.errors import BadInputError
 from cgan_runtime.image_formats import READ_SUFFIXES, READ_WORDS
 
-from cgan_trainer.data.images import Mode, list_images, open_image
+from cgan_trainer.data.images import PLAIN, Limits, Mode, list_images, open_image
 from cgan_trainer.data.layouts.base import SPLITS
 from cgan_trainer.data.layouts.labelled import LabelledFiles, LabelledLayout, class_order
 
@@ -58,8 +58,8 @@ class ClassFolders(LabelledLayout):
             names += [path.relative_to(self.root / split).as_posix() for path in found]
             labels += [self._number(name, split)] * len(found)
 
-        def open_row(row: int, mode: Mode) -> Image:
-            return open_image(paths[row], mode)
+        def open_row(row: int, mode: Mode, limits: Limits = PLAIN) -> Image:
+            return open_image(paths[row], mode, limits)
 
         return LabelledFiles(
             names=tuple(names), labels=tuple(labels), open=open_row, read=tuple(zip(names, paths, strict=True))

@@ -20,6 +20,7 @@ __all__ = [
     "UNEVEN",
     "Check",
     "Verdict",
+    "bright_check",
     "check_of",
     "content_check",
     "held_out_check",
@@ -32,6 +33,7 @@ __all__ = [
     "told",
 ]
 
+DARK = 31  # of 255: a whole side with no value above this shows nothing
 NAMED = 5  # files told one by one
 UNEVEN = 10  # times as many images of one class or domain as of another are worth a hint
 EMPTY_SHARE = 0.1  # more nearly empty images than this are worth a look
@@ -151,6 +153,24 @@ def content_check(empty: list[str], total: int, wrong: str) -> Check:
     return check_of("content", empty, "", wrong)
 
 
+def bright_check(sides: Mapping[str, list[ImageFacts]]) -> Check:
+    """Whether each side, all its images together, uses more than the darkest eighth of the range, and why not."""
+    dark = []
+    for side, images in sides.items():
+        high = max((image.high for image in images), default=255)
+        if high <= DARK:
+            stored = Counter(image.stored for image in images).most_common(1)[0][0]
+            why = (
+                "are these class numbers? Give them colours, and train on them as labels"
+                if stored.split()[-1] in ("L", "P")
+                else "fewer bits than the files have room for? Scale them, or give --range"
+            )
+            dark.append(f"{side} is nearly black, no value of it is above {high} of 255 ({stored}): {why}.")
+    return check_of(
+        "brightness", dark, "no side is nearly black", "nearly black: training would learn nothing of it"
+    )
+
+
 def told(images: Iterable[ImageFacts]) -> dict[str, dict[str, int]]:
     """How often each size and each format occurs, the commonest first."""
     images = list(images)
@@ -179,7 +199,7 @@ def size_hints(shapes: Counter[tuple[int, int]], size: int, unit: str, least: in
     return hints
 
 
-def next_command(kind: str, root: Path, size: int, *more: str) -> str:
+def next_command(kind: str, root: Path, size: int, *more: str, value_range: str = "auto") -> str:
     """The training to go on with; of labelled images at another size than its own by the family of any size."""
     command = COMMANDS[kind]
     if kind == "labelled" and size != TRAINED_AT[kind]:
@@ -187,6 +207,8 @@ def next_command(kind: str, root: Path, size: int, *more: str) -> str:
     words = [*command.split(), "--data", str(root), "--out", f"runs/{root.resolve().stem}"]
     if size != TRAINED_AT[kind]:
         words += ["--size", str(size)]
+    if value_range != "auto":
+        words.append(f"--range={value_range}")  # one word: a value may begin with a minus
     return shlex.join([*words, *more])
 
 
