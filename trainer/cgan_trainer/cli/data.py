@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,11 +57,34 @@ def verify(
         print(f"Next: {verdict.command}", file=sys.stderr)
         return 0
     failed = sum(not check.ok for check in verdict.checks)
-    print(
-        f"{failed} of {len(verdict.checks)} checks failed; to go on all the same: {verdict.command}",
-        file=sys.stderr,
-    )
+    go_on = "; no training can start with it."
+    if verdict.command:
+        way = "first" if verdict.command.startswith("cgan-data") else "to go on all the same"
+        go_on = f"; {way}: {verdict.command}"
+    print(f"{failed} of {len(verdict.checks)} checks failed{go_on}", file=sys.stderr)
     return 5
+
+
+@app.command
+def split(data: Path, *, out: Path, kind: Literal["paired", "labelled", "unpaired"] | None = None) -> int:
+    """Make a dataset with held-out images out of one that has train only. Yours stays as it is.
+
+    Files are linked where that can be, else copied. A tenth of the pairs, or of the
+    images of each class or domain, goes to val: the same ones each time.
+
+    Args:
+        data: A dataset folder with train/ (or A/train/, trainA/, ...) in it.
+        out: The folder to make.
+        kind: What the dataset is, where the names in it do not tell.
+    """
+    from cgan_trainer.data.hold_out import hold_out
+    from cgan_trainer.data.layouts.recognise import look_at
+
+    seen = look_at(data) if kind is None else None
+    counts = hold_out(data, out, kind or ("paired" if seen is None else seen.kind))
+    print(f"{out}\t{counts['train']} train\t{counts['val']} val")
+    print(f"Next: {shlex.join(['cgan-data', 'verify', str(out)])}", file=sys.stderr)
+    return 0
 
 
 @app.command

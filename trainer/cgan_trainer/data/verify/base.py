@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from cgan_runtime.errors import BadInputError
+from cgan_runtime.errors import BadInputError, UsageError
 
+from cgan_trainer.configs.base import check_config
 from cgan_trainer.data.layouts.base import SPLITS
 from cgan_trainer.data.layouts.recognise import COMMANDS
 from cgan_trainer.data.verify.scan import ImageFacts
@@ -67,7 +68,7 @@ class Verdict:
         hints: what the images suggest.
         size: side in pixels that training would use.
         decoded_bytes: what all splits take at that size.
-        command: to go on with.
+        command: to go on with; empty where there is none.
     """
 
     data: str
@@ -199,17 +200,58 @@ def size_hints(shapes: Counter[tuple[int, int]], size: int, unit: str, least: in
     return hints
 
 
-def next_command(kind: str, root: Path, size: int, *more: str, value_range: str = "auto") -> str:
-    """The training to go on with; of labelled images at another size than its own by the family of any size."""
+def next_command(
+    kind: str, root: Path, size: int, *more: str, held_out: bool, value_range: str = "auto", can_split: bool = True
+) -> str:
+    """The command to go on with: a training that will be accepted, or first one that holds images out.
+
+    Args:
+        kind: of the data.
+        root: the dataset.
+        size: side in pixels that was asked for; the nearest that the family takes is given.
+        more: options of the training.
+        held_out: whether there is something to validate with.
+        value_range: as asked for.
+        can_split: whether `cgan-data split` takes this layout.
+
+    Returns:
+        Empty where nothing is held out and no command changes that.
+    """
+    if not held_out:
+        out = root.with_name(f"{root.resolve().name}-split")
+        return shlex.join(["cgan-data", "split", str(root), "--out", str(out)]) if can_split else ""
     command = COMMANDS[kind]
     if kind == "labelled" and size != TRAINED_AT[kind]:
         command = ANY_SIZE
-    words = [*command.split(), "--data", str(root), "--out", f"runs/{root.resolve().stem}"]
+    words = command.split()
+    words += ["--data", str(root), "--out", str(_unused(Path("runs") / root.resolve().stem))]
     if size != TRAINED_AT[kind]:
-        words += ["--size", str(size)]
+        words += ["--size", str(_taken(words[1], size))]
     if value_range != "auto":
         words.append(f"--range={value_range}")  # one word: a value may begin with a minus
     return shlex.join([*words, *more])
+
+
+def _unused(out: Path) -> Path:
+    """The folder, with a number where it already holds a run."""
+    found, number = out, 2
+    while (found / "last.pt").exists():
+        found, number = out.with_name(f"{out.name}-{number}"), number + 1
+    return found
+
+
+def _taken(family: str, size: int) -> int:
+    """The size nearest to this one that a family takes."""
+    from cgan_trainer.configs import CONFIGS
+
+    candidates: list[int] = sorted({size, *range(16, 513, 4)}, key=lambda one: (abs(one - size), one))
+    for candidate in candidates:
+        try:
+            check_config(CONFIGS[family](size=candidate))
+        except UsageError:
+            continue
+        return candidate
+    return size
 
 
 def _fitting(shapes: Counter[tuple[int, int]], least: int) -> int:

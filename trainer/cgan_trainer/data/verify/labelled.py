@@ -14,6 +14,7 @@ from cgan_trainer.data.images import Limits
 from cgan_trainer.data.kinds.labelled import LabelledData
 from cgan_trainer.data.layouts import SPLITS, LabelledFiles, LabelledLayout, find_labelled
 from cgan_trainer.data.layouts.base import Orphan
+from cgan_trainer.data.layouts.class_folders import ClassFolders
 from cgan_trainer.data.verify.base import (
     UNEVEN,
     Check,
@@ -32,8 +33,6 @@ from cgan_trainer.data.verify.base import (
 from cgan_trainer.data.verify.scan import ImageFacts, facts_of, scan, stored_as
 
 __all__ = ["verify_labelled"]
-
-_MOST = 128  # pixels: the largest side that a family of labelled images takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,10 @@ def verify_labelled(
     found = _look(layout, ranges.limits["images"], on_file)
     if not found.of("train"):
         raise BadInputError(f"none of the train images can be read; the first: {found.broken[0]}")
+    usable = [split for split in ("val", "test") if found.of(split)]
+    can_split = isinstance(layout, ClassFolders)
     grey = all(one.image.grey for one in found.images)
+    mode = () if grey else ("--mode", "rgb")
     empty = [f"{one.split}/{one.name}" for one in found.images if one.image.empty]
     return Verdict(
         data=str(root),
@@ -108,7 +110,7 @@ def verify_labelled(
         size=size,
         decoded_bytes=len(found.images) * (1 if grey else 3) * size * size,
         command=next_command(
-            "labelled", root, min(size, _MOST), *(() if grey else ("--mode", "rgb")), value_range=value_range
+            "labelled", root, size, *mode, value_range=value_range, held_out=bool(usable), can_split=can_split
         ),
         classes=_counts(found),
     )

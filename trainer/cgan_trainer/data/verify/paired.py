@@ -100,6 +100,7 @@ def verify_paired(
         count = sum(split == "train" for split, _ in found.broken)
         raise BadInputError(f"none of the {count} train pairs can be read; the first: {found.broken[0][1]}")
     labels = {side: _is_label_map(found, side) for side in ("A", "B")}
+    usable = [split for split in ("val", "test") if found.of(split)]
     empty = [f"{pair.split}/{pair.name}" for pair in found.pairs if pair.a.empty or pair.b.empty]
     return Verdict(
         data=str(root),
@@ -123,7 +124,13 @@ def verify_paired(
         size=size,
         decoded_bytes=len(found.pairs) * 2 * 3 * size * size,
         command=next_command(
-            "paired", root, size, *(("--condition", "labels") if labels["A"] else ()), value_range=value_range
+            "paired",
+            root,
+            size,
+            *(("--condition", "labels") if labels["A"] else ()),
+            value_range=value_range,
+            held_out=bool(usable),
+            can_split=root.is_dir(),
         ),
     )
 

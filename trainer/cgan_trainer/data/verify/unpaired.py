@@ -106,7 +106,7 @@ def verify_unpaired(
         hints=(*ranges.told, *_hints(found, size)),
         size=size,
         decoded_bytes=len(found.images) * 3 * size * size,
-        command=next_command("unpaired", root, size, value_range=value_range),
+        command=next_command("unpaired", root, size, value_range=value_range, held_out=bool(_usable(found))),
     )
 
 
@@ -133,8 +133,12 @@ def _look_at(ranges: Found, item: tuple[Path, str, str, Path]) -> _Member | str:
     return _Member(name=path.relative_to(root).as_posix(), split=split, side=side, image=facts)
 
 
+def _usable(found: _Found) -> list[str]:
+    return [split for split in ("val", "test") if found.of(split, "A") and found.of(split, "B")]
+
+
 def _held_out(found: _Found) -> Check:
-    usable = [split for split in ("val", "test") if found.of(split, "A") and found.of(split, "B")]
+    usable = _usable(found)
     advice = "training needs some images of both domains it never learns from: move a tenth of each to test."
     return held_out_check("images", usable, found.refused, advice)
 
