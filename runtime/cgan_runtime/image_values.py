@@ -34,6 +34,7 @@ __all__ = [
 Range = tuple[float, float]
 AUTO: Final = "auto"
 # A mask or unit floats; 8, 10, 12, 14 and 16 bits.
+OVERSHOOT: Final = 0.05
 TOPS: Final = (1, 255, 1023, 4095, 16383, 65535)
 
 
@@ -77,14 +78,19 @@ def with_all_bits(image: PilImage.Image) -> PilImage.Image:
     return Image.fromarray(values.astype(np.float32)) if values.max() >= 2**31 else image
 
 
-def range_of(extent: Extent) -> Range | None:
+def range_of(extent: Extent, *, floats: bool) -> Range | None:
     """The range that values of this extent are meant in; None where no usual one holds them.
 
-    0..1, 0..255, 0..1023, 0..4095, 0..16383 or 0..65535, the smallest that does; with negative values -1..1.
+    0..1, 0..255, 0..1023, 0..4095, 0..16383 or 0..65535, the smallest that does; floats with negative values -1..1.
+    Floats may lie outside by a twentieth: resampling and rounding overshoot.
     """
-    if extent.low < 0:
-        return (-1.0, 1.0) if extent.low >= -1 and extent.high <= 1 else None
-    return next(((0.0, float(top)) for top in TOPS if extent.high <= top), None)
+    over = OVERSHOOT if floats else 0.0
+    for top in TOPS:
+        if extent.low >= -over * top and extent.high <= top * (1 + over):
+            return (0.0, float(top))
+        if floats and top == 1 and max(-extent.low, extent.high) <= 1 + over:
+            return (-1.0, 1.0)
+    return None
 
 
 def parse_range(text: str) -> Range | None:
@@ -116,7 +122,7 @@ def to_8_bit(values: npt.NDArray[Any], limits: Range | None, called: str) -> npt
     """
     if limits is None:
         extent = Extent(low=float(values.min()), high=float(values.max()))
-        limits = range_of(extent)
+        limits = range_of(extent, floats=values.dtype.kind == "f")
         if limits is None:
             raise ImageError(
                 f"{called} has values from {extent.low:.6g} to {extent.high:.6g}, which is no usual range (0..1, "

@@ -77,6 +77,7 @@ def test_what_verify_prints_is_accepted_to_the_end(
         steps.append(words[1])
         words = printed_command(capsys.readouterr().err)
     assert steps == (["verify", "split", "verify"] if splits == ("train",) else ["verify"])
+    assert not (Path(words[words.index("--out") + 1]) / "last.pt").exists()
     assert run(train_main, [*words[1:], "--dry-run"]) == 0, capsys.readouterr().err
 
 

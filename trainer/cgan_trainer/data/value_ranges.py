@@ -104,7 +104,7 @@ def find_ranges(root: Path, sides: Mapping[str, Iterable[Path]], asked: str, cac
 def _range_of(root: Path, side: str, kind: str, extent: Extent) -> tuple[Range, str]:
     where = "the images" if side == "images" else f"the images of {side}"
     says = f"{root}: {where} have {kind} from {extent.low:.6g} to {extent.high:.6g}"
-    found = range_of(extent)
+    found = range_of(extent, floats=kind == "floats")
     if found is None:
         raise BadInputError(f"{says}, which is no usual range: give the one they are meant in by --range LOW,HIGH.")
     return found, f"{says}: read as {found[0]:g}..{found[1]:g}; --range gives another."

@@ -32,6 +32,9 @@ from cgan_trainer.training.run_folder import RunFolder, metric_columns
 
 __all__ = ["describe", "make_recipe", "train"]
 
+LOOKED_AT = 64  # images, of whose values one in a thousand is to be above DARK of 255
+DARK = 31
+
 
 def train(config: TrainConfig, run: RunOptions) -> int:
     """Train, and return the exit code: 0 done or out of time, 130 interrupted."""
@@ -194,6 +197,10 @@ def _load(kind: DataKind[Any], run: RunOptions, ranks: Ranks) -> Data:
         note(f"{run.data} has no val/ images: validating with {held_out}/.")
     with ranks.leader_first():  # the others find what it decoded in the cache
         train, other = (_load_split(kind, run, name) for name in ("train", held_out))
+    for name, values in train.arrays.items():
+        bright = values.dtype != torch.uint8 or float((values[:LOOKED_AT] > DARK).float().mean()) >= 1e-3
+        if ranks.leads and not bright:
+            note(f"The {name} images are nearly black: cgan-data verify {run.data} says more.")
     return Data(train=train, held_out=other)
 
 

@@ -34,7 +34,7 @@ __all__ = [
     "told",
 ]
 
-DARK = 31  # of 255: a whole side with no value above this shows nothing
+DARK = 31  # of 255: a whole side with hardly a value above this shows nothing
 NAMED = 5  # files told one by one
 UNEVEN = 10  # times as many images of one class or domain as of another are worth a hint
 EMPTY_SHARE = 0.1  # more nearly empty images than this are worth a look
@@ -166,7 +166,7 @@ def bright_check(sides: Mapping[str, list[ImageFacts]]) -> Check:
                 if stored.split()[-1] in ("L", "P")
                 else "fewer bits than the files have room for? Scale them, or give --range"
             )
-            dark.append(f"{side} is nearly black, no value of it is above {high} of 255 ({stored}): {why}.")
+            dark.append(f"{side} is nearly black, hardly a value of it is above {high} of 255 ({stored}): {why}.")
     return check_of(
         "brightness", dark, "no side is nearly black", "nearly black: training would learn nothing of it"
     )
