@@ -1,9 +1,10 @@
-"""Images in and out: any PNG, JPEG or WebP to the tensor a generator wants, and its answer back to a PNG.
+"""Images in and out: a file of any format that is read to the tensor a generator wants, its answer to a PNG.
 
-Read: the caps are checked on the header before a pixel is decoded; EXIF rotation is applied; transparency is
-laid on white; palettes, CMYK, 1-bit and grey images are converted to the generator's colour; 16-bit grey is
-rounded to 8 bit (16-bit colour PNGs are read with their high bytes, as Pillow does); of an animation the first
-frame is used; colour profiles are ignored. The size then follows the contract's `size_rule`.
+Read: the caps are checked on the header before a pixel is decoded; EXIF rotation is applied; transparency is laid
+on white; palettes, CMYK, 1-bit and grey images are converted to the generator's colour. Grey of more than 8 bits
+and floats are scaled by their range (image_values.py); colour of 16 bits is read with its high bytes, as Pillow
+does. Of an animation or of several pages the first is used; colour profiles are ignored. The size then follows the
+contract's `size_rule`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import io
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ import numpy.typing as npt
 from cgan_runtime.axes import nearest_size
 from cgan_runtime.contract import Condition, ImageEncoding, SizeRule, image_size
 from cgan_runtime.errors import ImageError
+from cgan_runtime.image_formats import READ, READ_SUFFIXES, READ_WORDS, describe_image, raw_sentence
+from cgan_runtime.image_values import Range, is_wide, to_8_bit, wide_values, with_all_bits
 
 if TYPE_CHECKING:
     from PIL import Image as PilImage
@@ -37,11 +40,13 @@ __all__ = [
     "read_image",
     "resized",
     "rgb_or_grey",
+    "stored_mode",
     "tensor_from_image",
 ]
 
-FORMATS: Final = ("PNG", "JPEG", "WEBP")
-SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")
+FORMATS: Final = tuple(known.pillow for known in READ)  # Pillow has others, some of which start programs
+SUFFIXES: Final = READ_SUFFIXES
+HEAD_BYTES: Final = 1024
 MIN_SIDE: Final = 8
 MAX_SIDE: Final = 16384
 MAX_PIXELS: Final = 64_000_000
@@ -58,21 +63,18 @@ def read_image(source: Path | bytes, name: str | None = None) -> PilImage.Image:
         name: what to call it in messages; the path by default.
 
     Raises:
-        ImageError: not a PNG, JPEG or WebP, damaged, or a side outside MIN_SIDE .. MAX_SIDE or more than
-            MAX_PIXELS in all.
+        ImageError: not of a format that is read, damaged, with values of no usual range, or a side outside
+            MIN_SIDE .. MAX_SIDE or more than MAX_PIXELS in all.
     """
-    return rgb_or_grey(decode_image(source, name))
+    return rgb_or_grey(decode_image(source, name), called=_called(source, name))
 
 
-def decode_image(
-    source: Path | bytes, name: str | None = None, *, formats: tuple[str, ...] = FORMATS, caps: bool = True
-) -> PilImage.Image:
+def decode_image(source: Path | bytes, name: str | None = None, *, caps: bool = True) -> PilImage.Image:
     """An upright image in the mode its file has; the pixels are decoded.
 
     Args:
         source: a path, or the encoded image.
         name: what to call it in messages; the path by default.
-        formats: Pillow's names of the formats allowed; it has others that start programs.
         caps: refuse sizes outside MIN_SIDE .. MAX_SIDE and beyond MAX_PIXELS before a pixel is decoded. Without
             them Pillow's own limit holds.
 
@@ -81,38 +83,63 @@ def decode_image(
     """
     from PIL import Image, ImageOps
 
-    label = name or (str(source) if isinstance(source, Path) else "the image")
+    label = _called(source, name)
     try:
         data = source.read_bytes() if isinstance(source, Path) else source
     except OSError as error:
         raise ImageError(f"{label} cannot be read: {error.strerror or error}.") from error
+    suffix = source.suffix if isinstance(source, Path) else ""
+    if said := describe_image(data[:HEAD_BYTES], suffix):
+        raise ImageError(f"{label} {said}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own bomb warning: our cap below is the stricter one
-            image = Image.open(io.BytesIO(data), formats=formats)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, bombs, ...
-        raise ImageError(_not_an_image(label, data, error, formats)) from error
+        raise ImageError(_not_an_image(label, data, error)) from error
     if caps:
         _check_size(label, *image.size)
     kind = image.format
     try:
+        _check_tiff(label, image)
         image.load()
-        return ImageOps.exif_transpose(image)
+        return ImageOps.exif_transpose(with_all_bits(image))
+    except ImageError:
+        raise
     except Exception as error:  # the same list, now from the decoder
         raise ImageError(
             f"{label} is a damaged {kind} image and cannot be decoded: replace or remove it."
         ) from error
 
 
-def rgb_or_grey(image: PilImage.Image) -> PilImage.Image:
-    """8 bits, mode "RGB" or "L": transparency on white, 16-bit grey scaled, floats rounded as values 0..255."""
+def stored_mode(path: Path) -> str:
+    """Pillow's mode of an image file, from its header alone; empty where that cannot be read."""
     from PIL import Image
 
-    if image.mode == "F":  # it has no range of its own
-        return Image.fromarray(np.clip(np.rint(np.asarray(image)), 0, 255).astype(np.uint8))
-    if image.mode.startswith("I"):  # what Pillow makes of 16-bit grey
-        wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in `decode_image`, which says what is wrong
+            with Image.open(path, formats=FORMATS) as image:
+                return image.mode
+    except Exception:  # noqa: BLE001 - the same list
+        return ""
+
+
+def rgb_or_grey(image: PilImage.Image, limits: Range | None = None, *, called: str = "the image") -> PilImage.Image:
+    """8 bits, mode "RGB" or "L": transparency on white, values of more bits scaled.
+
+    Args:
+        image: as `decode_image` gives it.
+        limits: the range of values of more than 8 bits; None: the usual one that holds those of this image.
+        called: the image, for messages.
+
+    Raises:
+        ImageError: a value is not finite, or no usual range holds them.
+    """
+    from PIL import Image
+
+    if is_wide(image.mode):
+        return Image.fromarray(to_8_bit(wide_values(image, called), limits, called))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -196,11 +223,25 @@ _CAPS: Final = (
 )
 
 
-def _not_an_image(label: str, data: bytes, error: Exception, formats: tuple[str, ...]) -> str:
+def _check_tiff(label: str, image: PilImage.Image) -> None:
+    """Refuse what Pillow would read as something else."""
+    tags: Any = getattr(image, "tag_v2", {})
+    if 50706 in tags or int(tags.get(254, 0)) & 1:  # DNG, or a first page that is a preview
+        raise ImageError(f"{label} {raw_sentence()}")
+    if 2 in tags.get(339, ()) and 8 in tags.get(258, ()):
+        raise ImageError(f"{label} has signed 8-bit values, which are not read: save it with values from 0 to 255.")
+
+
+def _called(source: Path | bytes, name: str | None) -> str:
+    return name or (str(source) if isinstance(source, Path) else "the image")
+
+
+def _not_an_image(label: str, data: bytes, error: Exception) -> str:
     if type(error).__name__ == "DecompressionBombError":  # Pillow refused before we could see the sides
         count = next((int(word.strip("(")) for word in str(error).split() if word.strip("(").isdigit()), MAX_PIXELS)
         return f"{label} has {count // 10**6} million pixels; {_CAPS}"
     if not data:
         return f"{label} is empty; an image is needed: replace or remove it."
-    wanted = "a PNG, JPEG or WebP image" if formats == FORMATS else "an image that can be read"
-    return f"{label} is not {wanted} (or its header is damaged): replace or remove it."
+    return (
+        f"{label} is not an image that can be read ({READ_WORDS}; or its header is damaged): replace or remove it."
+    )

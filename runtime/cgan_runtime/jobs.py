@@ -12,8 +12,9 @@ import numpy as np
 
 from cgan_runtime.atomic import write_atomic
 from cgan_runtime.contract import Contract, LabelEncoding, Output
-from cgan_runtime.encodings import JsonObject, decoder_of, encoder_of
-from cgan_runtime.errors import BadInputError, UsageError
+from cgan_runtime.encodings import JsonObject, decoder_of, encoder_of, require_finite
+from cgan_runtime.errors import BadInputError, CganError, UsageError
+from cgan_runtime.image_formats import READ_WORDS, list_images
 from cgan_runtime.images import SUFFIXES, image_text, read_image
 from cgan_runtime.runners.base import Array
 from cgan_runtime.source import Source
@@ -44,7 +45,7 @@ class Made:
 
     job: Job
     values: dict[str, JsonObject] = field(default_factory=dict)
-    error: BadInputError | None = None
+    error: CganError | None = None
 
 
 def find_images(inputs: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -107,7 +108,8 @@ def run_jobs(
 ) -> Iterator[Made]:
     """Make the samples, `batch` at a time; yields each job when its files are written, or why it was not made.
 
-    A file that is no image is reported once, whatever the number of samples; the others go on.
+    A file that is no image is reported once, whatever the number of samples; the others go on. Of a sample whose
+    images are not finite no file is written.
 
     Args:
         source: the generator.
@@ -156,7 +158,12 @@ def _run_batch(
 
 
 def _decoded(source: Source, job: Job, sample: Mapping[str, Array], *, seed: int, original_size: bool) -> Made:
-    """Write the files of a sample and collect its values."""
+    """Write the files of a sample and collect its values; none where an image of it is not finite."""
+    called = job.stem if job.source is None else str(job.source)
+    try:
+        require_finite(source.contract.outputs, sample, called)
+    except CganError as error:
+        return Made(job=job, error=error)
     text = image_text(source.name, source.digest, seed, job.draw)
     size = read_image(job.source).size if original_size and job.source is not None else None
     values: dict[str, JsonObject] = {}
@@ -185,10 +192,9 @@ def _images(path: Path) -> Iterator[tuple[Path, Path]]:
     if path.is_file():
         yield path, Path(path.name)
     elif path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
-        files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+        files = list_images(path)
         if not files:
-            raise BadInputError(f"{path} holds no image ({', '.join(SUFFIXES)}).")
+            raise BadInputError(f"{path} holds no image: a {READ_WORDS} is needed.")
         yield from ((file, file.relative_to(path)) for file in files)
     else:
         raise BadInputError(f"{path} does not exist; name an image or a folder of images.")

@@ -35,10 +35,15 @@ def blends(tiny_root: Path) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def logs(tiny_root: Path) -> Bundle:
+    return tiny.logs(tiny_root)
+
+
+@pytest.fixture(scope="session")
 def tiny_server(
-    shoes: Bundle, clouds: Bundle, blends: Bundle, server_environment: ServerEnvironment
+    shoes: Bundle, clouds: Bundle, blends: Bundle, logs: Bundle, server_environment: ServerEnvironment
 ) -> Iterator[TritonServer]:
-    """A running server with the three."""
+    """A running server with all of them."""
     options = ServerOptions(ports=free_ports(), drain_seconds=2)
-    with TritonServer([shoes, clouds, blends], server_environment, options) as running:
+    with TritonServer([shoes, clouds, blends, logs], server_environment, options) as running:
         yield running

@@ -96,7 +96,7 @@ def test_a_name_that_looks_like_a_number_is_the_name() -> None:
         (CODE, [[1, 2], [3]], "code holds something that is not a number"),
         (STEP, "1.5", "step holds a fraction; whole numbers are needed"),
         (STEP, "1,2", "step has the shape 2, one number is needed"),
-        (PHOTO, 7, "photo needs a PNG, JPEG or WebP image"),
+        (PHOTO, 7, "photo needs a PNG, JPEG, WebP, TIFF, BMP, PPM or GIF image"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(condition: Condition, given: object, words: str) -> None:
@@ -156,7 +156,7 @@ def test_an_image_is_the_tensor_of_its_pixels(tmp_path: Path) -> None:
     expected = tensor_from_image(Image.fromarray(PIXELS), PHOTO)
     for given in (tmp_path / "photo.png", str(tmp_path / "photo.png"), png(PIXELS), Image.fromarray(PIXELS)):
         np.testing.assert_array_equal(encode(PHOTO, given), expected)
-    with pytest.raises(ImageError, match="photo is not a PNG, JPEG or WebP image"):
+    with pytest.raises(ImageError, match="photo is not an image that can be read"):
         encode(PHOTO, b"these are words")
 
 

@@ -174,7 +174,11 @@ MISTAKES: list[tuple[tuple[str, ...], int, list[str]]] = [
         ["2 files (.png) cannot go to the one file x.png"],
     ),
     (("--bundle", "BLENDS"), 2, ["blends needs an image for content"]),
-    (("--bundle", "BLENDS", "CONTENT"), 2, ["blends needs style: give --style a PNG, JPEG or WebP image"]),
+    (
+        ("--bundle", "BLENDS", "CONTENT"),
+        2,
+        ["blends needs style: give --style a PNG, JPEG, WebP, TIFF, BMP, PPM or GIF image"],
+    ),
     (("--bundle", "BLENDS", "CONTENT", "--style", "CONTENT"), 2, ["needs style_code", "--style-code 4 numbers"]),
     (("--bundle", "BLENDS", "CONTENT", "--style-code", "1,2"), 2, ["style_code has 2 numbers, 4 are needed"]),
     (("--bundle", "BLENDS", "CONTENT", "--content", "CONTENT"), 2, ["content is given twice"]),
@@ -252,3 +256,21 @@ def test_an_option_that_would_do_nothing_is_refused(
     given = [str(clouds.path) if word == "BUNDLE" else word for word in words]
     assert_one_sentence(generate(*given, "-o", tmp_path), 2, *parts)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("batch", ["1", "4"])
+def test_values_that_are_not_finite_become_no_file_of_any_output_and_stop_no_other(
+    logs: Bundle, tmp_path: Path, batch: str
+) -> None:
+    for name, level in (("bright", 200), ("dark", 100), ("light", 250)):
+        (tmp_path / f"{name}.png").write_bytes(png(np.full((16, 16, 3), level, dtype=np.uint8)))
+    files = [tmp_path / f"{name}.png" for name in ("bright", "dark", "light")]
+    done = generate(*files, "--bundle", logs.path, "--batch", batch, "--json", "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert f"{tmp_path / 'dark.png'}: 768 of 768 values that the generator gave for picture" in done.stderr
+    assert [Path(item["input"]).stem for item in json.loads(done.stdout)["pictures"]] == ["bright", "light"]
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["bright-features.npy", "bright.png", "light-features.npy", "light.png"]
+    alone = generate(tmp_path / "dark.png", "--bundle", logs.path, "-o", tmp_path / "none")
+    assert_one_sentence(alone, 1, "not finite numbers")
+    assert not (tmp_path / "none").exists()

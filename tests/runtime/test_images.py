@@ -129,15 +129,14 @@ def header_only(width: int, height: int) -> bytes:
     ("data", "words"),
     [
         (b"", "is empty"),
-        (b"these are words, not an image", "not a PNG, JPEG or WebP"),
+        (b"these are words, not an image", "not an image that can be read"),
         (png(PIXELS[:1, :1]), "1x1 pixels; the smaller side needs at least 8"),
         (png(PIXELS[:, :4]), "4x32 pixels"),
         (header_only(20000, 20000), "400 million pixels; at most 16384 a side and 64 million"),
         (header_only(60000, 60000), "3600 million pixels; at most 16384"),
         (header_only(10000, 9000), "10000x9000 pixels"),
         (png(PIXELS)[:-60], "damaged PNG"),
-        (saved(Image.fromarray(PIXELS), "TIFF"), "not a PNG, JPEG or WebP"),
-        (saved(Image.fromarray(PIXELS), "GIF"), "not a PNG, JPEG or WebP"),
+        (saved(Image.fromarray(PIXELS), "PCX"), "not an image that can be read"),
     ],
 )
 def test_what_is_no_usable_image_is_refused_in_one_sentence(data: bytes, words: str) -> None:
@@ -155,7 +154,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_flipped_bytes_never_crash() -> None:
     """Every mutant is read as some image or refused as an ImageError."""
     rng = np.random.default_rng(0)
-    for kind in ("PNG", "JPEG", "WEBP"):
+    for kind in ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF"):
         good = saved(Image.fromarray(PIXELS), kind)
         for _ in range(150):
             mutant = bytearray(good)
@@ -164,3 +163,62 @@ def test_flipped_bytes_never_crash() -> None:
                 read_image(bytes(mutant))
             except ImageError as error:
                 assert "\n" not in str(error)
+
+
+LEVELS = np.linspace(0, 1, 16 * 16).reshape(16, 16)
+FROM = np.arange(256).reshape(16, 16)  # what LEVELS are in 8 bits
+
+
+def wide(values: np.ndarray, kind: str = "TIFF") -> bytes:
+    return saved(Image.fromarray(values), kind)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (wide(np.rint(LEVELS * 255).astype(np.uint16), "PNG"), FROM),
+        (wide(np.rint(LEVELS * 1023).astype(np.uint16), "PNG"), FROM),
+        (wide(np.rint(LEVELS * 4095).astype(np.uint16), "PNG"), FROM),
+        (wide(np.rint(LEVELS * 4095).astype(np.uint16)), FROM),
+        (wide(np.rint(LEVELS * 16383).astype(np.uint16)), FROM),
+        (wide(np.rint(LEVELS * 65535).astype(np.uint16)), FROM),
+        (wide(np.rint(LEVELS * 4095).astype(np.int32)), FROM),
+        (wide(LEVELS.astype(np.float32)), FROM),
+        (wide((LEVELS * 255).astype(np.float32)), FROM),
+        (wide((LEVELS * 2 - 1).astype(np.float32)), FROM),
+        (wide((LEVELS > 0.5).astype(np.uint16)), (LEVELS > 0.5) * 255),
+        (wide(np.zeros((16, 16), dtype=np.uint16)), FROM * 0),
+        (b"P5 16 16 1023\n" + np.rint(LEVELS * 1023).astype(">u2").tobytes(), FROM),
+    ],
+    ids=["8 in 16", "10", "12", "12 tiff", "14", "16", "int32", "0..1", "0..255", "-1..1", "mask", "black", "pgm"],
+)
+def test_values_of_more_than_8_bits_are_scaled_from_the_range_they_are_in(
+    data: bytes, expected: np.ndarray
+) -> None:
+    assert np.abs(np.asarray(read_image(data)).astype(int) - expected).max() <= 1
+    assert np.asarray(read_image(data)).max() == expected.max()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            np.array([[-1000, 3000] * 8] * 16, dtype=np.int32),
+            "has values from -1000 to 3000, which is no usual range",
+        ),
+        (np.array([[0, 10**6] * 8] * 16, dtype=np.int32), "has values from 0 to 1e\\+06"),
+        (np.array([[0.0, np.nan] * 8] * 16, dtype=np.float32), "holds values that are no finite numbers"),
+        (np.array([[0.0, np.inf] * 8] * 16, dtype=np.float32), "holds values that are no finite numbers"),
+    ],
+)
+def test_values_of_no_usual_range_are_refused_not_guessed(values: np.ndarray, words: str) -> None:
+    with pytest.raises(ImageError, match=f"scan.tif {words}"):
+        read_image(wide(values), "scan.tif")
+
+
+def test_an_unsigned_tiff_of_32_bits_is_not_taken_for_a_signed_one() -> None:
+    data = wide(np.array([[0, -1] * 8] * 16, dtype=np.int32))  # the bits of 2^32 - 1
+    unsigned = data.replace(struct.pack("<HHII", 339, 3, 1, 2), struct.pack("<HHII", 339, 3, 1, 1))
+    assert unsigned != data
+    with pytest.raises(ImageError, match=r"from 0 to 4\.29497e\+09"):
+        read_image(unsigned, "scan.tif")

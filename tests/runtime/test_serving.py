@@ -84,7 +84,7 @@ def test_one_bad_request_among_good_ones_fails_alone(server: TritonServer) -> No
     seed = np.array([[7]], dtype=np.uint64)
     expected = client.infer("facades_png", {"image": good, "seed": seed}, ["picture"])["picture"][0, 0]
     for _ in range(3):
-        with pytest.raises(ServerError, match="image is not a PNG, JPEG or WebP image"):
+        with pytest.raises(ServerError, match="image is not an image that can be read"):
             client.infer("facades_png", {"image": bad, "seed": seed}, ["picture"])
         answer = client.infer("facades_png", {"image": good, "seed": seed}, ["picture"])["picture"][0, 0]
         assert answer == expected

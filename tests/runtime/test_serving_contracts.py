@@ -168,7 +168,7 @@ def test_a_dtype_no_model_takes_is_named(client: TritonClient) -> None:
 
 def test_a_bad_image_is_named(client: TritonClient) -> None:
     inputs = {"content": texts(png(CONTENT)), "style": texts(b"words"), "style_code": CODE, "seed": SEED}
-    with pytest.raises(ServerError, match="style is not a PNG, JPEG or WebP image"):
+    with pytest.raises(ServerError, match="style is not an image that can be read"):
         client.infer("blends_png", inputs, ["picture"])
 
 
@@ -294,3 +294,14 @@ def test_a_number_that_is_no_class_is_a_4xx_for_its_request_alone(
         else:
             assert status == 400
             assert f"label {label} is out of range; give 0 to 2" in answer["error"]
+
+
+def test_values_that_are_not_finite_are_an_error_of_their_request_and_no_png(tiny_server: TritonServer) -> None:
+    answers = {}
+    for level in (100, 200):
+        data = base64.b64encode(png(np.full((16, 16, 3), level, dtype=np.uint8))).decode()
+        answers[level] = post(tiny_server, "logs_png", ("image", "BYTES", [data]))
+    status, answer = answers[100]
+    assert status >= 400
+    assert "768 of 768 values that the generator gave for picture are not finite" in answer["error"]
+    assert answers[200][0] == 200

@@ -11,6 +11,7 @@ import pytest
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.images import png_text, read_image
 from cgan_runtime.serving.server import TritonServer
+from PIL import Image
 
 from tests.helpers import assert_one_sentence, png, run_command, run_here, smooth_images
 
@@ -70,7 +71,7 @@ def test_a_folder_keeps_its_tree_and_a_bad_file_stops_nothing(
     target = tmp_path / "out"
     done = run_here("cgan-translate", source, "--bundle", bundle_path, "--seed", "7", "-o", target)
     assert done.returncode == 1
-    assert "words.png is not a PNG, JPEG or WebP image" in done.stderr
+    assert "words.png is not an image that can be read" in done.stderr
     assert "2 images written, 1 inputs skipped" in done.stderr
     assert sorted(p.relative_to(target).as_posix() for p in target.rglob("*.png")) == ["a.png", "deep/b.png"]
 
@@ -125,7 +126,11 @@ def test_a_seed_that_is_none_is_a_usage_error(image: Path, bundle_path: Path, se
         (("IMAGE", "--bundle", "BUNDLE", "--samples", "2", "-o", "x.png"), 2, ["name a folder with -o"]),
         (("IMAGE", "IMAGE", "--bundle", "BUNDLE"), 2, ["would both become"]),
         (("nothing.png", "--bundle", "BUNDLE"), 3, ["nothing.png does not exist"]),
-        (("WORDS", "--bundle", "BUNDLE", "--seed", "7"), 3, ["words.png is not a PNG, JPEG or WebP image"]),
+        (
+            ("WORDS", "--bundle", "BUNDLE", "--seed", "7"),
+            3,
+            ["words.png is not an image that can be read"],
+        ),
         (("DOT", "--bundle", "BUNDLE", "--seed", "7"), 3, ["1x1 pixels"]),
         (("EMPTY", "--bundle", "BUNDLE"), 3, ["holds no image"]),
         (("IMAGE", "--url", "http://127.0.0.1:9", "--model", "facades"), 4, ["cannot be reached"]),
@@ -157,3 +162,21 @@ def test_an_input_is_never_overwritten(bundle_path: Path, tmp_path: Path) -> Non
         done = run_here("cgan-translate", *words, "--bundle", bundle_path, "--seed", "1")
         assert_one_sentence(done, 2, "would overwrite an input")
     assert sha(path) == before
+
+
+def test_a_folder_with_an_animation_and_a_telephone_image_is_translated_but_for_what_is_not_read(
+    bundle_path: Path, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    frames = [Image.fromarray(pixels) for pixels in smooth_images(2, seed=5)]
+    for name, frame_of in (("animated.gif", "GIF"), ("animated2.png", "PNG"), ("pages.tif", "TIFF")):
+        frames[0].save(source / name, frame_of, save_all=True, append_images=frames[1:])
+    (source / "photo.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    frames[0].save(source / "still.bmp")
+    done = run_here("cgan-translate", source, "--bundle", bundle_path, "--seed", "7", "-o", target)
+    assert done.returncode == 1
+    assert f"skipped: {source / 'photo.HEIC'} is a HEIC image, which is not read: convert it to PNG" in done.stderr
+    made = {path.stem: path.read_bytes() for path in target.iterdir()}
+    assert sorted(made) == ["animated", "animated2", "pages", "still"]
+    assert made["animated2"] == made["pages"] == made["still"]

@@ -3,6 +3,7 @@
 shoes    a label (names) -> a grey image
 clouds   no condition at all -> an image and a score
 blends   two images and a vector -> an image, a heatmap, a score with a threshold and a raw tensor
+logs     an image -> its logarithm, which is no finite number where a channel is 127 or less, and a raw tensor
 """
 
 from __future__ import annotations
@@ -139,6 +140,23 @@ def blends_formula(content: Array, style: Array, code: Array, seed: int, draw: i
         "score": far.mean(),
         "features": features,
     }
+
+
+def logs(root: Path) -> Bundle:
+    contract = Contract(
+        conditions=(Condition(name="condition", shape=(3, SIDE, SIDE), encoding=ImageEncoding()),),
+        noise=(),
+        outputs=(
+            Output(name="picture", shape=(3, SIDE, SIDE), encoding=ImageEncoding()),
+            Output(name="features", shape=(3, SIDE, SIDE)),
+        ),
+        statistics="none",
+    )
+    nodes = [
+        helper.make_node("Log", ["condition"], ["picture"]),
+        helper.make_node("Identity", ["condition"], ["features"]),
+    ]
+    return _write(root, "logs", contract, nodes, [])
 
 
 def _z(seed: int, draw: int) -> Array:

@@ -301,7 +301,7 @@ def test_trees_of_equal_names_are_two_domains_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
-        ("trainB empty", r"trainB holds no images: the images of domain B are needed there, as jpg"),
+        ("trainB empty", r"trainB holds no images: the images of domain B are needed there, as PNG"),
         ("trainB absent", r"has testA/ and testB/ but no .*trainB: put the images of domain B there"),
         ("all broken", r"none of the 2 images can be used; the first: .*trainB"),
         ("no test", r"has no held-out images of both domains: put some into .*testA and .*testB"),

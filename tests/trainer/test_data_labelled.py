@@ -169,7 +169,7 @@ def test_photographs_of_any_shape_may_lie_in_class_folders(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
-        ("empty class", r"train/eel holds no images: put those of class eel there, as jpg"),
+        ("empty class", r"train/eel holds no images: put those of class eel there, as PNG"),
         ("unknown class", r"val/eel is a class that train/ does not have \(cat, dog\)"),
         ("not in dataset.json", r"train/dog is a class that dataset\.json does not have \(cat\)"),
         ("number too large", r"train/7 is a class that dataset\.json does not have \(cat\)"),

@@ -165,7 +165,10 @@ def test_without_a_split_column_pairs_stay_where_they_are_when_others_are_added(
         ("p.csv", "a,b,split\nx.png,x.png,\n", "line 2 has split ''"),
         ("p.csv", "a,b,split\nx.png,x.png,training\n", "line 2 has split 'training'"),
         ("p.csv", 'a,b\n"x.png,x.png\n', "cannot be read as a list"),
-        ("p.csv", b"a,b\n\xff,x", "cannot be read as a list"),
+        ("p.csv", b"a,b\n\xff\x81,x", "cannot be read as a list"),
+        ("p.csv", b"\xff\xfea\0,\0b", "cannot be read as a list"),
+        ("p.csv", b"PK\x03\x04,xl/workbook.xml", "is a spreadsheet or another zip file: save the sheet as CSV"),
+        ("p.csv", "a,b,split\nx.png,left, x.png,train\n", "line 2 has 4 values, but the first line names 3"),
         ("p.csv", "a,b,split\nx.png,y.png,train\n", r"y\.png does not exist \(.*p\.csv, line 2\)"),
         ("p.csv", "a,b,split\nx.png,x.png,val\n", "no pair with split train"),
         ("p.jsonl", '{"a": "x.png", "b": ', "line 1 is no JSON"),
@@ -197,3 +200,31 @@ def test_rows_of_a_list_that_name_no_file_are_left_out(tmp_path: Path, pairs: Pa
     loaded = load_pairs(path, "train", 64)
     assert loaded.skipped == ("pictures/3, left.png",)
     assert np.array_equal(loaded.a[3].permute(1, 2, 0), np.asarray(open_rgb(tmp_path / "pictures" / "4, left.png")))
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
+
+
+def test_an_image_that_is_not_read_is_named_instead_of_its_partner(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in "AB":
+        write_pairs(tmp_path / side / "train", 3)
+    (tmp_path / "A" / "train" / "001.png").unlink()
+    (tmp_path / "A" / "train" / "001.HEIC").write_bytes(HEIC)
+    (tmp_path / "A" / "train" / "002.CR2").write_bytes(b"the source of 002.png, as cameras leave it")
+    loaded = load_pairs(tmp_path, "train", 64)
+    assert (loaded.files, loaded.skipped) == (("000.png", "002.png"), ("001.HEIC",))
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'A' / 'train' / '001.HEIC'} is a HEIC image, which is not read: convert it" in said
+    assert "partner" not in said
+
+
+def test_a_folder_of_images_that_are_not_read_says_so(tmp_path: Path) -> None:
+    for side in "AB":
+        (tmp_path / side / "train").mkdir(parents=True)
+        (tmp_path / side / "train" / "0.heic").write_bytes(HEIC)
+    with pytest.raises(
+        BadInputError, match=r"none of the 1 images can be used; the first: .*0\.heic is a HEIC image"
+    ):
+        load_pairs(tmp_path, "train", 64)

@@ -20,8 +20,8 @@ from PIL import Image
 from tests.trainer.conftest import write_pairs
 from tests.trainer.test_data_labelled import write_idx
 
-LABELLED = ("held-out images", "readable", "classes", "no leak", "labels", "content")
-UNPAIRED = ("held-out images", "readable", "no leak", "two domains", "content")
+LABELLED = ("held-out images", "readable", "classes", "no leak", "labels", "content", "brightness")
+UNPAIRED = ("held-out images", "readable", "no leak", "two domains", "content", "brightness")
 
 
 def write_images(folder: Path, count: int, *, seed: int, size: int = 32) -> None:

@@ -104,7 +104,9 @@ def test_sigkill_of_the_real_command_resumes_to_the_same_weights(
     pairs: Path, unbroken: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
-    words = command_line(SMALL, RunOptions(data=pairs, out=out, threads=1, evaluate=False), resume=True).split()[1:]
+    words = command_line(SMALL, RunOptions(data=pairs, out=out, threads=1, evaluate=False), resume=False).split()[
+        1:
+    ]
     command = [sys.executable, "-m", "cgan_trainer", *words]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -112,7 +114,7 @@ def test_sigkill_of_the_real_command_resumes_to_the_same_weights(
         time.sleep(0.005)
     process.kill()
     process.wait()
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip() in ("", str(out / "last.pt"))
     assert_same_run(unbroken, out)
@@ -135,7 +137,7 @@ def test_a_run_with_any_options_resumes_to_the_same_weights(
     for step in (1, 0):  # twice, the second time at once
         with monkeypatch.context() as patch:
             stop_at(patch, step, lambda: os.kill(os.getpid(), signal.SIGINT))
-            assert train(pairs, tmp_path / "broken", config, resume=True) == 130
+            assert train(pairs, tmp_path / "broken", config, resume=step == 0) == 130
     assert train(pairs, tmp_path / "broken", config, resume=True, max_minutes=1e-9) == 0
     assert train(pairs, tmp_path / "broken", config, resume=True) == 0
     assert_same_run(tmp_path / "unbroken", tmp_path / "broken")
@@ -174,9 +176,86 @@ def test_resume_after_the_end_says_so(pairs: Path, unbroken: Path, capsys: pytes
     assert (unbroken / "last.pt").read_bytes() == before
 
 
-def test_resume_without_a_run_starts_one(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train(pairs, tmp_path / "new", replace(SMALL, images=1), resume=True) == 0
-    assert "starting from the first image" in capsys.readouterr().err
+def test_resume_where_no_run_is_begins_none_and_names_the_one_beside_it(pairs: Path, tmp_path: Path) -> None:
+    assert train(pairs, tmp_path / "streets", replace(SMALL, images=1)) == 0
+    with pytest.raises(UsageError, match=r"no run in .*/streats \(did you mean .*/streets\?\): name the folder"):
+        train(pairs, tmp_path / "streats", resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["streets"]
+
+
+def test_a_run_killed_before_its_first_save_is_resumed_from_the_first_image(
+    pairs: Path, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_at(patch, 0, kill)
+        with pytest.raises(KilledError):
+            train(pairs, tmp_path / "run")
+    assert not (tmp_path / "run" / "last.pt").exists()
+    assert train(pairs, tmp_path / "run", resume=True) == 0
+    assert "before its first save: starting from the first image" in capsys.readouterr().err
+    assert_same_run(unbroken, tmp_path / "run")
+
+
+@pytest.mark.parametrize("begun", [{"images": 8}, {"images": None, "epochs": 1, "epochs_decay": 0}])
+def test_a_run_made_longer_equals_one_that_was_so_from_the_first_where_the_rate_knows_no_end(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], begun: dict[str, Any]
+) -> None:
+    config = replace(SMALL, batch=1, lr_policy="step", save_images=1)
+    longer = replace(config, images=None, epochs=2, epochs_decay=0) if begun["images"] is None else config
+    assert train(pairs, tmp_path / "whole", longer) == 0
+    assert train(pairs, tmp_path / "longer", replace(config, **begun)) == 0
+    seen = 8 if begun["images"] else 7
+    capsys.readouterr()
+    assert train(pairs, tmp_path / "longer", longer, resume=True) == 0
+    total = 14 if longer.images is None else 13
+    assert f"The run ends at {total} images now, not at {seen}; {seen} are done." in capsys.readouterr().err
+    assert_same_run(tmp_path / "whole", tmp_path / "longer")
+    provenance = read_checkpoint(tmp_path / "longer" / "last.pt").provenance
+    assert provenance["extended_at"] == [seen]
+    assert "extended_at" not in read_checkpoint(tmp_path / "whole" / "last.pt").provenance
+
+
+def test_a_longer_run_says_what_becomes_of_its_falling_rate_and_may_be_interrupted(
+    pairs: Path, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, ends = replace(SMALL, images=26), []
+    for name in ("at once", "in two"):
+        out = tmp_path / name
+        shutil.copytree(unbroken, out)
+        if name == "in two":
+            with monkeypatch.context() as patch:
+                stop_at(patch, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
+                assert train(pairs, out, config, resume=True) == 130
+        assert train(pairs, out, config, resume=True) == 0
+        ends.append(read_checkpoint(out / "last.pt").provenance)
+    assert "the new schedule: 0.0002 now, 1.54e-05 at the end" in capsys.readouterr().err
+    assert ends[0] == ends[1]
+    assert (ends[0]["images"], ends[0]["extended_at"]) == (26, [13])
+    assert_same_run(tmp_path / "at once", tmp_path / "in two")
+    assert float(rows(out)[-1]["lr"]) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [
+        ({"images": 5}, "has seen 13 images and would end at 5: ask for more, or .*--init-from .*last.pt"),
+        ({"images": None, "epochs_decay": 0}, "would end at 7: ask for more, or .*--init-from"),
+        ({"epochs": 2}, "has seen 13 images and would end at 13: ask for more"),
+    ],
+)
+def test_a_run_is_not_made_shorter_than_what_it_has_seen(
+    pairs: Path, unbroken: Path, length: dict[str, Any], said: str
+) -> None:
+    before = (unbroken / "last.pt").read_bytes()
+    with pytest.raises(UsageError, match=said):
+        train(pairs, unbroken, replace(SMALL, **length), resume=True)
+    assert (unbroken / "last.pt").read_bytes() == before
+
+
+def test_another_schedule_to_the_same_end_is_refused(pairs: Path, tmp_path: Path) -> None:
+    assert train(pairs, tmp_path, max_minutes=1e-9) == 0
+    with pytest.raises(UsageError, match="would end at 13 images as before, but with another learning rate"):
+        train(pairs, tmp_path, replace(SMALL, epochs=2), resume=True)
 
 
 def test_an_existing_run_is_not_overwritten(pairs: Path, unbroken: Path) -> None:
@@ -187,16 +266,16 @@ def test_an_existing_run_is_not_overwritten(pairs: Path, unbroken: Path) -> None
 @pytest.mark.parametrize(
     "change",
     [
-        {"size": 128}, {"ngf": 5}, {"ndf": 5}, {"dropout": "port"}, {"images": 14}, {"batch": 1}, {"lr": 1e-4},
-        {"lambda_l1": 10.0}, {"jitter": False}, {"direction": "BtoA"}, {"seed": 1}, {"epochs": 2},
-        {"epochs_decay": 2}, {"save_images": 5}, {"objective": "L1"}, {"ema": 0.9}, {"accumulate": 2},
+        {"size": 128}, {"ngf": 5}, {"ndf": 5}, {"dropout": "port"}, {"batch": 1}, {"lr": 1e-4},
+        {"lambda_l1": 10.0}, {"jitter": False}, {"direction": "BtoA"}, {"seed": 1}, {"save_images": 5},
+        {"objective": "L1"}, {"ema": 0.9}, {"accumulate": 2},
     ],
 )  # fmt: skip
 def test_an_option_that_would_change_the_result_is_refused_on_resume(
     pairs: Path, unbroken: Path, change: dict[str, Any]
 ) -> None:
     flag = next(iter(change)).replace("_", "-")
-    with pytest.raises(UsageError, match=f"--{flag} is .* was begun with"):
+    with pytest.raises(UsageError, match=f"--{flag} is .* was begun with .* --init-from .*last.pt"):
         train(pairs, unbroken, replace(SMALL, **change), resume=True)
 
 

@@ -59,7 +59,7 @@ def bad_folder(root: Path, case: str) -> str:
         return "has no train/ folder"
     (root / "nowhere" / "train").mkdir(parents=True)
     if case == "empty":
-        return "holds no images: side-by-side pairs are needed, as jpg, jpeg, png"
+        return "holds no images: side-by-side pairs are needed, as PNG, JPEG, WebP"
     path = root / "nowhere" / "train" / "a.png"
     if case == "odd":
         Image.new("RGB", (129, 64)).save(path)
@@ -260,6 +260,6 @@ def test_a_format_that_no_name_promises_is_never_opened(tmp_path: Path, monkeypa
     (tmp_path / "a.png").write_bytes(
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
     )
-    with pytest.raises(BadInputError, match=r"a\.png is not an image that can be read"):
+    with pytest.raises(BadInputError, match=r"a\.png is a PostScript image, which is not read"):
         open_rgb(tmp_path / "a.png")
     assert not called.exists()

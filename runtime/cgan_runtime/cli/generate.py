@@ -185,7 +185,7 @@ def _fixed_conditions(
         raise UsageError(f"{image.name} is given twice: as input images and by name; give it once.")
     encoded = encode_conditions(name, contract, given)
     if image is not None and not has_inputs and image.name not in given:
-        raise UsageError(f"{name} needs an image for {image.name}: name a PNG, JPEG or WebP file or a folder.")
+        raise UsageError(f"{name} needs an image for {image.name}: name an image file or a folder.")
     require_all(name, contract, {**encoded, **({image.name: None} if has_inputs and image else {})})
     return encoded, label_stem(name, contract, encoded)
 

@@ -17,10 +17,11 @@ command = app("cgan-translate")
 
 @command.default
 def translate(*inputs: Path, label: str | None = None, options: Options | None = None, **conditions: str) -> int:
-    """Translate images (PNG, JPEG, WebP) or folders of them.
+    """Translate images or folders of them.
 
     An image of another size is resampled to the generator's, transparency is
-    laid on white, EXIF rotation is applied. The result is a PNG of the
+    laid on white, EXIF rotation is applied, of an animation the first frame is
+    taken. PNG, JPEG, WebP, TIFF, BMP, PPM and GIF are read. The result is a PNG of the
     generator's size that names its bundle and seed in its text chunks.
 
     For example:

@@ -1,4 +1,4 @@
-"""Images: a PNG, JPEG or WebP file in, a PNG out."""
+"""Images: a file of any format that is read in, a PNG out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar
 from cgan_runtime.contract import Condition, ImageEncoding, Output, SizeRule
 from cgan_runtime.encodings.base import Array, Decoder, Encoder, Given, JsonObject
 from cgan_runtime.errors import UsageError
+from cgan_runtime.image_formats import READ_WORDS
 from cgan_runtime.images import (
     Pixels,
     pixels_from_tensor,
@@ -33,7 +34,7 @@ class ImageEncoder(Encoder):
         """float32 [C, H, W], ``(pixel / 255 - mean) / std``, resampled by the rule of its encoding.
 
         Raises:
-            ImageError: not a PNG, JPEG or WebP image, damaged, or outside the size caps.
+            ImageError: not of a format that is read, damaged, or outside the size caps.
             UsageError: neither a path, nor bytes, nor an image.
         """
         from PIL import Image, ImageOps
@@ -50,7 +51,7 @@ class ImageEncoder(Encoder):
 
     def choices(self, condition: Condition) -> str:  # noqa: ARG002 - every image condition takes the same
         """The files that may be given for an image."""
-        return "a PNG, JPEG or WebP image"
+        return f"a {READ_WORDS} image"
 
 
 class ImageDecoder(Decoder):

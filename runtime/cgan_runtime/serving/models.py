@@ -21,7 +21,7 @@ import numpy as np
 import triton_python_backend_utils as pb
 
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, Output
-from cgan_runtime.encodings import decoder_of, encoder_of
+from cgan_runtime.encodings import decoder_of, encoder_of, require_finite
 from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.images import image_text
@@ -32,7 +32,8 @@ from cgan_runtime.serving.wire import image_outputs, png_inputs
 __all__ = ["CoreModel", "PngModel", "TensorModel"]
 
 DRAWN_SEED_BITS: Final = 53  # a seed the server draws is exact in any client's JSON numbers
-BASE64_STARTS: Final = (b"iVBOR", b"/9j/", b"UklGR")  # PNG, JPEG, WebP
+# PNG, JPEG, WebP, both kinds of TIFF, GIF, BMP and PPM: none of them begins like this when it is no text.
+BASE64_STARTS: Final = (b"iVBOR", b"/9j/", b"UklGR", b"SUkq", b"TU0A", b"R0lGOD", b"Qk", b"UD")
 
 
 class _Model:
@@ -78,7 +79,11 @@ class _Model:
         answers, start = {}, 0
         for item in rows:
             stop = start + item.count
-            answers[id(item)] = self._answer(item, {name: value[start:stop] for name, value in outputs.items()})
+            try:
+                answers[id(item)] = self._answer(item, {name: value[start:stop] for name, value in outputs.items()})
+            except CganError as error:  # of this request alone
+                failure = pb.TritonError(str(error), pb.TritonError.INTERNAL)
+                answers[id(item)] = pb.InferenceResponse([], failure)
             start = stop
         return answers
 
@@ -151,9 +156,9 @@ class TensorModel(_Model):
 class PngModel(TensorModel):
     """Files and text in, PNG files out.
 
-    An image is a PNG, JPEG or WebP as bytes or as base64 text, a label its number or name as text; other
-    conditions are tensors. Images come back as PNG: as base64 text where an image came so, or where the request
-    says so (`base64`); other outputs are tensors.
+    An image is a file of a format that is read, as bytes or as base64 text, a label its number or name as text;
+    other conditions are tensors. Images come back as PNG: as base64 text where an image came so, or where the
+    request says so (`base64`); other outputs are tensors.
     """
 
     def _read(self, request: Any) -> _Rows:
@@ -181,6 +186,9 @@ class PngModel(TensorModel):
 
     def _answer(self, rows: _Rows, outputs: dict[str, Array]) -> Any:
         files = image_outputs(self.contract)
+        for row, seed in enumerate(rows.seeds):
+            sample = {output.name: outputs[output.name][row] for output in files}
+            require_finite(files, sample, f"row {row} (seed {seed})")
         answers = [
             pb.Tensor(
                 output.name,

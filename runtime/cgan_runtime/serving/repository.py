@@ -40,6 +40,8 @@ PACKAGE_FILES: Final = (
     "generator.py",
     "noise.py",
     "onnx_file.py",
+    "image_formats.py",
+    "image_values.py",
     "images.py",
     "runners/",
     "serving/__init__.py",

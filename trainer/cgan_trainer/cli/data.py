@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,14 +34,16 @@ def verify(
     *,
     size: Annotated[int | None, Parameter(validator=validators.Number(gte=16, lte=4096))] = None,
     kind: Literal["paired", "labelled", "unpaired"] | None = None,
+    value_range: Annotated[str, Parameter(name="--range")] = "auto",
     json: bool = False,
 ) -> int:
     """Look at every image of a dataset and say what was found. Exit code 5 if a check fails, 3 if it is unusable.
 
     Args:
-        data: A dataset folder, or a list of pairs or of labelled images (.csv, .jsonl).
+        data: A dataset folder, or a list of pairs or of labelled images (.csv, .tsv, .jsonl).
         size: The side in pixels you will train at; by default 256, and 32 for labelled images.
         kind: What the dataset is, where the names in it do not tell.
+        value_range: Range of values of more than 8 bits: auto, the largest (4095), or both ends (-1000,1000).
         json: Print one JSON object instead of text.
     """
     from cgan_runtime.progress import progress
@@ -48,17 +51,40 @@ def verify(
     from cgan_trainer.data.verify import verify as look
 
     with progress("looking at", unit="images") as report:
-        verdict = look(data, size, on_file=report, kind=kind)
+        verdict = look(data, size, on_file=report, kind=kind, value_range=value_range)
     print(_as_json(verdict) if json else _as_text(verdict))
     if verdict.ok:
         print(f"Next: {verdict.command}", file=sys.stderr)
         return 0
     failed = sum(not check.ok for check in verdict.checks)
-    print(
-        f"{failed} of {len(verdict.checks)} checks failed; to go on all the same: {verdict.command}",
-        file=sys.stderr,
-    )
+    go_on = "; no training can start with it."
+    if verdict.command:
+        way = "first" if verdict.command.startswith("cgan-data") else "to go on all the same"
+        go_on = f"; {way}: {verdict.command}"
+    print(f"{failed} of {len(verdict.checks)} checks failed{go_on}", file=sys.stderr)
     return 5
+
+
+@app.command
+def split(data: Path, *, out: Path, kind: Literal["paired", "labelled", "unpaired"] | None = None) -> int:
+    """Make a dataset with held-out images out of one that has train only. Yours stays as it is.
+
+    Files are linked where that can be, else copied. A tenth of the pairs, or of the
+    images of each class or domain, goes to val: the same ones each time.
+
+    Args:
+        data: A dataset folder with train/ (or A/train/, trainA/, ...) in it.
+        out: The folder to make.
+        kind: What the dataset is, where the names in it do not tell.
+    """
+    from cgan_trainer.data.hold_out import hold_out
+    from cgan_trainer.data.layouts.recognise import look_at
+
+    seen = look_at(data) if kind is None else None
+    counts = hold_out(data, out, kind or ("paired" if seen is None else seen.kind))
+    print(f"{out}\t{counts['train']} train\t{counts['val']} val")
+    print(f"Next: {shlex.join(['cgan-data', 'verify', str(out)])}", file=sys.stderr)
+    return 0
 
 
 @app.command

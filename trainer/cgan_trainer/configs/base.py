@@ -67,6 +67,8 @@ class TrainConfig:
     """Compile the networks with torch.compile (needs a C++ compiler)."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Same seed, same images, same weights."""
+    range: str = "auto"
+    """Range of values of more than 8 bits: auto (by the largest of all), the largest (4095), or both ends."""
     save_images: Count = 500
     """Validate, add a row to metrics.csv, draw samples and write last.pt every so many images."""
 
@@ -76,6 +78,12 @@ class TrainConfig:
         Raises:
             UsageError: says which, and what to give instead.
         """
+        from cgan_runtime.image_values import parse_range  # numpy: not for --help
+
+        try:
+            parse_range(self.range)
+        except ValueError as error:
+            raise UsageError(f"--range {error}.") from error
         if self.epochs + self.epochs_decay < 1:
             raise UsageError("--epochs 0 cannot be used: give 1 or more without --epochs-decay.")
 
@@ -96,7 +104,7 @@ class RunOptions:
     """Where from, where to, how long, and on how much of the machine."""
 
     data: Path
-    """Dataset: a folder, or a .csv or .jsonl list; docs/datasets.md says what each family takes."""
+    """Dataset: a folder, or a .csv, .tsv or .jsonl list; docs/datasets.md says what each family takes."""
     out: Path
     """Run folder to make: last.pt, best.pt, config.json, metrics.csv, samples/, index.html."""
     config: Path | None = None
@@ -114,7 +122,7 @@ class RunOptions:
     evaluate: bool = True
     """Judge the finished run on held-out images, as `cgan-train evaluate` does."""
     resume: bool = False
-    """Go on from last.pt: the weights come out as if the run had never stopped."""
+    """Go on from last.pt: the weights come out as if the run had never stopped; more --images make it longer."""
     dry_run: bool = False
     """Print the resolved options, what would be done and the minutes it takes (a few steps are timed), and stop."""
 
@@ -133,6 +141,8 @@ def command_line(config: TrainConfig, run: RunOptions, *, resume: bool) -> str:
                     words.append(f"--{flag}")
                 case False:
                     words.append(f"--no-{flag}")
+                case str() if value.startswith("-"):  # a word of its own would be taken for an option
+                    words.append(f"--{flag}={value}")
                 case _:
                     words += [f"--{flag}", str(value)]
     return shlex.join([*words, "--resume"] if resume else words)

@@ -32,6 +32,7 @@ __all__ = [
     "allocate",
     "cache_folder",
     "clear_cache",
+    "extents_folder",
     "key_of",
     "read_entry",
     "used_bytes",
@@ -68,6 +69,11 @@ def cache_folder() -> Path:
 
     chosen = os.environ.get("CGAN_CACHE")
     return (Path(chosen) if chosen else platformdirs.user_cache_path("cgan-deploy")) / "pairs"
+
+
+def extents_folder(folder: Path) -> Path:
+    """Beside the cache folder: what the largest values of images of more than 8 bits are (value_ranges.py)."""
+    return folder.with_name(f"{folder.name}-extents")
 
 
 def key_of(head: list[Any], files: Iterable[tuple[str, Path]]) -> str:
@@ -168,7 +174,7 @@ def allocate(path: Path, rows: int, spec: ArraySpec) -> Array:
 def clear_cache(folder: Path) -> int:
     """Remove every entry, and nothing else; bytes set free."""
     freed_bytes = 0
-    for entry in _entries(folder):
+    for entry in (*_entries(folder), *_entries(extents_folder(folder))):
         freed_bytes += _bytes_of(entry)
         shutil.rmtree(entry, ignore_errors=True)
     return freed_bytes

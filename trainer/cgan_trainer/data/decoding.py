@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from cgan_runtime.errors import BadInputError
 
-from cgan_trainer.data.images import CHANNELS, Mode, open_image, resize
+from cgan_trainer.data.images import CHANNELS, PLAIN, Limits, Mode, open_image, resize
 from cgan_trainer.data.layouts import PairFiles
 
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ def pixels_of(image: Image, size: int, mode: Mode) -> Bytes:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def open_pair(files: PairFiles, modes: Modes) -> tuple[Image, Image]:
+def open_pair(
+    files: PairFiles, modes: Modes, limits: tuple[Limits, Limits] = (PLAIN, PLAIN)
+) -> tuple[Image, Image]:
     """Both sides in their own size.
 
     Raises:
@@ -123,8 +125,8 @@ def open_pair(files: PairFiles, modes: Modes) -> tuple[Image, Image]:
     """
     if files.b is None:
         # One file, one decoding: only where both sides are labels are the numbers in it class numbers.
-        return _halves(files, "labels" if modes == ("labels", "labels") else "rgb", modes)
-    a, b = open_image(files.a, modes[0]), open_image(files.b, modes[1])
+        return _halves(files, "labels" if modes == ("labels", "labels") else "rgb", modes, limits[0])
+    a, b = open_image(files.a, modes[0], limits[0]), open_image(files.b, modes[1], limits[1])
     if abs(a.width * b.height - b.width * a.height) > 0.01 * a.width * b.height:
         raise BadInputError(
             f"{files.a} is {a.width}x{a.height} but {files.b} is {b.width}x{b.height}: both sides of a pair "
@@ -133,8 +135,8 @@ def open_pair(files: PairFiles, modes: Modes) -> tuple[Image, Image]:
     return a, b
 
 
-def _halves(files: PairFiles, read_as: Mode, modes: Modes) -> tuple[Image, Image]:
-    image = open_image(files.a, read_as)
+def _halves(files: PairFiles, read_as: Mode, modes: Modes, limits: Limits) -> tuple[Image, Image]:
+    image = open_image(files.a, read_as, limits)
     width, height = image.size
     if width % 2:
         raise BadInputError(

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.image_formats import list_images
+from cgan_runtime.image_values import Range
 from cgan_runtime.images import decode_image, resized, rgb_or_grey
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["CHANNELS", "EXTENSIONS", "Mode", "decode_rgb", "list_images", "open_image", "open_rgb", "resize"]
+__all__ = ["CHANNELS", "PLAIN", "Limits", "Mode", "decode_rgb", "list_images", "open_image", "open_rgb", "resize"]
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp")
-# What these names promise, and no more: Pillow would look for any of its formats, and starts Ghostscript for EPS.
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 # How the pixels of a side are meant: colours, one brightness, or names of classes that must never be mixed.
 Mode = Literal["rgb", "grey", "labels"]
 CHANNELS: dict[Mode, int] = {"rgb": 3, "grey": 1, "labels": 3}
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Every image below `folder`, sorted by path; hidden files and folders are skipped."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The ranges of values of more than 8 bits; None: the usual one that holds those of the image."""
+
+    integers: Range | None = None
+    floats: Range | None = None
+
+
+PLAIN = Limits()
 
 
 def open_rgb(path: Path) -> Image:
@@ -43,19 +43,25 @@ def open_rgb(path: Path) -> Image:
 
 def decode_rgb(source: Path | bytes, called: str) -> Image:
     """As `open_rgb`, from the bytes of a file too; errors call the image `called`."""
-    return rgb_or_grey(decode_image(source, called, formats=FORMATS, caps=False)).convert("RGB")
+    return rgb_or_grey(decode_image(source, called, caps=False), called=called).convert("RGB")
 
 
-def open_image(path: Path, mode: Mode) -> Image:
+def open_image(path: Path, mode: Mode, limits: Limits = PLAIN) -> Image:
     """As `open_rgb`, with one channel for grey; 16-bit labels are class numbers: kept, not scaled.
+
+    Args:
+        path: the file.
+        mode: how its pixels are meant.
+        limits: the ranges that values of more than 8 bits are scaled by.
 
     Raises:
         BadInputError: as `open_rgb`, or class numbers above 255.
     """
-    image = decode_image(path, formats=FORMATS, caps=False)
+    image = decode_image(path, caps=False)
     if mode == "labels" and image.mode.startswith("I"):
         return _class_numbers(image, path)
-    return rgb_or_grey(image).convert("RGB").convert("L" if mode == "grey" else "RGB")
+    taken = limits.floats if image.mode.startswith("F") else limits.integers
+    return rgb_or_grey(image, taken, called=str(path)).convert("RGB").convert("L" if mode == "grey" else "RGB")
 
 
 def resize(image: Image, size: int, mode: Mode) -> Image:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.progress import note
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -15,8 +16,10 @@ from cgan_trainer.data.arrays import Decoding, load_arrays, name_problems
 from cgan_trainer.data.cache import key_of
 from cgan_trainer.data.decoding import ArraySpec, Bytes, Modes, Rows, open_pair, pixels_of
 from cgan_trainer.data.domains import Domains, palette_of, read_domains
+from cgan_trainer.data.images import PLAIN, Limits
 from cgan_trainer.data.layouts import Layout, PairFiles, find_layout
 from cgan_trainer.data.layouts.held_out import held_out_split
+from cgan_trainer.data.value_ranges import Found, all_listings, find_ranges
 
 __all__ = [
     "Domains",
@@ -25,6 +28,7 @@ __all__ = [
     "count_pairs",
     "find_validation",
     "load_pairs",
+    "pair_ranges",
     "palette_of",
     "read_domains",
 ]
@@ -83,6 +87,7 @@ def load_pairs(
     modes: Modes = RGB,
     strict: bool = False,
     cache: Path | None = None,
+    value_range: str = "auto",
 ) -> Pairs:
     """Every pair of a split at size x size, resized where it has another size.
 
@@ -97,6 +102,7 @@ def load_pairs(
         modes: how the pixels of A and B are meant.
         strict: raise for the first broken image instead.
         cache: where decoded pixels are kept; None means `cache_folder()`.
+        value_range: of values of more than 8 bits: "auto", "4095", "-1000,1000".
 
     Raises:
         BadInputError: the dataset, or its every image, cannot be used; or an image, if strict.
@@ -105,12 +111,17 @@ def load_pairs(
     listing = layout.listing(split)
     if strict and listing.orphans:
         raise BadInputError(listing.orphans[0].problem)
+    found = pair_ranges(layout, modes, value_range, cache)
+    if split == "train":
+        for said in found.told:
+            note(said)
+    limits = (found.limits.get("A", PLAIN), found.limits.get("B", PLAIN))
     work = Decoding(
         where=str(root),
         unit="pairs",
         size=size,
-        key=_key(layout, split, listing.pairs, size, modes),
-        groups=(_rows(listing.pairs, size, modes),),
+        key=_key(layout, split, listing.pairs, size, modes, found.key),
+        groups=(_rows(listing.pairs, size, modes, limits),),
         # Kept in checkpoints: it stays what it was when sides were always RGB.
         head=lambda files: [files["a"], size] if modes == RGB else [files["a"], size, modes],
         strict=strict,
@@ -129,9 +140,21 @@ def load_pairs(
     )
 
 
-def _rows(pairs: tuple[PairFiles, ...], size: int, modes: Modes) -> Rows:
+def pair_ranges(layout: Layout, modes: Modes, value_range: str, cache: Path | None = None) -> Found:
+    """The ranges of the sides "A" and "B"; class numbers of label maps have none.
+
+    Raises:
+        BadInputError: no usual range holds the values of a side.
+    """
+    pairs = [pair for listing in all_listings(layout) for pair in listing.pairs]
+    sides = {"A": [pair.a for pair in pairs], "B": [pair.b or pair.a for pair in pairs]}
+    asked = {side: paths for (side, paths), mode in zip(sides.items(), modes, strict=True) if mode != "labels"}
+    return find_ranges(layout.root, asked, value_range, cache)
+
+
+def _rows(pairs: tuple[PairFiles, ...], size: int, modes: Modes, limits: tuple[Limits, Limits]) -> Rows:
     def read(row: int) -> list[Bytes]:
-        sides = zip(open_pair(pairs[row], modes), modes, strict=True)
+        sides = zip(open_pair(pairs[row], modes, limits), modes, strict=True)
         return [pixels_of(image, size, mode) for image, mode in sides]
 
     return Rows(
@@ -141,6 +164,8 @@ def _rows(pairs: tuple[PairFiles, ...], size: int, modes: Modes) -> Rows:
     )
 
 
-def _key(layout: Layout, split: str, pairs: tuple[PairFiles, ...], size: int, modes: Modes) -> str:
+def _key(
+    layout: Layout, split: str, pairs: tuple[PairFiles, ...], size: int, modes: Modes, ranges: list[object]
+) -> str:
     files = ((pair.name, path) for pair in pairs for path in (pair.a, pair.b) if path is not None)
-    return key_of(["paired", layout.kind, str(layout.root.resolve()), split, size, *modes], files)
+    return key_of(["paired", layout.kind, str(layout.root.resolve()), split, size, *modes, *ranges], files)

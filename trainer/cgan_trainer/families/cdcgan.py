@@ -198,7 +198,7 @@ def _paired_labels(classes: int, seed: int, purpose: str, positions: range) -> I
 
 
 def _data(config: CdcganConfig, size: int) -> LabelledData:
-    return LabelledData(size, mode=config.mode, values="-1..1")
+    return LabelledData(size, mode=config.mode, values="-1..1", value_range=config.range)
 
 
 CDCGAN = Family(

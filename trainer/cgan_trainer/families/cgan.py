@@ -222,7 +222,8 @@ def build_cgan(options: Mapping[str, Any]) -> Generator:
 
 
 def _data(config: CganConfig, size: int) -> LabelledData:
-    return LabelledData(size, mode=config.mode, values="0..1" if config.variant == "paper" else "-1..1")
+    values: Literal["-1..1", "0..1"] = "0..1" if config.variant == "paper" else "-1..1"
+    return LabelledData(size, mode=config.mode, values=values, value_range=config.range)
 
 
 def _recipe(config: CganConfig, facts: LabelledFacts) -> _CganRecipe:

@@ -275,7 +275,9 @@ def _discriminator(config: CycleganConfig) -> Discriminator:
 
 CYCLEGAN = Family(
     config=CycleganConfig,
-    data=lambda config, size: UnpairedData(size, jitter=config.jitter, mirror=config.mirror),
+    data=lambda config, size: UnpairedData(
+        size, jitter=config.jitter, mirror=config.mirror, value_range=config.range
+    ),
     recipe=CycleganRecipe,
     rebuild=lambda _graph, options: CycleganGenerator(CycleganOptions(**options)),
     judge=judge_unpaired,

@@ -249,6 +249,7 @@ def _data(config: Pix2pixConfig, size: int) -> PairedData:
         direction=config.direction,
         jitter=config.jitter,
         mirror=config.mirror,
+        value_range=config.range,
     )
 
 

@@ -84,6 +84,7 @@ class TrainingRun:
         self.family, self.recipe, self.data, self.folder, self.ranks = family, recipe, data, folder, ranks
         self.config = recipe.config
         self.origin = origin
+        self.extended_at: tuple[int, ...] = ()  # images seen when the run was given another length: provenance
         self.total = self.config.total_images(len(data.train))
         self.total -= self.total % ranks.count  # every rank has as many images in every step
         self.stages = recipe.plan(self.total)
@@ -268,9 +269,9 @@ class TrainingRun:
         phase: Phase = self.stage.phases[-1]
         return self.recipe.learning_rate(phase, self._progress(max(self.images - 1, 0)))
 
-    def _last_rate(self) -> float:
-        """What the same is to be in the last step of the run."""
-        return self.recipe.learning_rate(self.stages[-1].phases[-1], self._progress(self.total - 1))
+    def rate_at(self, images: int) -> float:
+        """The learning rate of the phase that comes last, after so many images."""
+        return self.recipe.learning_rate(self.stages[-1].phases[-1], self._progress(images))
 
     def _row(self, rate: float) -> dict[str, object]:
         """What metrics.csv says about the images since the last row."""
@@ -298,7 +299,12 @@ class TrainingRun:
         self._write("last.pt", with_training=True, stopped_by=stopped_by)
         if self.ranks.leads and stopped_by is not None and self.images < self.total:
             self.folder.mark_stopped(
-                {"by": stopped_by, "images": self.images, "lr": self._shown_rate(), "last_lr": self._last_rate()}
+                {
+                    "by": stopped_by,
+                    "images": self.images,
+                    "lr": self._shown_rate(),
+                    "last_lr": self.rate_at(self.total - 1),
+                }
             )
 
     def _show(self) -> None:
@@ -338,6 +344,7 @@ class TrainingRun:
                 **self.state.validation,
                 "dataset": self._dataset(),
                 "origin": self.origin,
+                **({"extended_at": list(self.extended_at)} if self.extended_at else {}),
             },
             training=training,
         )

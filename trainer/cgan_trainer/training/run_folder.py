@@ -8,6 +8,7 @@ metrics.csv   a row per save         last.pt       everything, to go on from or 
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 from collections.abc import Mapping
@@ -54,18 +55,28 @@ class RunFolder:
         """The training log."""
         return self.path / "metrics.csv"
 
+    @property
+    def began(self) -> bool:
+        """Whether a run was begun here: `begin` writes config.json first."""
+        return (self.path / "config.json").is_file()
+
     def find_last(self, *, resume: bool) -> Checkpoint | None:
         """The state to go on from, None to start fresh.
 
         Raises:
-            UsageError: a run is already there and `resume` was not asked for.
+            UsageError: a run is already there and `resume` was not asked for; or it was, and none is there.
             BadInputError: last.pt cannot be used.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is a file: choose a folder as --out.")
         if not self.last.exists():
+            if resume and not self.began:
+                raise UsageError(
+                    f"--resume: there is no run in {self.path}{self._near()}: name the folder of a run as --out, "
+                    "or leave --resume out to begin one."
+                )
             if resume:
-                note(f"{self.last} does not exist yet: starting from the first image.")
+                note(f"{self.path} was interrupted before its first save: starting from the first image.")
             return None
         if not resume:
             raise UsageError(
@@ -111,6 +122,12 @@ class RunFolder:
         """Write samples/images_00001000.png."""
         path = self.path / "samples" / f"images_{images:08d}.png"
         write_atomic(path, lambda stream: grid.save(stream, format="PNG"))
+
+    def _near(self) -> str:
+        """The run beside this folder that was probably meant, for a message."""
+        beside = [path.parent.name for path in self.path.absolute().parent.glob("*/last.pt")]
+        close = difflib.get_close_matches(self.path.name, beside, n=1)
+        return f" (did you mean {self.path.parent / close[0]}?)" if close else ""
 
     def _write_config(self, values: Mapping[str, object]) -> None:
         write_atomic(self.path / "config.json", json.dumps(values, indent=2) + "\n")

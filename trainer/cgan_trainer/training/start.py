@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 import torch
-from cgan_runtime.errors import BadInputError, CganError, UsageError
+from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.progress import note, progress
 
-from cgan_trainer.checkpoint import Checkpoint
 from cgan_trainer.configs.base import RunOptions, TrainConfig, check_config, command_line
 from cgan_trainer.data.kinds import DataKind, Facts, Split
 from cgan_trainer.families import FAMILIES
@@ -23,9 +21,19 @@ from cgan_trainer.training.expected_time import measure_pace
 from cgan_trainer.training.finetune import load_initial_weights
 from cgan_trainer.training.loop import Data, TrainingRun
 from cgan_trainer.training.ranks import Ranks, joined
+from cgan_trainer.training.resume import (
+    check_length,
+    check_same_images,
+    check_same_run,
+    has_other_length,
+    is_complete,
+)
 from cgan_trainer.training.run_folder import RunFolder, metric_columns
 
 __all__ = ["describe", "make_recipe", "train"]
+
+LOOKED_AT = 64  # images, of whose values one in a thousand is to be above DARK of 255
+DARK = 31
 
 
 def train(config: TrainConfig, run: RunOptions) -> int:
@@ -48,8 +56,8 @@ def _train(family: Family[Any, Any], config: TrainConfig, run: RunOptions, devic
     last = folder.find_last(resume=run.resume)
     threads = set_threads(run, last)
     if last is not None:
-        _check_same_run(config, last, run, ranks)
-        if _is_complete(last):
+        check_same_run(config, last, run, ranks)
+        if is_complete(last) and not has_other_length(config, last):
             note(f"{run.out} is complete ({last.provenance['images']} images): nothing is left to do.")
             return 0
     # Of several processes each would take the others for strangers.
@@ -57,7 +65,7 @@ def _train(family: Family[Any, Any], config: TrainConfig, run: RunOptions, devic
     kind = family.data(config, config.size)
     data = _load(kind, run, ranks)
     if last is not None:
-        _check_same_images(data, last, run)
+        check_same_images(data, last, run)
     recipe = make_recipe(family, config, kind.facts(run.data, data.train))
     _check_rows(recipe, ranks)
     state = None if last is None else last.training
@@ -65,8 +73,13 @@ def _train(family: Family[Any, Any], config: TrainConfig, run: RunOptions, devic
     training = TrainingRun(
         family, recipe, data, folder=folder, device=device, ranks=ranks, state=state, origin=origin
     )
+    if last is not None:
+        training.extended_at = tuple(last.provenance.get("extended_at", ()))
     if last is None and run.init_from is not None:
         training.origin = load_initial_weights(run.init_from, training.trainer)
+    if last is not None and has_other_length(config, last):
+        check_length(last, training)
+        training.extended_at = (*training.extended_at, training.images)
     others = cores_of_others(began, moment_after(began))
     if said := busy_sentence(others, os.cpu_count() or 1, threads):
         note(said)
@@ -133,14 +146,17 @@ def _describe(
     last = None if folder.last.exists() and not run.resume else folder.find_last(resume=run.resume)
     set_threads(run, last)
     if last is not None:
-        _check_same_run(config, last, run, ranks)
+        check_same_run(config, last, run, ranks)
     kind = family.data(config, config.size)
     data = _load(kind, run, ranks)
-    if last is not None and not _is_complete(last):
-        _check_same_images(data, last, run)
+    goes_on = last is not None and (has_other_length(config, last) or not is_complete(last))
+    if last is not None and goes_on:
+        check_same_images(data, last, run)
     recipe = make_recipe(family, config, kind.facts(run.data, data.train))
     _check_rows(recipe, ranks)
     training = TrainingRun(family, recipe, data, folder=folder, device=device, ranks=ranks)
+    if last is not None and has_other_length(config, last):
+        check_length(last, training)
     if last is None and run.init_from is not None:
         load_initial_weights(run.init_from, training.trainer)
     parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in recipe.networks.items()}
@@ -181,6 +197,10 @@ def _load(kind: DataKind[Any], run: RunOptions, ranks: Ranks) -> Data:
         note(f"{run.data} has no val/ images: validating with {held_out}/.")
     with ranks.leader_first():  # the others find what it decoded in the cache
         train, other = (_load_split(kind, run, name) for name in ("train", held_out))
+    for name, values in train.arrays.items():
+        bright = values.dtype != torch.uint8 or float((values[:LOOKED_AT] > DARK).float().mean()) >= 1e-3
+        if ranks.leads and not bright:
+            note(f"The {name} images are nearly black: cgan-data verify {run.data} says more.")
     return Data(train=train, held_out=other)
 
 
@@ -189,48 +209,10 @@ def _load_split(kind: DataKind[Any], run: RunOptions, split: str) -> Split:
         return kind.load(run.data, split, strict=run.strict, on_file=report)
 
 
-def _is_complete(last: Checkpoint) -> bool:
-    return last.training is not None and last.training["counters"]["images"] >= last.training["total"]
-
-
 def _check_rows(recipe: Recipe[Any, Any], ranks: Ranks) -> None:
     accumulate = recipe.config.accumulate
     if recipe.rows_interact and (ranks.count > 1 or accumulate > 1):
         raise UsageError(
             f"{recipe.config.family} looks at its whole batch at once, so it cannot be trained in parts: give one "
             f"process and no --accumulate (here {ranks.count} and {accumulate})."
-        )
-
-
-def _check_same_run(config: TrainConfig, last: Checkpoint, run: RunOptions, ranks: Ranks) -> None:
-    training: Mapping[str, Any] = last.training or {}
-    if last.family != config.family:
-        raise UsageError(f"{run.out} holds a {last.family} run: go on with it by cgan-train {last.family}.")
-    if "networks" not in training:
-        raise UsageError(
-            f"{run.out} was begun by an older version, which drew its noise otherwise: start another run, for "
-            f"example from its weights with --init-from {run.out / 'last.pt'}."
-        )
-    # What an older version had no option for, it did as the default does.
-    before = {**{field.name: field.default for field in fields(config)}, **training["config"]}
-    for name, value in asdict(config).items():
-        if before[name] != value:
-            flag = name.replace("_", "-")
-            raise UsageError(
-                f"--{flag} is {value}, but {run.out} was begun with {before[name]}: a resumed run keeps its "
-                "options, so give them again as they were, or choose another --out."
-            )
-    if training["ranks"] != ranks.count:
-        raise UsageError(
-            f"{run.out} was begun by {training['ranks']} processes, and these are {ranks.count}: give torchrun the "
-            "same number, or choose another --out."
-        )
-
-
-def _check_same_images(data: Data, last: Checkpoint, run: RunOptions) -> None:
-    before = last.provenance["dataset"]
-    if (before["train_sha256"], before["held_out_sha256"]) != (data.train.sha256, data.held_out.sha256):
-        raise BadInputError(
-            f"the images in {run.data} are not those {run.out} was begun with: give the same --data, or choose "
-            "another --out."
         )

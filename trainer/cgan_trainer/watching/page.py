@@ -220,7 +220,10 @@ def _resume(record: RunRecord, defaults: Mapping[str, object]) -> list[str]:
             flag = option.replace("_", "-")
             values = plain if isinstance(plain, list | tuple) else [plain]
             for one in values:
-                words += (
-                    [f"--{flag}" if one else f"--no-{flag}"] if isinstance(one, bool) else [f"--{flag}", str(one)]
-                )
+                if isinstance(one, bool):
+                    words.append(f"--{flag}" if one else f"--no-{flag}")
+                elif isinstance(one, str) and one.startswith("-"):  # alone it would be taken for an option
+                    words.append(f"--{flag}={one}")
+                else:
+                    words += [f"--{flag}", str(one)]
     return [*words, "--resume"]

@@ -9,15 +9,18 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.progress import note
 from torch import Tensor
 
 from cgan_trainer.data.arrays import Decoding, load_arrays, name_problems
 from cgan_trainer.data.cache import key_of
 from cgan_trainer.data.decoding import ArraySpec, Rows, pixels_of
 from cgan_trainer.data.description import read_description
+from cgan_trainer.data.images import Limits
 from cgan_trainer.data.kinds.base import DataKind, Facts, OnFile, Source, Split
-from cgan_trainer.data.layouts import LabelledFiles, find_labelled
+from cgan_trainer.data.layouts import LabelledFiles, LabelledLayout, find_labelled
 from cgan_trainer.data.layouts.held_out import held_out_split
+from cgan_trainer.data.value_ranges import Found, all_listings, find_ranges
 from cgan_trainer.seeding import row_at, to_float
 
 __all__ = ["LabelledData", "LabelledFacts"]
@@ -46,6 +49,8 @@ class LabelledData(DataKind[LabelledFacts]):
         mode: "grey" (one channel) or "rgb".
         values: the range the networks take.
         cache: where decoded pixels are kept; None means the user's cache folder.
+        value_range: of values of more than 8 bits: "auto" for the usual one that holds those of all splits, the
+            largest value ("4095"), or both ends ("-1000,1000").
     """
 
     kind: ClassVar[str] = "labelled"
@@ -56,6 +61,7 @@ class LabelledData(DataKind[LabelledFacts]):
     mode: Literal["grey", "rgb"] = "grey"
     values: Literal["-1..1", "0..1"] = "-1..1"
     cache: Path | None = None
+    value_range: str = "auto"
 
     def facts(self, root: Path, train: Split | None = None) -> LabelledFacts:
         """See the base; `train` tells the mean image."""
@@ -89,14 +95,28 @@ class LabelledData(DataKind[LabelledFacts]):
         listing = layout.listing(split)
         if strict and listing.orphans:
             raise BadInputError(listing.orphans[0].problem)
-        head = ["labelled", layout.kind, str(root.resolve()), split, self.size, self.mode, listing.labels]
+        ranges = self.ranges(layout)
+        if split == "train":
+            for said in ranges.told:
+                note(said)
+        limits = ranges.limits["images"]
+        head = [
+            "labelled",
+            layout.kind,
+            str(root.resolve()),
+            split,
+            self.size,
+            self.mode,
+            listing.labels,
+            *ranges.key,
+        ]
         entry = load_arrays(
             Decoding(
                 where=str(root),
                 unit=self.unit,
                 size=self.size,
                 key=key_of(head, listing.read),
-                groups=(self._rows(listing),),
+                groups=(self._rows(listing, limits),),
                 head=lambda files: ["labelled", files["image"], self.size, self.mode],
                 strict=strict,
                 on_file=on_file,
@@ -115,9 +135,18 @@ class LabelledData(DataKind[LabelledFacts]):
             skipped=tuple(name for name, _ in problems),
         )
 
-    def _rows(self, listing: LabelledFiles) -> Rows:
+    def ranges(self, layout: LabelledLayout) -> Found:
+        """The range of the "images".
+
+        Raises:
+            BadInputError: no usual range holds their values.
+        """
+        paths = [path for listing in all_listings(layout) if not listing.stored for _, path in listing.read]
+        return find_ranges(layout.root, {"images": paths}, self.value_range, self.cache)
+
+    def _rows(self, listing: LabelledFiles, limits: Limits) -> Rows:
         def read(row: int) -> tuple[Any, int]:
-            return pixels_of(listing.open(row, self.mode), self.size, self.mode), listing.labels[row]
+            return pixels_of(listing.open(row, self.mode, limits), self.size, self.mode), listing.labels[row]
 
         return Rows(
             names=listing.names,

@@ -58,6 +58,8 @@ class PairedData(DataKind[PairedFacts]):
         jitter: enlarge by 286/256 and cut a random square (Isola et al. 2017, section 6.2).
         mirror: mirror with probability 1/2.
         cache: where decoded pixels are kept; None means the user's cache folder.
+        value_range: of values of more than 8 bits: "auto" for the usual one that holds those of all splits, the
+            largest value ("4095"), or both ends ("-1000,1000").
     """
 
     kind: ClassVar[str] = "paired"
@@ -71,6 +73,7 @@ class PairedData(DataKind[PairedFacts]):
     jitter: bool = True
     mirror: bool = True
     cache: Path | None = None
+    value_range: str = "auto"
 
     @property
     def modes(self) -> Modes:
@@ -114,7 +117,16 @@ class PairedData(DataKind[PairedFacts]):
 
     def load(self, root: Path, split: str, *, strict: bool = False, on_file: OnFile | None = None) -> Split:
         """See the base. The digest is that of the sides A and B, whichever is the condition."""
-        pairs = load_pairs(root, split, self.size, on_file, modes=self.modes, strict=strict, cache=self.cache)
+        pairs = load_pairs(
+            root,
+            split,
+            self.size,
+            on_file,
+            modes=self.modes,
+            strict=strict,
+            cache=self.cache,
+            value_range=self.value_range,
+        )
         condition, target = (pairs.a, pairs.b) if self.direction == "AtoB" else (pairs.b, pairs.a)
         return Split(
             name=split,

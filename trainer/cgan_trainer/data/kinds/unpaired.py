@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
+from cgan_runtime.progress import note
 from torch import Tensor
 
 from cgan_trainer.data.arrays import Decoding, load_arrays, name_problems
 from cgan_trainer.data.cache import key_of
 from cgan_trainer.data.decoding import ArraySpec, Bytes, Rows, pixels_of
 from cgan_trainer.data.domains import read_domains
-from cgan_trainer.data.images import Mode, open_image
+from cgan_trainer.data.images import PLAIN, Limits, Mode, open_image
 from cgan_trainer.data.kinds.base import DataKind, Facts, OnFile, Source, Split
 from cgan_trainer.data.layouts import TwoDomains, find_unpaired
 from cgan_trainer.data.layouts.held_out import held_out_split
+from cgan_trainer.data.value_ranges import Found, all_listings, find_ranges
 from cgan_trainer.palette import Palette
 from cgan_trainer.seeding import augment, derive_seed, row_at, to_float
 
@@ -54,6 +56,8 @@ class UnpairedData(DataKind[UnpairedFacts]):
         jitter: enlarge by 286/256 and cut a random square (Zhu et al. 2017, as pix2pix), for each side on its own.
         mirror: mirror with probability 1/2, for each side on its own.
         cache: where decoded pixels are kept; None means the user's cache folder.
+        value_range: of values of more than 8 bits: "auto" for the usual one that holds those of all splits, the
+            largest value ("4095"), or both ends ("-1000,1000").
     """
 
     kind: ClassVar[str] = "unpaired"
@@ -66,6 +70,7 @@ class UnpairedData(DataKind[UnpairedFacts]):
     jitter: bool = True
     mirror: bool = True
     cache: Path | None = None
+    value_range: str = "auto"
 
     def facts(self, root: Path, train: Split | None = None) -> UnpairedFacts:
         """See the base; `train` tells nothing more."""
@@ -92,11 +97,24 @@ class UnpairedData(DataKind[UnpairedFacts]):
         """See the base."""
         layout = find_unpaired(root)
         listing = layout.listing(split)
+        ranges = self.ranges(layout)
+        if split == "train":
+            for said in ranges.told:
+                note(said)
         groups = tuple(
-            self._rows(layout, split, side, listing[side], mode)
+            self._rows(layout, split, side, listing[side], mode, ranges.limits.get(side, PLAIN))
             for side, mode in (("A", self.mode_a), ("B", self.mode_b))
         )
-        head = ["unpaired", layout.pattern, str(root.resolve()), split, self.size, self.mode_a, self.mode_b]
+        head = [
+            "unpaired",
+            layout.pattern,
+            str(root.resolve()),
+            split,
+            self.size,
+            self.mode_a,
+            self.mode_b,
+            *ranges.key,
+        ]
         entry = load_arrays(
             Decoding(
                 where=str(root),
@@ -121,9 +139,26 @@ class UnpairedData(DataKind[UnpairedFacts]):
             skipped=tuple(name for name, _ in entry.skipped),
         )
 
-    def _rows(self, layout: TwoDomains, split: str, side: str, paths: list[Path], mode: Mode) -> Rows:
+    def ranges(self, layout: TwoDomains) -> Found:
+        """The ranges of the domains "A" and "B"; class numbers of label maps have none.
+
+        Raises:
+            BadInputError: no usual range holds the values of a domain.
+        """
+        listings = all_listings(layout)
+        modes = (("A", self.mode_a), ("B", self.mode_b))
+        sides = {
+            side: [path for listing in listings for path in listing[side]]
+            for side, mode in modes
+            if mode != "labels"
+        }
+        return find_ranges(layout.root, sides, self.value_range, self.cache)
+
+    def _rows(
+        self, layout: TwoDomains, split: str, side: str, paths: list[Path], mode: Mode, limits: Limits
+    ) -> Rows:
         def read(row: int) -> tuple[Bytes]:
-            return (pixels_of(open_image(paths[row], mode), self.size, mode),)
+            return (pixels_of(open_image(paths[row], mode, limits), self.size, mode),)
 
         folder = layout.folder(side, split)
         return Rows(

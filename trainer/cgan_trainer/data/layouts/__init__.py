@@ -97,7 +97,7 @@ def find_unpaired(root: Path) -> TwoDomains:
 def _check_there(root: Path, listed: str, example: str) -> None:
     if root.is_dir() or (listed and root.is_file() and root.suffix.lower() in SUFFIXES):
         return
-    no_list = f", and no {listed} (.csv, .jsonl)" if listed else ""
+    no_list = f", and no {listed} (.csv, .tsv, .jsonl)" if listed else ""
     what = f"is not a folder{no_list}" if root.exists() else "does not exist"
     places = "trainA/ and trainB/" if example == "satellite-unpaired" else "train/ and val/"
     raise BadInputError(

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.image_formats import READ_SUFFIXES, READ_WORDS
 
-from cgan_trainer.data.images import EXTENSIONS, Mode, list_images, open_image
+from cgan_trainer.data.images import PLAIN, Limits, Mode, list_images, open_image
 from cgan_trainer.data.layouts.base import SPLITS
 from cgan_trainer.data.layouts.labelled import LabelledFiles, LabelledLayout, class_order
 
@@ -49,17 +50,16 @@ class ClassFolders(LabelledLayout):
         for name in class_order(set(folders)):
             found = list_images(folders[name])
             if not found:
-                accepted = ", ".join(extension[1:] for extension in EXTENSIONS)
                 raise BadInputError(
-                    f"{folders[name]} holds no images: put those of class {name} there, as {accepted}, or remove "
+                    f"{folders[name]} holds no images: put those of class {name} there, as {READ_WORDS}, or remove "
                     "the folder."
                 )
             paths += found
             names += [path.relative_to(self.root / split).as_posix() for path in found]
             labels += [self._number(name, split)] * len(found)
 
-        def open_row(row: int, mode: Mode) -> Image:
-            return open_image(paths[row], mode)
+        def open_row(row: int, mode: Mode, limits: Limits = PLAIN) -> Image:
+            return open_image(paths[row], mode, limits)
 
         return LabelledFiles(
             names=tuple(names), labels=tuple(labels), open=open_row, read=tuple(zip(names, paths, strict=True))
@@ -101,7 +101,7 @@ def holds_only_folders(folder: Path) -> bool:
     images = (
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in READ_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
     return bool(class_folders_of(folder)) and next(images, None) is None
 

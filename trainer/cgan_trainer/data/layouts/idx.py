@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal
 
 from cgan_runtime.errors import BadInputError
 
-from cgan_trainer.data.images import Mode
+from cgan_trainer.data.images import PLAIN, Limits, Mode
 from cgan_trainer.data.layouts.labelled import LabelledFiles, LabelledLayout
 
 if TYPE_CHECKING:
@@ -82,8 +82,10 @@ class IdxFiles(LabelledLayout):
                 f"{labels_path} has label {int(labels.max())}, but there are {len(self.classes)} classes."
             )
 
-        def open_row(row: int, mode: Mode) -> Image:
+        def open_row(row: int, mode: Mode, limits: Limits = PLAIN) -> Image:
             import PIL.Image
+
+            del limits  # its values have 8 bits
 
             return PIL.Image.fromarray(images[row]).convert("L" if mode == "grey" else "RGB")
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cgan_runtime.errors import BadInputError
 
-from cgan_trainer.data.images import Mode, open_image
+from cgan_trainer.data.images import PLAIN, Limits, Mode, open_image
 from cgan_trainer.data.layouts.base import Orphan
 from cgan_trainer.data.layouts.labelled import LabelledFiles, LabelledLayout, class_order
-from cgan_trainer.data.layouts.list_files import read_rows, split_of
+from cgan_trainer.data.layouts.list_files import listed_file, read_rows, split_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -61,7 +61,7 @@ class LabelList(LabelledLayout):
         kept: list[_Row] = []
         orphans: list[Orphan] = []
         for row in rows:
-            path = self.root.parent / row.file
+            path = listed_file(self.root, row.file)
             if path.is_file():
                 paths.append(path)
                 kept.append(row)
@@ -71,8 +71,8 @@ class LabelList(LabelledLayout):
         if not kept:
             raise BadInputError(orphans[0].problem)
 
-        def open_row(row: int, mode: Mode) -> Image:
-            return open_image(paths[row], mode)
+        def open_row(row: int, mode: Mode, limits: Limits = PLAIN) -> Image:
+            return open_image(paths[row], mode, limits)
 
         names = tuple(row.file for row in kept)
         return LabelledFiles(

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from cgan_trainer.data.images import Mode
+from cgan_trainer.data.images import PLAIN, Limits, Mode
 from cgan_trainer.data.layouts.base import Orphan
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["LabelledFiles", "LabelledLayout", "class_order"]
+
+
+class OpenRow(Protocol):
+    """Opens one image of a split."""
+
+    def __call__(self, row: int, mode: Mode, limits: Limits = PLAIN) -> Image:
+        """The image in its own size; values of more than 8 bits are scaled by the limits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +30,7 @@ class LabelledFiles:
     Attributes:
         names: of the images, the same on every machine.
         labels: the number of the class of each image.
-        open: given a row and a mode, the image in its own size; raises BadInputError for a broken one.
+        open: given a row, a mode and limits, the image; raises BadInputError for a broken one.
         read: the files that hold them, each with what it is called there.
         stored: what the files are, "PNG" for example; empty: each image says it itself.
         orphans: images that cannot be used, for they are not there.
@@ -32,7 +38,7 @@ class LabelledFiles:
 
     names: tuple[str, ...]
     labels: tuple[int, ...]
-    open: Callable[[int, Mode], Image]
+    open: OpenRow
     read: tuple[tuple[str, Path], ...]
     stored: str = ""
     orphans: tuple[Orphan, ...] = ()

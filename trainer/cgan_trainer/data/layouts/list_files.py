@@ -1,21 +1,29 @@
-"""Lists of files: CSV with a header, or JSONL with an object a line. What both kinds of list share."""
+"""Lists of files: CSV or TSV with a header, or JSONL with an object a line. What both kinds of list share.
+
+Lists come from editors and spreadsheets: the separator is the one of comma, semicolon, tab and bar that gives the
+columns needed, and the text is UTF-8, UTF-16, or else Windows-1252, which is said.
+"""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.progress import note
 
 from cgan_trainer.data.layouts.base import SPLITS
 
-__all__ = ["SUFFIXES", "columns_of", "read_rows", "split_of"]
+__all__ = ["SUFFIXES", "columns_of", "listed_file", "read_rows", "split_of"]
 
-SUFFIXES = (".csv", ".jsonl")
+SUFFIXES = (".csv", ".tsv", ".jsonl")
+SEPARATORS = ",;\t|"
 HELD_OUT_ONE_IN = 10
 
 Row = TypeVar("Row")
@@ -35,9 +43,9 @@ def read_rows(
     Raises:
         BadInputError: the file cannot be read as such a list, or has no row.
     """
-    read = _read_csv if path.suffix.lower() == ".csv" else _read_jsonl
+    read = _read_jsonl if path.suffix.lower() == ".jsonl" else _read_csv
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _text_of(path, path.read_bytes(), say=True)
         rows = tuple(make(path, line, values) for line, values in read(path, text, required))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInputError(f"{path} cannot be read as a list of {unit} ({error}): repair it.") from error
@@ -63,13 +71,19 @@ def split_of(path: Path, line: int, values: dict[str, Any], name: str) -> str:
 def columns_of(path: Path) -> set[str]:
     """The columns that the first line names; empty where there is none, or no such file."""
     try:
-        with path.open(encoding="utf-8-sig") as stream:
-            first = stream.readline(1 << 16)
-        if path.suffix.lower() == ".csv":
-            return set(next(csv.reader([first], skipinitialspace=True), []))
-        return set(json.loads(first))
-    except (OSError, UnicodeDecodeError, ValueError, TypeError, csv.Error):
+        text = _text_of(path, path.read_bytes(), say=False)
+        if path.suffix.lower() == ".jsonl":
+            return set(json.loads(text.partition("\n")[0]))
+        headers = [set(_header(text, separator)) for separator in SEPARATORS]
+        return max(headers, key=len)
+    except (OSError, BadInputError, UnicodeDecodeError, ValueError, TypeError, csv.Error):
         return set()
+
+
+def listed_file(path: Path, name: str) -> Path:
+    """The file that a row of the list `path` names, relative to the list; Windows' separators will do."""
+    found = path.parent / name
+    return found if "\\" not in name or found.exists() else path.parent / name.replace("\\", "/")
 
 
 def _split_by_name(name: str) -> str:
@@ -78,20 +92,53 @@ def _split_by_name(name: str) -> str:
     return "train" if number % HELD_OUT_ONE_IN else "val"
 
 
+def _text_of(path: Path, data: bytes, *, say: bool) -> str:
+    """The text, each line ended by one line feed; a note names an encoding that was guessed."""
+    if data.startswith(b"PK\3\4"):
+        raise BadInputError(f"{path} is a spreadsheet or another zip file: save the sheet as CSV.")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = data.decode("utf-16")
+    elif b"\0" in data[:2]:  # UTF-16 without its mark: a list begins with ASCII
+        text = data.decode("utf-16-be" if data[:1] == b"\0" else "utf-16-le")
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("cp1252")
+            if say:
+                note(f"{path} is not UTF-8: read as Windows-1252. If names are wrong, save it as UTF-8.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _header(text: str, separator: str) -> list[str]:
+    names = next(csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True), [])
+    return [name.strip().lower() for name in names]
+
+
 def _read_csv(path: Path, text: str, required: tuple[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True, strict=True)
-    header = reader.fieldnames or []
-    if not set(required) <= set(header):
+    fitting = (sign for sign in SEPARATORS if set(required) <= set(_header(text, sign)))
+    separator = next(fitting, None)
+    if separator is None:
         raise BadInputError(
-            f"{path} begins with {','.join(header)!r}: its first line must name the columns, "
+            f"{path} begins with {text.partition(chr(10))[0][:80]!r}: its first line must name the columns, "
             f"{','.join(required)},split."
         )
+    header = _header(text, separator)
+    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True, strict=True)
+    next(reader)
     for values in reader:
-        yield reader.line_num, {key: value for key, value in values.items() if key in {*required, "split"}}
+        if any(value.strip() for value in values[len(header) :]):
+            raise BadInputError(
+                f"{path}, line {reader.line_num} has {len(values)} values, but the first line names "
+                f'{len(header)}: write a name with {separator!r} in it in quotes, "like{separator}this.png".'
+            )
+        if any(values):
+            named = {key: value.strip() for key, value in zip(header, values, strict=False)}
+            yield reader.line_num, {key: value for key, value in named.items() if key in {*required, "split"}}
 
 
 def _read_jsonl(path: Path, text: str, required: tuple[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, words in enumerate(text.splitlines(), start=1):
+    for line, words in enumerate(text.split("\n"), start=1):
         if not words.strip():
             continue
         try:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.data.layouts.base import Layout, Listing, Orphan, PairFiles
-from cgan_trainer.data.layouts.list_files import read_rows, split_of
+from cgan_trainer.data.layouts.list_files import listed_file, read_rows, split_of
 
 __all__ = ["PairsList"]
 
@@ -49,7 +49,7 @@ class PairsList(Layout):
             raise BadInputError(f"{self.root} has no pair with split {split}: add some rows, a,b,{split}.")
         pairs, orphans = [], []
         for row in rows:
-            a, b = self.root.parent / row.a, self.root.parent / row.b
+            a, b = listed_file(self.root, row.a), listed_file(self.root, row.b)
             missing = next((path for path in (a, b) if not path.is_file()), None)
             if missing is None:
                 pairs.append(PairFiles(name=row.a, a=a, b=b))

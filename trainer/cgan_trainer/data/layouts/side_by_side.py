@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.image_formats import READ_WORDS
 
-from cgan_trainer.data.images import EXTENSIONS, list_images
+from cgan_trainer.data.images import list_images
 from cgan_trainer.data.layouts.base import Layout, Listing, PairFiles
 
 __all__ = ["SideBySide"]
@@ -37,6 +38,5 @@ class SideBySide(Layout):
             )
         paths = list_images(folder)
         if not paths:
-            accepted = ", ".join(extension[1:] for extension in EXTENSIONS)
-            raise BadInputError(f"{folder} holds no images: side-by-side pairs are needed, as {accepted}.")
+            raise BadInputError(f"{folder} holds no images: side-by-side pairs are needed, as {READ_WORDS}.")
         return Listing(pairs=tuple(PairFiles(name=path.relative_to(folder).as_posix(), a=path) for path in paths))

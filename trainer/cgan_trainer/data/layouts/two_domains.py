@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.image_formats import READ_WORDS
 
-from cgan_trainer.data.images import EXTENSIONS, list_images
+from cgan_trainer.data.images import list_images
 from cgan_trainer.data.layouts.base import SPLITS
 
 __all__ = ["TwoDomains"]
@@ -65,8 +66,7 @@ class TwoDomains:
                 )
             found[side] = list_images(folder)
             if not found[side]:
-                accepted = ", ".join(extension[1:] for extension in EXTENSIONS)
                 raise BadInputError(
-                    f"{folder} holds no images: the images of domain {side} are needed there, as {accepted}."
+                    f"{folder} holds no images: the images of domain {side} are needed there, as {READ_WORDS}."
                 )
         return found

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.image_formats import READ_WORDS
 
-from cgan_trainer.data.images import EXTENSIONS, list_images
+from cgan_trainer.data.images import list_images
 from cgan_trainer.data.layouts.base import SPLITS, Layout, Listing, Orphan, PairFiles
 
 __all__ = ["TwoTrees"]
@@ -116,8 +117,7 @@ def _by_stem(folder: Path, ending: str) -> dict[str, Path]:
 def _why_none(found: dict[str, dict[str, Path]], folders: dict[str, Path]) -> str:
     for side, folder in folders.items():
         if not found[side]:
-            accepted = ", ".join(extension[1:] for extension in EXTENSIONS)
-            return f"{folder} holds no images: the {side} sides of the pairs are needed there, as {accepted}."
+            return f"{folder} holds no images: the {side} sides of the pairs are needed there, as {READ_WORDS}."
     a, b = (next(iter(found[side].values())).name for side in "AB")
     return (
         f"{folders['A']} and {folders['B']} have no name in common ({a}, {b}): pix2pix needs pairs, two images "

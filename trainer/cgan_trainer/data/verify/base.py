@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from cgan_runtime.errors import BadInputError
+from cgan_runtime.errors import BadInputError, UsageError
 
+from cgan_trainer.configs.base import check_config
 from cgan_trainer.data.layouts.base import SPLITS
 from cgan_trainer.data.layouts.recognise import COMMANDS
 from cgan_trainer.data.verify.scan import ImageFacts
@@ -20,6 +21,7 @@ __all__ = [
     "UNEVEN",
     "Check",
     "Verdict",
+    "bright_check",
     "check_of",
     "content_check",
     "held_out_check",
@@ -32,6 +34,7 @@ __all__ = [
     "told",
 ]
 
+DARK = 31  # of 255: a whole side with hardly a value above this shows nothing
 NAMED = 5  # files told one by one
 UNEVEN = 10  # times as many images of one class or domain as of another are worth a hint
 EMPTY_SHARE = 0.1  # more nearly empty images than this are worth a look
@@ -65,7 +68,7 @@ class Verdict:
         hints: what the images suggest.
         size: side in pixels that training would use.
         decoded_bytes: what all splits take at that size.
-        command: to go on with.
+        command: to go on with; empty where there is none.
     """
 
     data: str
@@ -151,6 +154,24 @@ def content_check(empty: list[str], total: int, wrong: str) -> Check:
     return check_of("content", empty, "", wrong)
 
 
+def bright_check(sides: Mapping[str, list[ImageFacts]]) -> Check:
+    """Whether each side, all its images together, uses more than the darkest eighth of the range, and why not."""
+    dark = []
+    for side, images in sides.items():
+        high = max((image.high for image in images), default=255)
+        if high <= DARK:
+            stored = Counter(image.stored for image in images).most_common(1)[0][0]
+            why = (
+                "are these class numbers? Give them colours, and train on them as labels"
+                if stored.split()[-1] in ("L", "P")
+                else "fewer bits than the files have room for? Scale them, or give --range"
+            )
+            dark.append(f"{side} is nearly black, hardly a value of it is above {high} of 255 ({stored}): {why}.")
+    return check_of(
+        "brightness", dark, "no side is nearly black", "nearly black: training would learn nothing of it"
+    )
+
+
 def told(images: Iterable[ImageFacts]) -> dict[str, dict[str, int]]:
     """How often each size and each format occurs, the commonest first."""
     images = list(images)
@@ -179,15 +200,58 @@ def size_hints(shapes: Counter[tuple[int, int]], size: int, unit: str, least: in
     return hints
 
 
-def next_command(kind: str, root: Path, size: int, *more: str) -> str:
-    """The training to go on with; of labelled images at another size than its own by the family of any size."""
+def next_command(
+    kind: str, root: Path, size: int, *more: str, held_out: bool, value_range: str = "auto", can_split: bool = True
+) -> str:
+    """The command to go on with: a training that will be accepted, or first one that holds images out.
+
+    Args:
+        kind: of the data.
+        root: the dataset.
+        size: side in pixels that was asked for; the nearest that the family takes is given.
+        more: options of the training.
+        held_out: whether there is something to validate with.
+        value_range: as asked for.
+        can_split: whether `cgan-data split` takes this layout.
+
+    Returns:
+        Empty where nothing is held out and no command changes that.
+    """
+    if not held_out:
+        out = root.with_name(f"{root.resolve().name}-split")
+        return shlex.join(["cgan-data", "split", str(root), "--out", str(out)]) if can_split else ""
     command = COMMANDS[kind]
     if kind == "labelled" and size != TRAINED_AT[kind]:
         command = ANY_SIZE
-    words = [*command.split(), "--data", str(root), "--out", f"runs/{root.resolve().stem}"]
+    words = command.split()
+    words += ["--data", str(root), "--out", str(_unused(Path("runs") / root.resolve().stem))]
     if size != TRAINED_AT[kind]:
-        words += ["--size", str(size)]
+        words += ["--size", str(_taken(words[1], size))]
+    if value_range != "auto":
+        words.append(f"--range={value_range}")  # one word: a value may begin with a minus
     return shlex.join([*words, *more])
+
+
+def _unused(out: Path) -> Path:
+    """The folder, with a number where it already holds a run."""
+    found, number = out, 2
+    while (found / "last.pt").exists():
+        found, number = out.with_name(f"{out.name}-{number}"), number + 1
+    return found
+
+
+def _taken(family: str, size: int) -> int:
+    """The size nearest to this one that a family takes."""
+    from cgan_trainer.configs import CONFIGS
+
+    candidates: list[int] = sorted({size, *range(16, 513, 4)}, key=lambda one: (abs(one - size), one))
+    for candidate in candidates:
+        try:
+            check_config(CONFIGS[family](size=candidate))
+        except UsageError:
+            continue
+        return candidate
+    return size
 
 
 def _fitting(shapes: Counter[tuple[int, int]], least: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +10,16 @@ from pathlib import Path
 
 from cgan_runtime.errors import BadInputError
 
+from cgan_trainer.data.images import Limits
+from cgan_trainer.data.kinds.labelled import LabelledData
 from cgan_trainer.data.layouts import SPLITS, LabelledFiles, LabelledLayout, find_labelled
 from cgan_trainer.data.layouts.base import Orphan
+from cgan_trainer.data.layouts.class_folders import ClassFolders
 from cgan_trainer.data.verify.base import (
     UNEVEN,
     Check,
     Verdict,
+    bright_check,
     check_of,
     content_check,
     held_out_check,
@@ -28,8 +33,6 @@ from cgan_trainer.data.verify.base import (
 from cgan_trainer.data.verify.scan import ImageFacts, facts_of, scan, stored_as
 
 __all__ = ["verify_labelled"]
-
-_MOST = 128  # pixels: the largest side that a family of labelled images takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,23 +65,30 @@ class _Found:
         return tuple(image for image in self.images if image.split == split)
 
 
-def verify_labelled(root: Path, size: int, on_file: Callable[[int, int], None] | None = None) -> Verdict:
+def verify_labelled(
+    root: Path, size: int, on_file: Callable[[int, int], None] | None = None, value_range: str = "auto"
+) -> Verdict:
     """Look at every labelled image of a dataset.
 
     Args:
         root: the dataset folder, or a list of images and labels.
         size: side in pixels that training would use.
         on_file: told (images done, images in all) after each image.
+        value_range: of values of more than 8 bits: "auto", "4095", "-1000,1000".
 
     Raises:
         BadInputError: no training could start with it.
     """
     layout = find_labelled(root)
     layout.listing("train")  # raises, with the sentence a training would give
-    found = _look(layout, on_file)
+    ranges = LabelledData(size, value_range=value_range).ranges(layout)
+    found = _look(layout, ranges.limits["images"], on_file)
     if not found.of("train"):
         raise BadInputError(f"none of the train images can be read; the first: {found.broken[0]}")
+    usable = [split for split in ("val", "test") if found.of(split)]
+    can_split = isinstance(layout, ClassFolders)
     grey = all(one.image.grey for one in found.images)
+    mode = () if grey else ("--mode", "rgb")
     empty = [f"{one.split}/{one.name}" for one in found.images if one.image.empty]
     return Verdict(
         data=str(root),
@@ -94,23 +104,26 @@ def verify_labelled(root: Path, size: int, on_file: Callable[[int, int], None] |
             _no_leak(found),
             _one_label(found),
             content_check(empty, len(found.images), "are of nearly one colour"),
+            bright_check({"images": [one.image for one in found.images]}),
         ),
-        hints=tuple(_hints(found, size, grey)),
+        hints=(*ranges.told, *_hints(found, size, grey)),
         size=size,
         decoded_bytes=len(found.images) * (1 if grey else 3) * size * size,
-        command=next_command("labelled", root, min(size, _MOST), *(() if grey else ("--mode", "rgb"))),
+        command=next_command(
+            "labelled", root, size, *mode, value_range=value_range, held_out=bool(usable), can_split=can_split
+        ),
         classes=_counts(found),
     )
 
 
-def _look(layout: LabelledLayout, on_file: Callable[[int, int], None] | None) -> _Found:
+def _look(layout: LabelledLayout, limits: Limits, on_file: Callable[[int, int], None] | None) -> _Found:
     work: list[tuple[str, LabelledFiles, int]] = []
     orphans: list[Orphan] = []
     listings, refused = listings_of(layout)
     for split, listing in listings.items():
         orphans += listing.orphans
         work += [(split, listing, row) for row in range(len(listing))]
-    looked = scan(_look_at, work, on_file)
+    looked = scan(functools.partial(_look_at, limits), work, on_file)
     return _Found(
         classes=layout.classes,
         images=tuple(one for one in looked if isinstance(one, _Labelled)),
@@ -119,10 +132,10 @@ def _look(layout: LabelledLayout, on_file: Callable[[int, int], None] | None) ->
     )
 
 
-def _look_at(item: tuple[str, LabelledFiles, int]) -> _Labelled | str:
+def _look_at(limits: Limits, item: tuple[str, LabelledFiles, int]) -> _Labelled | str:
     split, listing, row = item
     try:
-        image = listing.open(row, "rgb")
+        image = listing.open(row, "rgb", limits)
         stored = listing.stored or stored_as(listing.read[row][1])
     except (BadInputError, OSError) as error:
         return str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -13,11 +14,15 @@ from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.data.decoding import open_pair
 from cgan_trainer.data.domains import MAX_DERIVED, Domains, read_domains
+from cgan_trainer.data.images import Limits
 from cgan_trainer.data.layouts import SPLITS, Layout, PairFiles, find_layout
 from cgan_trainer.data.layouts.base import Orphan
+from cgan_trainer.data.pairs import pair_ranges
+from cgan_trainer.data.value_ranges import Found
 from cgan_trainer.data.verify.base import (
     Check,
     Verdict,
+    bright_check,
     check_of,
     content_check,
     held_out_check,
@@ -69,13 +74,16 @@ class _Found:
         return tuple(pair for pair in self.pairs if pair.split == split)
 
 
-def verify_paired(root: Path, size: int, on_file: Callable[[int, int], None] | None = None) -> Verdict:
+def verify_paired(
+    root: Path, size: int, on_file: Callable[[int, int], None] | None = None, value_range: str = "auto"
+) -> Verdict:
     """Look at every pair of a dataset.
 
     Args:
         root: the dataset folder, or a list of pairs.
         size: side in pixels that training would use.
         on_file: told (pairs done, pairs in all) after each pair.
+        value_range: of values of more than 8 bits: "auto", "4095", "-1000,1000".
 
     Raises:
         BadInputError: no training could start with it.
@@ -84,13 +92,15 @@ def verify_paired(root: Path, size: int, on_file: Callable[[int, int], None] | N
     if not layout.has("train"):
         layout.listing("train")  # raises, with the sentence a training would give
     domains = read_domains(root)
-    found = _look(layout, on_file)
+    ranges = pair_ranges(layout, ("rgb", "rgb"), value_range)
+    found = _look(layout, ranges, on_file)
     if "train" in found.refused:
         raise BadInputError(found.refused["train"])
     if not found.of("train"):
         count = sum(split == "train" for split, _ in found.broken)
         raise BadInputError(f"none of the {count} train pairs can be read; the first: {found.broken[0][1]}")
     labels = {side: _is_label_map(found, side) for side in ("A", "B")}
+    usable = [split for split in ("val", "test") if found.of(split)]
     empty = [f"{pair.split}/{pair.name}" for pair in found.pairs if pair.a.empty or pair.b.empty]
     return Verdict(
         data=str(root),
@@ -107,24 +117,34 @@ def verify_paired(root: Path, size: int, on_file: Callable[[int, int], None] | N
             _no_leak(found),
             _not_identical(found),
             content_check(empty, len(found.pairs), "have a side of nearly one colour"),
+            bright_check({side: [_side(pair, side) for pair in found.pairs] for side in ("A", "B")}),
             _paired(found),
         ),
-        hints=tuple(_hints(found, labels, domains, size)),
+        hints=(*ranges.told, *_hints(found, labels, domains, size)),
         size=size,
         decoded_bytes=len(found.pairs) * 2 * 3 * size * size,
-        command=next_command("paired", root, size, *(("--condition", "labels") if labels["A"] else ())),
+        command=next_command(
+            "paired",
+            root,
+            size,
+            *(("--condition", "labels") if labels["A"] else ()),
+            value_range=value_range,
+            held_out=bool(usable),
+            can_split=root.is_dir(),
+        ),
     )
 
 
-def _look(layout: Layout, on_file: Callable[[int, int], None] | None) -> _Found:
+def _look(layout: Layout, ranges: Found, on_file: Callable[[int, int], None] | None) -> _Found:
     work: list[tuple[str, PairFiles, bool]] = []
+    limits = (ranges.limits["A"], ranges.limits["B"])
     orphans: list[Orphan] = []
     listings, refused = listings_of(layout)
     for split, listing in listings.items():
         orphans += listing.orphans
         every = -(-len(listing.pairs) // SKETCHES)
         work += [(split, pair, row % every == 0) for row, pair in enumerate(listing.pairs)]
-    looked = scan(_look_at, work, on_file)
+    looked = scan(functools.partial(_look_at, limits), work, on_file)
     return _Found(
         pairs=tuple(one for one in looked if isinstance(one, _Pair)),
         broken=tuple(one for one in looked if not isinstance(one, _Pair)),
@@ -133,10 +153,10 @@ def _look(layout: Layout, on_file: Callable[[int, int], None] | None) -> _Found:
     )
 
 
-def _look_at(item: tuple[str, PairFiles, bool]) -> _Pair | tuple[str, str]:
+def _look_at(limits: tuple[Limits, Limits], item: tuple[str, PairFiles, bool]) -> _Pair | tuple[str, str]:
     split, files, sketched = item
     try:
-        images = open_pair(files, ("rgb", "rgb"))
+        images = open_pair(files, ("rgb", "rgb"), limits)
         stored = (stored_as(files.a), stored_as(files.a if files.b is None else files.b))
     except (BadInputError, OSError) as error:
         return split, str(error)

@@ -37,6 +37,7 @@ class ImageFacts:
         stored: format and mode of the file, "JPEG RGB" for example.
         sha256: of size and pixels.
         empty: nearly one colour.
+        high: the value that one in a thousand is above, 0..255: a hot pixel is not a bright image.
         grey: red, green and blue are equal.
         colors: 24-bit colours that occur; None where they are more than a label map has, or were not counted.
         sketch: where the outlines are, mean 0 and length 1; None where it was not taken.
@@ -46,6 +47,7 @@ class ImageFacts:
     stored: str
     sha256: str
     empty: bool
+    high: int
     grey: bool
     colors: frozenset[int] | None
     sketch: Sketch | None
@@ -96,6 +98,7 @@ def facts_of(image: Image, stored: str, *, colors: bool, sketched: bool = False)
         stored=stored,
         sha256=hashlib.sha256(f"{image.size}".encode() + pixels.tobytes()).hexdigest(),
         empty=float(thin.std(axis=(0, 1)).max()) < NEARLY_EMPTY,
+        high=int(np.percentile(thin, 99.9)),
         grey=bool((thin == thin[..., :1]).all()),
         colors=_colors(thin) if colors else None,
         sketch=_sketch(image) if sketched else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +11,15 @@ from pathlib import Path
 from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.data.domains import read_domains
-from cgan_trainer.data.images import open_rgb
+from cgan_trainer.data.images import open_image
+from cgan_trainer.data.kinds.unpaired import UnpairedData
 from cgan_trainer.data.layouts import SPLITS, find_unpaired
+from cgan_trainer.data.value_ranges import Found
 from cgan_trainer.data.verify.base import (
     UNEVEN,
     Check,
     Verdict,
+    bright_check,
     check_of,
     content_check,
     held_out_check,
@@ -54,13 +58,16 @@ class _Found:
         return tuple(one for one in self.images if (one.split, one.side) == (split, side))
 
 
-def verify_unpaired(root: Path, size: int, on_file: Callable[[int, int], None] | None = None) -> Verdict:
+def verify_unpaired(
+    root: Path, size: int, on_file: Callable[[int, int], None] | None = None, value_range: str = "auto"
+) -> Verdict:
     """Look at every image of both domains.
 
     Args:
         root: the dataset folder.
         size: side in pixels that training would use.
         on_file: told (images done, images in all) after each image.
+        value_range: of values of more than 8 bits: "auto", "4095", "-1000,1000".
 
     Raises:
         BadInputError: no training could start with it.
@@ -68,7 +75,8 @@ def verify_unpaired(root: Path, size: int, on_file: Callable[[int, int], None] |
     layout = find_unpaired(root)
     layout.listing("train")  # raises, with the sentence a training would give
     read_domains(root)
-    found = _look(root, on_file)
+    ranges = UnpairedData(size, value_range=value_range).ranges(layout)
+    found = _look(root, ranges, on_file)
     for side in "AB":
         if not found.of("train", side):
             raise BadInputError(
@@ -93,21 +101,22 @@ def verify_unpaired(root: Path, size: int, on_file: Callable[[int, int], None] |
             _no_leak(found),
             _two_domains(found),
             content_check(empty, len(found.images), "are of nearly one colour"),
+            bright_check({side: [one.image for one in found.images if one.side == side] for side in "AB"}),
         ),
-        hints=tuple(_hints(found, size)),
+        hints=(*ranges.told, *_hints(found, size)),
         size=size,
         decoded_bytes=len(found.images) * 3 * size * size,
-        command=next_command("unpaired", root, size),
+        command=next_command("unpaired", root, size, value_range=value_range, held_out=bool(_usable(found))),
     )
 
 
-def _look(root: Path, on_file: Callable[[int, int], None] | None) -> _Found:
+def _look(root: Path, ranges: Found, on_file: Callable[[int, int], None] | None) -> _Found:
     layout = find_unpaired(root)
     work: list[tuple[Path, str, str, Path]] = []
     listings, refused = listings_of(layout)
     for split, listing in listings.items():
         work += [(root, split, side, path) for side, paths in listing.items() for path in paths]
-    looked = scan(_look_at, work, on_file)
+    looked = scan(functools.partial(_look_at, ranges), work, on_file)
     return _Found(
         images=tuple(one for one in looked if isinstance(one, _Member)),
         broken=tuple(one for one in looked if isinstance(one, str)),
@@ -115,17 +124,21 @@ def _look(root: Path, on_file: Callable[[int, int], None] | None) -> _Found:
     )
 
 
-def _look_at(item: tuple[Path, str, str, Path]) -> _Member | str:
+def _look_at(ranges: Found, item: tuple[Path, str, str, Path]) -> _Member | str:
     root, split, side, path = item
     try:
-        facts = facts_of(open_rgb(path), stored_as(path), colors=False)
+        facts = facts_of(open_image(path, "rgb", ranges.limits[side]), stored_as(path), colors=False)
     except (BadInputError, OSError) as error:
         return str(error)
     return _Member(name=path.relative_to(root).as_posix(), split=split, side=side, image=facts)
 
 
+def _usable(found: _Found) -> list[str]:
+    return [split for split in ("val", "test") if found.of(split, "A") and found.of(split, "B")]
+
+
 def _held_out(found: _Found) -> Check:
-    usable = [split for split in ("val", "test") if found.of(split, "A") and found.of(split, "B")]
+    usable = _usable(found)
     advice = "training needs some images of both domains it never learns from: move a tenth of each to test."
     return held_out_check("images", usable, found.refused, advice)
 
