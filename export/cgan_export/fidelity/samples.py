@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding
 from cgan_runtime.errors import BadInputError, UsageError
-from cgan_runtime.images import SUFFIXES, read_image, resized, tensor_from_image
+from cgan_runtime.image_formats import READ_WORDS, list_images
+from cgan_runtime.images import read_image, resized, tensor_from_image
 from cgan_runtime.runners.base import Array
 
 from cgan_export.fidelity.case import MIN_SAMPLES
@@ -108,9 +109,9 @@ def _images(contract: Contract, folder: Path, most: int) -> dict[str, Array]:
 
 
 def _from_folder(folder: Path, condition: Condition, most: int) -> Array:
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    files = list_images(folder)
     if not files:
-        raise BadInputError(f"{folder} holds no image ({', '.join(SUFFIXES)}): name a folder that does.")
+        raise BadInputError(f"{folder} holds no image ({READ_WORDS}): name a folder that does.")
     return np.stack([tensor_from_image(read_image(p), condition) for p in files[:most]])
 
 
