@@ -290,7 +290,6 @@ def test_two_first_starts_make_one_environment(tmp_path: Path, monkeypatch: pyte
 
     def slow(_: list[str], what: str) -> None:
         commands.append(what)
-        (tmp_path / f"environment.tmp-{os.getpid()}").mkdir(exist_ok=True)
         time.sleep(0.2)
 
     monkeypatch.setattr(environment, "_command", slow)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
 import torch
+from cgan_runtime.claims import claim
 from cgan_runtime.errors import BadInputError, CganError, UsageError
 from cgan_runtime.progress import note, progress
 
@@ -33,7 +35,7 @@ def train(config: TrainConfig, run: RunOptions) -> int:
     check_config(config, run)
     device = choose_device(run)
     keep_freed_memory()
-    with joined(device) as ranks:
+    with joined(device) as ranks, claim(run.out / "last.pt") if ranks.leads else contextlib.nullcontext():
         return _train(FAMILIES[config.family], config, run, device, ranks)
 
 
