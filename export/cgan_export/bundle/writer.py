@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 from cgan_runtime.atomic import atomic_folder, write_atomic
-from cgan_runtime.bundle import file_entry, write_manifest
+from cgan_runtime.bundle import file_entry, require_replaceable, write_manifest
 from cgan_runtime.contract import ConditionEncoding, Contract, ImageEncoding, OutputEncoding, image_size
 from cgan_runtime.errors import UsageError
 from cgan_runtime.images import Pixels, pixels_from_tensor, png_bytes
@@ -44,7 +44,7 @@ def write_bundle(
         UsageError: `path` exists and `replace` is false.
         OSError: no room or no permission; nothing is left behind.
     """
-    with atomic_folder(path, replace=replace) as root:
+    with atomic_folder(path, replace=require_replaceable if replace else None) as root:
         for artifact in exported.artifacts:
             (root / artifact.path).write_bytes(artifact.model)
         (root / "golden").mkdir()

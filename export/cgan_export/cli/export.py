@@ -208,14 +208,13 @@ def _verify(path: Path, *, as_json: bool) -> None:
 
 def _check_target(target: Path, checkpoint: Path, *, force: bool) -> None:
     """Refuse to write over anything but a bundle, and over a bundle unless --force is given."""
-    from cgan_runtime.bundle import MANIFEST
+    from cgan_runtime.bundle import require_replaceable
 
     if not target.exists():
         return
     if not force:
         raise UsageError(f"{target} exists already; choose another name with -o or add --force to replace it.")
-    if not (target / MANIFEST).is_file() and not (target.is_dir() and not any(target.iterdir())):
-        raise UsageError(f"{target} is not a bundle, so --force does not replace it; choose another name with -o.")
+    require_replaceable(target)
     if checkpoint.resolve().is_relative_to(target.resolve()):
         raise UsageError(f"{checkpoint} lies in {target}, which --force would remove; choose another name with -o.")
 
