@@ -15,7 +15,7 @@ from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.limits import printable
 from cgan_runtime.manifest import MANIFEST, MAX_MANIFEST_BYTES, SIGNATURE, Artifact, File, Manifest, dumps, loads
 from cgan_runtime.plain_file import open_plain, read_plain, refuse_other_kinds
-from cgan_runtime.runners import Runner, runner_kind
+from cgan_runtime.runners import Runner, RunnerKind, runner_kind
 
 __all__ = ["Bundle", "file_entry", "read_bundle", "require_replaceable", "write_manifest"]
 
@@ -68,6 +68,21 @@ class Bundle:
             raise BundleError(_damaged(self.path / file.path))
         return data
 
+    def require_trusted(self, artifact: Artifact) -> RunnerKind:
+        """What runs an artifact; one that may hold program code only where the bundle's signature was required.
+
+        Raises:
+            BundleError: it may hold program code, and no signature was required.
+            CganError: this release has no runner for it.
+        """
+        kind = runner_kind(artifact.backend)
+        if kind.runs_code and not self.is_signed:
+            raise BundleError(
+                f"{self.path / artifact.path} may hold program code, which {kind.name} would run; it is used only "
+                "from a bundle whose signature is checked: give --require-signature PUBLIC_KEY."
+            )
+        return kind
+
     def runner(
         self,
         *,
@@ -91,14 +106,9 @@ class Bundle:
             UsageError: a device that the backend does not know.
         """
         artifact = self.artifact(backend or DEFAULT_BACKEND, precision or DEFAULT_PRECISION)
-        kind = runner_kind(artifact.backend)
+        kind = self.require_trusted(artifact)
         if (reason := kind.absence()) is not None:
             raise CganError(f"{self.path / artifact.path} needs {kind.name}: {reason}")
-        if kind.runs_code and not self.is_signed:
-            raise BundleError(
-                f"{self.path / artifact.path} may hold program code, which {kind.name} would run; it is used only "
-                "from a bundle whose signature is checked: give --require-signature PUBLIC_KEY."
-            )
         return kind.open(self.read(artifact), self.manifest.contract, device=device, threads=threads)
 
     def generator(

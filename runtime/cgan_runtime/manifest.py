@@ -167,6 +167,12 @@ class Manifest(Value):
             raise ValueError("a file is listed twice")
         if sum(file.bytes for file in self.all_files) > MAX_BUNDLE_BYTES:
             raise ValueError(f"more than {MAX_BUNDLE_BYTES >> 30} GiB in all")
+        if any(
+            list(sample.conditions) != [c.name for c in self.contract.conditions]
+            or list(sample.outputs) != [o.name for o in self.contract.outputs]
+            for sample in self.golden
+        ):
+            raise ValueError("golden has other conditions or outputs than the contract")
         missing = {p for g in self.golden for p in (*g.conditions.values(), *g.outputs.values())}
         missing -= {file.path for file in self.files}
         if missing:
