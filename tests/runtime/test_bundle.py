@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from cgan_runtime.manifest import Artifact, Manifest, dumps, loads, needed_versi
 from cgan_runtime.onnx_file import has_external_data
 from cgan_runtime.runners import RUNNERS
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
+from cgan_runtime.serving.repository import RepositoryOptions, write_repository
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.helpers import assert_one_sentence, run_here
@@ -288,3 +290,47 @@ def test_paths_that_leave_the_bundle_are_not_of_the_schema(bundle_path: Path, pa
     document["files"][0]["path"] = path
     with pytest.raises(ValueError, match="path"):
         Manifest.model_validate_json(json.dumps(document))
+
+
+def swapped(path: Path) -> bytes:
+    """Put other bytes of the same length in a file's place; returns what was there."""
+    before = path.read_bytes()
+    path.write_bytes(bytes(255 - byte for byte in before))
+    return before
+
+
+def test_a_file_swapped_after_the_check_is_never_used(copy: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(copy)
+    for file in bundle.manifest.all_files:
+        before = swapped(copy / file.path)
+        with pytest.raises(BundleError, match="is damaged"):
+            bundle.read(file)
+        (copy / file.path).write_bytes(before)
+    swapped(copy / "model.onnx")
+    for use in (bundle.runner, lambda: write_repository(tmp_path / "repository", bundle, RepositoryOptions())):
+        with pytest.raises(BundleError, match="is damaged"):
+            use()
+
+
+def grow(path: Path) -> None:
+    os.truncate(path, 1 << 40)
+
+
+def become_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def become_a_link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("change", [grow, become_a_pipe, become_a_link])
+def test_a_file_that_became_something_else_after_the_check_is_not_read(
+    copy: Path, change: Callable[[Path], None]
+) -> None:
+    bundle = read_bundle(copy)
+    change(copy / "model.onnx")
+    with pytest.raises(BundleError, match=r"is damaged|not a plain file|is a link"):
+        bundle.runner()
