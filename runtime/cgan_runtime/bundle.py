@@ -177,7 +177,7 @@ def require_replaceable(path: Path) -> None:
         entries = [*document["artifacts"], *document["files"]]
         listed = {str(entry["path"]) for entry in entries} if "schema_version" in document else set()
     except (BundleError, ValueError, RecursionError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is not a bundle, so it is not replaced; choose another name.") from error
+        raise UsageError(f"{path} is not a bundle, so --force does not replace it; choose another name.") from error
     try:
         _sizes(path, {MANIFEST, SIGNATURE, *listed})
     except BundleError as error:

@@ -196,6 +196,17 @@ def test_every_command_requires_a_signature_where_it_is_told_to(
     assert_one_sentence(done, 2, "--require-signature is for a bundle")
 
 
+@pytest.mark.slow
+def test_an_export_signs_its_bundle(checkpoint: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "facades"
+    done = run_here("cgan-export", checkpoint, "-o", out, "--sign", keys[1])
+    assert_one_sentence(done, 2, "cannot be used to sign")
+    assert run_here("cgan-export", checkpoint, "-o", out, "--sign", keys[0]).returncode == 0
+    assert read_bundle(out, require_signature=keys[1]).is_signed
+    assert run_here("cgan-export", checkpoint, "-o", out, "--force").returncode == 0
+    assert not (out / SIGNATURE).exists()
+
+
 def test_without_the_library_the_extra_is_named(
     signed: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -234,9 +234,9 @@ def _check_target(target: Path, checkpoint: Path, *, force: bool) -> None:
         return
     if not force:
         raise UsageError(f"{target} exists already; choose another name with -o or add --force to replace it.")
-    require_replaceable(target)
     if checkpoint.resolve().is_relative_to(target.resolve()):
         raise UsageError(f"{checkpoint} lies in {target}, which --force would remove; choose another name with -o.")
+    require_replaceable(target)
 
 
 def _checked_name(name: str) -> str:
