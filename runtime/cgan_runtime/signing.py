@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["require_private_key", "require_signed", "sign"]
 
 MAX_SIGNATURE_BYTES: Final = 1_000_000
-_KEY: Final = "an elliptic-curve key as PEM (openssl ecparam -name prime256v1 -genkey -noout) is needed"
+_PRIVATE: Final = "an elliptic-curve key as PEM is needed: openssl ecparam -name prime256v1 -genkey -noout -out KEY"
+_PUBLIC: Final = "the public half of an elliptic-curve key is needed: openssl ec -in KEY -pubout"
 
 
 def sign(root: Path, hashes: Mapping[str, str], private_key: Path) -> None:
@@ -72,7 +73,7 @@ def require_signed(root: Path, hashes: Mapping[str, str], public_key: Path) -> N
     try:
         config = library.verifying.Config().use_elliptic_key_verifier(public_key=public_key)
     except Exception as error:  # OSError, or one of several of the cryptography package
-        raise UsageError(f"{public_key} cannot be used as a public key: {_KEY}.") from error
+        raise UsageError(f"{public_key} cannot be used as a public key: {_PUBLIC}.") from error
     if not (root / SIGNATURE).exists():
         raise BundleError(f"{root} is not signed: sign it with cgan-export --sign, or ask for a signed one.")
     data = read_plain(root / SIGNATURE, MAX_SIGNATURE_BYTES)
@@ -113,7 +114,7 @@ def _signer(private_key: Path) -> Any:
     try:
         return library.signing.Config().use_elliptic_key_signer(private_key=private_key)
     except Exception as error:  # OSError, or one of several of the cryptography package
-        raise UsageError(f"{private_key} cannot be used to sign: {_KEY}, without a password.") from error
+        raise UsageError(f"{private_key} cannot be used to sign, or has a password: {_PRIVATE}.") from error
 
 
 def _import_model_signing() -> ModuleType:
