@@ -7,16 +7,13 @@ inputs first of all, is computed from that.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from math import prod
 
-from cgan_runtime.contract import SizeRule
+from cgan_runtime.contract import AXIS, MAX_ELEMENTS, SizeRule
 from cgan_runtime.errors import UsageError
 
-__all__ = ["axis_size", "bound_sizes", "nearest_size", "require_legal", "shape_of"]
-
-AXIS: Final = re.compile(r"^(?:(?P<times>[1-9][0-9]{0,4})\*)?(?P<name>[a-z])(?:/(?P<by>[1-9][0-9]{0,4}))?$")
+__all__ = ["axis_size", "bound_sizes", "nearest_size", "require_bearable", "require_legal", "shape_of"]
 
 Sizes = Mapping[str, int]
 
@@ -76,6 +73,24 @@ def require_legal(sizes: Sizes, sides: SizeRule | None) -> None:
         raise UsageError(
             f"an image of {given} was given; each side must be a multiple of {sides.multiple}, from {sides.min} "
             f"to {sides.max}."
+        )
+
+
+def require_bearable(shapes: Iterable[tuple[int | str, ...]], sizes: Sizes) -> None:
+    """Stop at tensors too large for any machine, before one of them is allocated.
+
+    Args:
+        shapes: of the tensors of one sample.
+        sizes: of the free axes.
+
+    Raises:
+        UsageError: more than MAX_ELEMENTS values in all; also as `axis_size`.
+    """
+    count = sum(prod(shape_of(shape, sizes)) for shape in shapes)
+    if count > MAX_ELEMENTS:
+        raise UsageError(
+            f"one sample has {count:.3g} values in its tensors; at most {MAX_ELEMENTS:.3g} are allowed, so take a "
+            "smaller image or another model."
         )
 
 

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
+from collections.abc import Set
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from cgan_runtime.errors import BundleError, CganError
+from cgan_runtime.errors import BundleError, CganError, UsageError
 from cgan_runtime.generator import SeededGenerator
-from cgan_runtime.manifest import Artifact, File, Manifest, dumps, loads
-from cgan_runtime.runners import Runner, runner_kind
+from cgan_runtime.limits import printable
+from cgan_runtime.manifest import MANIFEST, MAX_MANIFEST_BYTES, SIGNATURE, Artifact, File, Manifest, dumps, loads
+from cgan_runtime.plain_file import open_plain, read_plain, refuse_other_kinds
+from cgan_runtime.runners import Runner, RunnerKind, runner_kind
 
-__all__ = ["Bundle", "file_entry", "read_bundle", "write_manifest"]
+__all__ = ["Bundle", "file_entry", "read_bundle", "require_replaceable", "write_manifest"]
 
-MANIFEST = "bundle.json"
 DEFAULT_BACKEND = "onnxruntime"
 DEFAULT_PRECISION = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A bundle whose files were all checked when it was read."""
+    """A bundle whose files were all checked when it was read.
+
+    Attributes:
+        path: the folder.
+        manifest: what bundle.json says.
+        digest: of the manifest, and so of everything.
+        is_signed: whether a signature was required when it was read, and held.
+    """
 
     path: Path
     manifest: Manifest
     digest: str
+    is_signed: bool = False
 
     def artifact(self, backend: str = DEFAULT_BACKEND, precision: str = DEFAULT_PRECISION) -> Artifact:
         """The artifact of one backend and precision.
@@ -40,12 +51,37 @@ class Bundle:
         have = ", ".join(f"{a.backend} {a.precision}" for a in self.manifest.artifacts)
         raise BundleError(f"{self.path} has no {backend} {precision} artifact, only: {have}.")
 
-    def read(self, file: File) -> bytes:
-        """The content of a file, hashed as it is read: what is returned is what the manifest promises."""
-        data = (self.path / file.path).read_bytes()
-        if hashlib.sha256(data).hexdigest() != file.sha256:
+    def read(self, file: File | str) -> bytes:
+        """The content of a file, hashed as it is read: what is returned is what the manifest promises.
+
+        Args:
+            file: an entry of the manifest, or the path of one.
+
+        Raises:
+            BundleError: the file changed since the bundle was read.
+            KeyError: no file of the manifest.
+        """
+        if isinstance(file, str):
+            file = {entry.path: entry for entry in self.manifest.all_files}[file]
+        data = read_plain(self.path / file.path, file.bytes)
+        if data is None or hashlib.sha256(data).hexdigest() != file.sha256:
             raise BundleError(_damaged(self.path / file.path))
         return data
+
+    def require_trusted(self, artifact: Artifact) -> RunnerKind:
+        """What runs an artifact; one that may hold program code only where the bundle's signature was required.
+
+        Raises:
+            BundleError: it may hold program code, and no signature was required.
+            CganError: this release has no runner for it.
+        """
+        kind = runner_kind(artifact.backend)
+        if kind.runs_code and not self.is_signed:
+            raise BundleError(
+                f"{self.path / artifact.path} may hold program code, which {kind.name} would run; it is used only "
+                "from a bundle whose signature is checked: give --require-signature PUBLIC_KEY."
+            )
+        return kind
 
     def runner(
         self,
@@ -64,12 +100,13 @@ class Bundle:
             threads: CPU threads; 0 lets the backend choose.
 
         Raises:
-            BundleError: the bundle has no such artifact, or it changed since the bundle was read.
+            BundleError: the bundle has no such artifact, or it changed since the bundle was read; or it may hold
+                program code and no signature was required.
             CganError: the backend is not installed or not known here; the message says what to install.
             UsageError: a device that the backend does not know.
         """
         artifact = self.artifact(backend or DEFAULT_BACKEND, precision or DEFAULT_PRECISION)
-        kind = runner_kind(artifact.backend)
+        kind = self.require_trusted(artifact)
         if (reason := kind.absence()) is not None:
             raise CganError(f"{self.path / artifact.path} needs {kind.name}: {reason}")
         return kind.open(self.read(artifact), self.manifest.contract, device=device, threads=threads)
@@ -86,29 +123,65 @@ class Bundle:
         return SeededGenerator(self.runner(backend=backend, precision=precision, device=device, threads=threads))
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path, *, require_signature: Path | None = None) -> Bundle:
     """Check the whole folder and return it.
+
+    Names and sizes are checked before a file is read; the manifest is read first, and is small.
+
+    Args:
+        path: the folder.
+        require_signature: a public key; the bundle must be signed with the private key that belongs to it.
 
     Raises:
         BundleError: not a bundle; a missing, extra, changed or truncated file; a link, a device or any other
-            entry that is not a plain file.
+            entry that is not a plain file; no signature of this key where one is required.
+        UsageError: a key that cannot be read.
+        CganError: a signature is required and the package that checks it is not installed.
     """
     _require_folder(path)
-    entries = _entries(path)
-    if MANIFEST not in entries:
+    if not (path / MANIFEST).is_symlink() and not (path / MANIFEST).exists():
         raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}.")
-    manifest, digest = loads((path / MANIFEST).read_bytes(), str(path / MANIFEST))
+    data = read_plain(path / MANIFEST, MAX_MANIFEST_BYTES)
+    manifest, digest = loads(data or b"", str(path / MANIFEST))
     listed = {file.path: file for file in manifest.all_files}
-    for name in sorted(set(entries) - set(listed) - {MANIFEST}):
-        raise BundleError(
-            f"{path / name} is not listed in {MANIFEST}; remove it, nothing unlisted may lie in a bundle."
-        )
+    sizes = _sizes(path, {MANIFEST, SIGNATURE, *listed})
     for name, file in listed.items():
-        if name not in entries:
+        if name not in sizes:
             raise BundleError(f"{path / name} is missing; copy the bundle again or export the checkpoint again.")
-        if entries[name] != file.bytes or _sha256(path / name) != file.sha256:
+        if sizes[name] != file.bytes:
             raise BundleError(_damaged(path / name))
-    return Bundle(path=path, manifest=manifest, digest=digest)
+    if require_signature is not None:
+        from cgan_runtime.signing import require_signed
+
+        hashes = {MANIFEST: hashlib.sha256(data or b"").hexdigest()} | {n: f.sha256 for n, f in listed.items()}
+        require_signed(path, hashes, require_signature)
+    for name, file in listed.items():
+        with open_plain(path / name) as (stream, size):
+            if size != file.bytes or hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
+                raise BundleError(_damaged(path / name))
+    return Bundle(path=path, manifest=manifest, digest=digest, is_signed=require_signature is not None)
+
+
+def require_replaceable(path: Path) -> None:
+    """Let a folder be replaced that is empty, or a bundle with nothing else in it; it may be damaged.
+
+    Raises:
+        UsageError: it is something else, or holds files that the bundle does not list.
+    """
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    try:
+        _require_folder(path)
+        data = read_plain(path / MANIFEST, MAX_MANIFEST_BYTES) or b""
+        document = json.loads(data)
+        entries = [*document["artifacts"], *document["files"]]
+        listed = {str(entry["path"]) for entry in entries} if "schema_version" in document else set()
+    except (BundleError, ValueError, RecursionError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not a bundle, so --force does not replace it; choose another name.") from error
+    try:
+        _sizes(path, {MANIFEST, SIGNATURE, *listed})
+    except BundleError as error:
+        raise UsageError(f"{path} is not replaced: {error}") from error
 
 
 def file_entry(root: Path, name: str) -> File:
@@ -118,8 +191,17 @@ def file_entry(root: Path, name: str) -> File:
 
 
 def write_manifest(root: Path, manifest: Manifest) -> str:
-    """Write bundle.json into an unfinished bundle folder; returns the digest."""
+    """Write bundle.json into an unfinished bundle folder; returns the digest.
+
+    Raises:
+        CganError: it would be larger than any reader takes.
+    """
     text = dumps(manifest)
+    if len(text.encode()) > MAX_MANIFEST_BYTES:
+        raise CganError(
+            f"{MANIFEST} would have {len(text.encode())} bytes, more than the {MAX_MANIFEST_BYTES} that are read: "
+            "the checkpoint's names or training facts are too long."
+        )
     (root / MANIFEST).write_text(text, encoding="utf-8")
     return str(json.loads(text)["digest"])
 
@@ -133,17 +215,31 @@ def _require_folder(path: Path) -> None:
     raise BundleError(f"{path} is a file, a bundle is a folder as written by cgan-export{hint}.")
 
 
-def _entries(root: Path) -> dict[str, int]:
-    """Relative path -> size of every plain file; anything else is refused. Links are not followed."""
+def _sizes(root: Path, wanted: Set[str]) -> dict[str, int]:
+    """Relative path -> size of the plain files in a folder; what is not wanted is refused at sight.
+
+    Links are not followed, and only folders that lead to a wanted file are opened, so a folder that holds
+    a million entries, or is nested a thousand times, costs nothing.
+    """
+    folders = {parent.as_posix() for name in wanted for parent in PurePosixPath(name).parents}
     found: dict[str, int] = {}
-    for path in sorted(root.rglob("*")):
-        mode = path.lstat()
-        if stat.S_ISDIR(mode.st_mode):
-            continue
-        if not stat.S_ISREG(mode.st_mode):
-            kind = "a link" if stat.S_ISLNK(mode.st_mode) else "not a plain file"
-            raise BundleError(f"{path} is {kind}; a bundle holds plain files only, so copy the real file there.")
-        found[path.relative_to(root).as_posix()] = mode.st_size
+    waiting = [""]
+    while waiting:
+        inside = waiting.pop()
+        with os.scandir(root / inside) as entries:
+            for entry in entries:
+                name, mode = f"{inside}{entry.name}", entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(mode.st_mode) and name in folders:
+                    waiting.append(f"{name}/")
+                    continue
+                if not stat.S_ISDIR(mode.st_mode):
+                    refuse_other_kinds(root / name, mode.st_mode)
+                if name not in wanted or stat.S_ISDIR(mode.st_mode):
+                    raise BundleError(
+                        f"{root / printable(name)} is not listed in {MANIFEST}; remove it, nothing unlisted may "
+                        "lie in a bundle."
+                    )
+                found[name] = mode.st_size
     return found
 
 

@@ -8,6 +8,8 @@ Shapes are per sample, without the batch axis; an axis given as a string is free
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -33,10 +35,18 @@ __all__ = [
 ]
 
 RESERVED: Final = frozenset({"seed", "draw", "base64"})  # inputs that every served model has of its own
+AXIS: Final = re.compile(r"^(?:(?P<times>[1-9][0-9]{0,4})\*)?(?P<name>[a-z])(?:/(?P<by>[1-9][0-9]{0,4}))?$")
+# Of one sample, all tensors of the call together. A ResNet of nine blocks with dropout has 1.5e8 at 1024 x 1024.
+MAX_ELEMENTS: Final = 2**30
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Axis = Annotated[int, Field(ge=1, le=65536)] | Annotated[str, Field(pattern=r"^[a-z0-9*/+ -]{1,32}$")]
-Shape = tuple[Axis, ...]
-Range = tuple[float, float]
+Axis = Annotated[int, Field(ge=1, le=65536)] | Annotated[str, Field(pattern=AXIS.pattern)]
+Shape = Annotated[tuple[Axis, ...], Field(max_length=8)]
+# Beyond these a float32 result is infinite or not a number.
+Number = Annotated[float, Field(ge=-1e30, le=1e30)]
+Mean = Annotated[float, Field(ge=-1e6, le=1e6)]
+Deviation = Annotated[float, Field(ge=1e-6, le=1e6)]
+Range = tuple[Number, Number]
+MAX_TENSORS: Final = 256  # of each kind
 DType = Literal["float32", "int64"]
 # per_sample  normalised over the sample's own pixels (pix2pix at test time);
 # running     the averages of training, folded into the weights;
@@ -59,8 +69,8 @@ class ImageEncoding(Value):
 
     kind: Literal["image"] = "image"
     color: Literal["RGB", "L"] = "RGB"
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    mean: tuple[Mean, ...] = (0.5, 0.5, 0.5)
+    std: tuple[Deviation, ...] = (0.5, 0.5, 0.5)
     size_rule: Literal["stretch"] = "stretch"
     filter: Literal["bicubic", "bilinear", "box", "nearest"] = "bicubic"
     rounding: Literal["nearest", "truncate"] = "nearest"
@@ -70,8 +80,6 @@ class ImageEncoding(Value):
         channels = len(self.color) if self.color == "RGB" else 1
         if not len(self.mean) == len(self.std) == channels:
             raise ValueError(f"{self.color} needs {channels} mean and std values")
-        if min(self.std) <= 0:
-            raise ValueError("std must be positive")
         return self
 
 
@@ -99,7 +107,7 @@ class ScoreEncoding(Value):
     """One number per sample, shape []; at `threshold` and above it counts as `positive`, where both are given."""
 
     kind: Literal["score"] = "score"
-    threshold: float | None = None
+    threshold: Number | None = None
     positive: str = ""
 
 
@@ -145,7 +153,7 @@ class NoiseInput(Tensor):
     dtype: Literal["float32"] = "float32"
     index: Annotated[int, Field(ge=0, lt=2**32)]
     distribution: str
-    parameters: dict[str, float] = Field(default_factory=dict)
+    parameters: dict[str, Number] = Field(default_factory=dict)
     site: str = ""
 
     @model_validator(mode="after")
@@ -154,6 +162,8 @@ class NoiseInput(Tensor):
             raise ValueError(f"noise input {self.name} has the unknown distribution {self.distribution!r}")
         if self.distribution == "mask" and not 0 <= self.parameters.get("p", -1) < 1:
             raise ValueError(f"mask {self.name} needs p in [0, 1)")
+        if self.distribution == "truncated_normal" and not self.parameters.get("c", 2.0) >= 0.1:
+            raise ValueError(f"truncated_normal {self.name} needs c of at least 0.1")
         return self
 
 
@@ -168,9 +178,9 @@ class Output(Tensor):
     def _fits_its_encoding(self) -> Self:
         _check_image_shape(self.name, self.shape, self.encoding)
         if isinstance(self.encoding, HeatmapEncoding) and (
-            len(self.shape) != 3 or self.shape[0] != 1 or self.range is None
+            len(self.shape) != 3 or self.shape[0] != 1 or self.range is None or self.range[0] >= self.range[1]
         ):
-            raise ValueError(f"heatmap {self.name} must have the shape [1, H, W] and a range")
+            raise ValueError(f"heatmap {self.name} must have the shape [1, H, W] and a range from low to high")
         if isinstance(self.encoding, ScoreEncoding) and self.shape != ():
             raise ValueError(f"score {self.name} must be one number per sample, shape []")
         return self
@@ -201,9 +211,9 @@ class Contract(Value):
     """
 
     noise_version: Literal[1] = 1
-    conditions: tuple[Condition, ...]
-    noise: tuple[NoiseInput, ...]
-    outputs: Annotated[tuple[Output, ...], Field(min_length=1)]
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=MAX_TENSORS)]
+    noise: Annotated[tuple[NoiseInput, ...], Field(max_length=MAX_TENSORS)]
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=MAX_TENSORS)]
     statistics: Statistics
     sides: SizeRule | None = None
 
@@ -222,6 +232,15 @@ class Contract(Value):
             raise ValueError(f"tensor names must be unique and not {', '.join(sorted(RESERVED))}: {names}")
         if [item.index for item in self.noise] != list(range(len(self.noise))):
             raise ValueError("noise inputs must be numbered 0, 1, 2, ... in their order")
+        return self
+
+    @model_validator(mode="after")
+    def _is_of_bearable_size(self) -> Self:
+        """Of free sizes the smallest counts here; the sizes of a call are checked when they are known."""
+        smallest = self.sides.min if self.sides is not None else 1
+        count = sum(_elements(tensor.shape, smallest) for tensor in (*self.inputs, *self.outputs))
+        if count > MAX_ELEMENTS:
+            raise ValueError(f"one sample has {count:.3g} values, at most {MAX_ELEMENTS:.3g} are allowed")
         return self
 
     @classmethod
@@ -262,3 +281,12 @@ def image_size(tensor: Tensor) -> tuple[int, int] | None:
 def _check_image_shape(name: str, shape: Shape, encoding: Value | None) -> None:
     if isinstance(encoding, ImageEncoding) and (len(shape) != 3 or shape[0] != len(encoding.mean)):
         raise ValueError(f"{name} is a {encoding.color} image, so its shape must be [{len(encoding.mean)}, H, W]")
+
+
+def _elements(shape: Iterable[int | str], smallest: int) -> int:
+    """How many values a tensor has where every free size is `smallest`, rounded up along each axis."""
+    count = 1
+    for axis in shape:
+        match = AXIS.match(axis) if isinstance(axis, str) else None
+        count *= int(axis) if match is None else -(-smallest * int(match["times"] or 1) // int(match["by"] or 1))
+    return count

@@ -11,7 +11,7 @@ from typing import Protocol, final
 
 import numpy as np
 
-from cgan_runtime.axes import bound_sizes, require_legal, shape_of
+from cgan_runtime.axes import bound_sizes, require_bearable, require_legal, shape_of
 from cgan_runtime.contract import Contract, NoiseInput
 from cgan_runtime.errors import UsageError
 from cgan_runtime.noise import noise
@@ -64,6 +64,7 @@ class SeededGenerator:
                 rows = len(value) if value.ndim else "no"
                 raise UsageError(f"{len(seeds)} seeds but {rows} rows of {name}; one seed a row is needed.")
         sizes = sizes_of(self.contract, conditions)
+        require_bearable((tensor.shape for tensor in (*self.contract.inputs, *self.contract.outputs)), sizes)
         return self.runner.infer({**conditions, **noise_tensors(self.contract.noise, seeds, draws, sizes)})
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-__all__ = ["first_problem"]
+__all__ = ["first_problem", "printable"]
 
 # pydantic's name of a problem -> what is needed, with the limit it tells.
 _WORDS: Final = {
@@ -26,6 +26,12 @@ def first_problem(error: ValidationError) -> tuple[str, object, str]:
     found = error.errors()[0]
     where = ".".join(str(part) for part in found["loc"])
     return where, found["input"], _needed(found["type"], found.get("ctx", {}), found["msg"])
+
+
+def printable(text: object, most: int = 200) -> str:
+    """What a file says, fit for a message: one short line that gives the terminal no orders."""
+    plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+    return plain if len(plain) <= most else f"{plain[:most]}..."
 
 
 def _needed(kind: str, limits: Mapping[str, Any], message: str) -> str:

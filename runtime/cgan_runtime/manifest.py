@@ -16,10 +16,11 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import BeforeValidator, FailFast, Field, PlainSerializer, ValidationError, model_validator
 
 from cgan_runtime.contract import Contract, Value
 from cgan_runtime.errors import BundleError
+from cgan_runtime.limits import printable
 from cgan_runtime.noise import MAX_JSON_NUMBER, MAX_SEED, parse_seed
 
 __all__ = [
@@ -41,7 +42,11 @@ SCHEMA_VERSIONS: Final = (1, 2)
 VERSION_1_KINDS: Final = frozenset({"image", "label"})
 VERSION_1_BACKENDS: Final = frozenset({"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"})
 MAIN_GRAPH: Final = "main"
-MAX_MANIFEST_BYTES: Final = 4_000_000
+MANIFEST: Final = "bundle.json"
+SIGNATURE: Final = "model.sig"
+MAX_MANIFEST_BYTES: Final = 2_000_000
+MAX_FILES: Final = 1000
+MAX_BUNDLE_BYTES: Final = 4 << 30  # an ONNX file of one piece has at most 2 GiB
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # At most three levels of plain names: no "..", nothing absolute, nothing hidden.
@@ -65,7 +70,7 @@ class File(Value):
 
     path: RelativePath
     sha256: Sha256
-    bytes: Annotated[int, Field(ge=0)]
+    bytes: Annotated[int, Field(ge=0, le=MAX_BUNDLE_BYTES)]
 
 
 class Figure(Value):
@@ -140,9 +145,9 @@ class Manifest(Value):
     name: ModelName
     family: ModelName
     contract: Contract
-    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1)]
-    golden: tuple[Golden, ...]
-    files: tuple[File, ...]
+    artifacts: Annotated[tuple[Artifact, ...], Field(min_length=1, max_length=MAX_FILES), FailFast()]
+    golden: Annotated[tuple[Golden, ...], Field(max_length=MAX_FILES), FailFast()]
+    files: Annotated[tuple[File, ...], Field(max_length=MAX_FILES), FailFast()]
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -158,8 +163,16 @@ class Manifest(Value):
     @model_validator(mode="after")
     def _names_each_file_once(self) -> Self:
         paths = [file.path.lower() for file in self.all_files]
-        if len(set(paths)) < len(paths) or "bundle.json" in paths:
+        if len(set(paths)) < len(paths) or {MANIFEST, SIGNATURE} & set(paths):
             raise ValueError("a file is listed twice")
+        if sum(file.bytes for file in self.all_files) > MAX_BUNDLE_BYTES:
+            raise ValueError(f"more than {MAX_BUNDLE_BYTES >> 30} GiB in all")
+        if any(
+            list(sample.conditions) != [c.name for c in self.contract.conditions]
+            or list(sample.outputs) != [o.name for o in self.contract.outputs]
+            for sample in self.golden
+        ):
+            raise ValueError("golden has other conditions or outputs than the contract")
         missing = {p for g in self.golden for p in (*g.conditions.values(), *g.outputs.values())}
         missing -= {file.path for file in self.files}
         if missing:
@@ -204,10 +217,11 @@ def loads(data: bytes, label: str) -> tuple[Manifest, str]:
     if not isinstance(document, dict) or "schema_version" not in document:
         raise BundleError(f"{label} is not a bundle manifest or is damaged; export the checkpoint again.")
     version = document["schema_version"]
-    if version not in SCHEMA_VERSIONS:
+    if type(version) is not int or version not in SCHEMA_VERSIONS:
         known = " and ".join(map(str, SCHEMA_VERSIONS))
         raise BundleError(
-            f"{label} has schema version {version!r}, this release reads {known}; upgrade cgan-deploy."
+            f"{label} has schema version {printable(repr(version), 40)}, this release reads {known}; "
+            "upgrade cgan-deploy."
         )
     digest = document.pop("digest", None)
     try:
@@ -221,9 +235,11 @@ def loads(data: bytes, label: str) -> tuple[Manifest, str]:
     try:
         return Manifest.model_validate_json(json.dumps(document)), str(digest)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the manifest"
-        raise BundleError(f"{label} does not follow the bundle schema at {where}: {first['msg']}.") from error
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = printable(".".join(map(str, first["loc"])) or "the manifest")
+        raise BundleError(
+            f"{label} does not follow the bundle schema at {where}: {printable(first['msg'])}."
+        ) from error
 
 
 def _leave_out_what_version_1_did_not_have(document: dict[str, Any]) -> None:

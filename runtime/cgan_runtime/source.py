@@ -46,6 +46,7 @@ def open_source(
     precision: str | None = None,
     device: str | None = None,
     threads: int = 0,
+    require_signature: Path | None = None,
 ) -> Source:
     """A bundle on this machine, or a model on a server.
 
@@ -57,6 +58,7 @@ def open_source(
         precision: see `Bundle.runner`.
         device: see `Bundle.runner`.
         threads: see `Bundle.runner`.
+        require_signature: see `read_bundle`.
 
     Raises:
         UsageError: neither or both of bundle and url are named, or something that only the other one has.
@@ -66,13 +68,19 @@ def open_source(
     """
     if (bundle is None) == (url is None):
         raise UsageError("one of --bundle FOLDER and --url ADDRESS (with --model NAME) is needed.")
-    chosen = {"--backend": backend, "--precision": precision, "--device": device, "--threads": threads or None}
+    chosen = {
+        "--backend": backend,
+        "--precision": precision,
+        "--device": device,
+        "--threads": threads or None,
+        "--require-signature": require_signature,
+    }
     if bundle is None and (needless := [name for name, value in chosen.items() if value is not None]):
         raise UsageError(f"{needless[0]} is for a bundle; a server has made this choice: leave it out.")
     if bundle is not None and model is not None:
         raise UsageError("--model names the generator of a server; with --bundle leave it out.")
     if bundle is not None:
-        read = read_bundle(bundle)
+        read = read_bundle(bundle, require_signature=require_signature)
         opened = read.generator(backend=backend, precision=precision, device=device, threads=threads)
         return Source(model=opened, name=read.manifest.name, digest=read.digest)
     if model is None:

@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
+from cgan_export.bundle.verify import verify_bundle
 from cgan_export.cli.export import _name_of
 from cgan_export.export import export_checkpoint
 from cgan_export.graph.onnx_graph import lint, onnx_from_generator
 from cgan_export.graph.statistics import with_statistics
-from cgan_runtime.bundle import Bundle
+from cgan_runtime.bundle import Bundle, read_bundle
+from cgan_runtime.claims import claim
 from cgan_runtime.contract import Contract
-from cgan_runtime.errors import CheckFailedError, UsageError
+from cgan_runtime.errors import BundleError, CheckFailedError, UsageError
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 from onnx import TensorProto, helper, numpy_helper
@@ -245,16 +248,69 @@ def test_what_would_have_no_effect_or_fail_at_the_end_is_refused_at_once(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_force_replaces_a_bundle_and_nothing_else(checkpoint: Path, bundle_path: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    shutil.copy(checkpoint, run / "best.pt")
-    done = run_here("cgan-export", run / "best.pt", "-o", run, "--force")
-    assert_one_sentence(done, 2, "is not a bundle, so --force does not replace it")
-    shutil.copy(bundle_path / "bundle.json", run)
-    done = run_here("cgan-export", run / "best.pt", "-o", run, "--force")
+def notes(root: Path) -> None:
+    (root / "golden" / "notes.txt").write_text("mine")
+
+
+def a_folder(root: Path) -> None:
+    (root / "holidays").mkdir()
+
+
+def another_json(root: Path) -> None:
+    (root / "bundle.json").write_text(json.dumps({"name": "my-website", "files": [], "artifacts": []}))
+
+
+def no_json(root: Path) -> None:
+    (root / "bundle.json").write_text("const x = 1")
+
+
+def no_manifest(root: Path) -> None:
+    (root / "bundle.json").unlink()
+
+
+@pytest.mark.parametrize("change", [notes, a_folder, another_json, no_json, no_manifest])
+def test_force_replaces_nothing_but_what_an_export_wrote(
+    checkpoint: Path, bundle_path: Path, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    root = Path(shutil.copytree(bundle_path, tmp_path / "facades"))
+    change(root)
+    before = {path: path.is_file() and path.read_bytes() for path in root.rglob("*")}
+    done = run_here("cgan-export", checkpoint, "-o", root, "--force")
+    assert_one_sentence(done, 2, "replace")
+    assert {path: path.is_file() and path.read_bytes() for path in root.rglob("*")} == before
+    assert list(tmp_path.iterdir()) == [root]
+
+
+def test_force_never_removes_the_checkpoint_itself(checkpoint: Path, bundle_path: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(bundle_path, tmp_path / "facades"))
+    shutil.copy(checkpoint, root / "best.pt")
+    done = run_here("cgan-export", root / "best.pt", "-o", root, "--force")
     assert_one_sentence(done, 2, "which --force would remove")
-    assert (run / "best.pt").read_bytes() == checkpoint.read_bytes()
+    assert (root / "best.pt").read_bytes() == checkpoint.read_bytes()
+
+
+@pytest.mark.slow
+def test_force_replaces_a_bundle_even_a_damaged_one(checkpoint: Path, bundle_path: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(bundle_path, tmp_path / "facades"))
+    (root / "model.onnx").write_bytes(b"damaged")
+    assert run_here("cgan-export", checkpoint, "-o", root, "--force").returncode == 0
+    read_bundle(root)
+    assert list(tmp_path.iterdir()) == [root]
+
+
+def test_of_two_exports_to_one_place_the_second_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with claim(tmp_path / "facades"):
+        done = run_here("cgan-export", checkpoint, "-o", tmp_path / "facades")
+    assert_one_sentence(done, 1, "another process is writing to", "wait until it has ended")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_golden_samples_are_those_that_were_hashed(bundle_path: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(bundle_path, tmp_path / "facades"))
+    bundle = read_bundle(root)
+    shutil.copy(root / "golden" / "0-picture.png", root / "golden" / "1-picture.png")
+    with pytest.raises(BundleError, match=r"1-picture\.png is damaged"):
+        verify_bundle(bundle)
 
 
 def test_a_name_taken_from_a_file_fits_every_client() -> None:

@@ -17,9 +17,10 @@ from cgan_export.bundle.writer import provenance
 from cgan_export.fidelity.heatmap import coloured
 from cgan_export.graph.sizes import parse_size
 from cgan_export.report.layer_compare import layer_divergence
-from cgan_runtime.bundle import MANIFEST, Bundle, file_entry, read_bundle, write_manifest
+from cgan_runtime.bundle import Bundle, file_entry, read_bundle, write_manifest
 from cgan_runtime.errors import UsageError
 from cgan_runtime.generator import noise_tensors
+from cgan_runtime.manifest import MANIFEST
 from onnx import numpy_helper
 
 from tests.helpers import assert_one_sentence, run_here

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cgan_runtime.atomic import atomic_folder, write_atomic
 from cgan_runtime.bundle import Bundle, file_entry, read_bundle, write_manifest
 from cgan_runtime.contract import VectorEncoding
 from cgan_runtime.encodings import decoder_of, encoder_of
-from cgan_runtime.errors import BundleError, CganError, UsageError
+from cgan_runtime.errors import BundleError, CganError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.images import read_image
 from cgan_runtime.manifest import Artifact, Manifest, dumps, loads, needed_version
 from cgan_runtime.onnx_file import has_external_data
 from cgan_runtime.runners import RUNNERS
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
+from cgan_runtime.serving.repository import RepositoryOptions, write_repository
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.helpers import assert_one_sentence, run_here
@@ -142,7 +142,7 @@ DAMAGES = {
     damage_nan: "damaged or was edited",
     damage_surrogate: "damaged or was edited",
     damage_extra: "notes.txt is not listed",
-    damage_hidden_extra: "x is not listed",
+    damage_hidden_extra: ".cache is not listed",
     damage_link: "model.onnx is a link",
     damage_linked_folder: "golden is a link",
     damage_pipe: "pipe is not a plain file",
@@ -187,7 +187,7 @@ def test_external_data_is_refused_even_when_every_hash_is_right(copy: Path) -> N
     entry = file_entry(copy, "model.onnx")
     artifact = manifest.artifacts[0].model_copy(update=entry.model_dump())
     write_manifest(copy, manifest.model_copy(update={"artifacts": (artifact,)}))
-    with pytest.raises(BundleError, match="keeps tensors in other files"):
+    with pytest.raises(BundleError, match="keeps tensors in other files; export it again"):
         read_bundle(copy).runner()
 
 
@@ -292,59 +292,45 @@ def test_paths_that_leave_the_bundle_are_not_of_the_schema(bundle_path: Path, pa
         Manifest.model_validate_json(json.dumps(document))
 
 
-def test_a_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
-    target = tmp_path / "out"
-    with pytest.raises(RuntimeError, match="half way"), atomic_folder(target) as root:
-        (root / "a").write_text("1")
-        raise RuntimeError("half way")
-    assert list(tmp_path.iterdir()) == []
-    with atomic_folder(target) as root:
-        (root / "a").write_text("1")
-        assert not target.exists()
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+def swapped(path: Path) -> bytes:
+    """Put other bytes of the same length in a file's place; returns what was there."""
+    before = path.read_bytes()
+    path.write_bytes(bytes(255 - byte for byte in before))
+    return before
 
 
-def test_replacing_needs_to_be_asked_for_and_keeps_the_old_until_the_end(tmp_path: Path) -> None:
-    target = tmp_path / "out"
-    with atomic_folder(target) as root:
-        (root / "a").write_text("old")
-    with pytest.raises(UsageError, match=r"exists already.*--force"), atomic_folder(target):
-        pass
-    with pytest.raises(RuntimeError), atomic_folder(target, replace=True) as root:
-        (root / "a").write_text("new")
-        raise RuntimeError
-    assert (target / "a").read_text() == "old"
-    with atomic_folder(target, replace=True) as root:
-        (root / "a").write_text("new")
-    assert (target / "a").read_text() == "new"
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+def test_a_file_swapped_after_the_check_is_never_used(copy: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(copy)
+    for file in bundle.manifest.all_files:
+        before = swapped(copy / file.path)
+        with pytest.raises(BundleError, match="is damaged"):
+            bundle.read(file)
+        (copy / file.path).write_bytes(before)
+    swapped(copy / "model.onnx")
+    for use in (bundle.runner, lambda: write_repository(tmp_path / "repository", bundle, RepositoryOptions())):
+        with pytest.raises(BundleError, match="is damaged"):
+            use()
 
 
-def test_temporaries_of_dead_processes_are_swept(tmp_path: Path) -> None:
-    stale = tmp_path / ".out.tmp-999999999"
-    stale.mkdir()
-    with atomic_folder(tmp_path / "out"):
-        pass
-    assert not stale.exists()
+def grow(path: Path) -> None:
+    os.truncate(path, 1 << 40)
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    write_atomic(path, b"old")
-    write_atomic(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+def become_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
-def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "x"
-    write_atomic(path, b"old")
+def become_a_link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
 
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomic(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+@pytest.mark.parametrize("change", [grow, become_a_pipe, become_a_link])
+def test_a_file_that_became_something_else_after_the_check_is_not_read(
+    copy: Path, change: Callable[[Path], None]
+) -> None:
+    bundle = read_bundle(copy)
+    change(copy / "model.onnx")
+    with pytest.raises(BundleError, match=r"is damaged|not a plain file|is a link"):
+        bundle.runner()

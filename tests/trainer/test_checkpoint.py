@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import pytest
 import torch
-from cgan_runtime.atomic import sweep_leftovers, write_atomic
+from cgan_runtime.atomic import write_atomic
 from cgan_runtime.errors import BadInputError
 from cgan_trainer import checkpoint as module
 from cgan_trainer.checkpoint import Checkpoint, Graph, read_checkpoint, write_checkpoint
@@ -255,15 +255,6 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         write(path, provenance={})
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.pt"]
-
-
-def test_leftovers_of_dead_processes_are_swept_and_others_kept(tmp_path: Path) -> None:
-    dead = tmp_path / ".a.pt.tmp-999999999"
-    living = tmp_path / f".a.pt.tmp-{os.getppid()}"
-    for path in (dead, living):
-        path.write_bytes(b"half")
-    sweep_leftovers(tmp_path / "a.pt")
-    assert (dead.exists(), living.exists()) == (False, True)
 
 
 def test_an_interrupted_write_leaves_no_trace(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_without_a_cache_the_images_are_kept_in_memory(
         (cache / "file").write_text("")
     assert same(load_pairs(root, "train", 64, cache=cache / "file"), expected)
     assert "cannot be written" in capsys.readouterr().err
-    assert list(cache.rglob("*.tmp-*")) == []
+    assert list(cache.rglob("*.cgan-tmp-*")) == []
 
 
 def test_an_interruption_leaves_no_entry(root: Path, cache: Path) -> None:
@@ -233,7 +233,7 @@ def test_the_command_shows_and_empties_the_cache_and_nothing_else(
 ) -> None:
     monkeypatch.setenv("CGAN_CACHE", str(tmp_path / "mine"))
     load_pairs(root, "train", 64)
-    (tmp_path / "mine" / "pairs" / ".1234.tmp-1").mkdir()  # what a killed process left
+    (tmp_path / "mine" / "pairs" / ".1234.cgan-tmp-0123abcd").mkdir()  # what a killed process left
     (tmp_path / "mine" / "pairs" / "thesis").mkdir()
     (tmp_path / "mine" / "pairs" / "thesis" / "years.tex").write_text("of work")
     for words, expected in (

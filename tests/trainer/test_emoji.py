@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from cgan_runtime.claims import claim
 from cgan_runtime.errors import BadInputError, CganError
 from cgan_trainer.data import emoji
 from cgan_trainer.data.emoji import EmojiKind, make_emoji, plan_drawings
@@ -215,6 +216,11 @@ def test_the_command_tells_a_training_of_the_same_size_and_never_mixes_two(tmp_p
     assert_one_sentence(run_here(*words, "--size", "32"), 2, "made with other options: choose another --out")
     assert run_here(*words, "--size", "32", "--force").returncode == 0, "what is replaced is ours"
     assert described(out)["size"] == 32
+    with claim(out):
+        assert_one_sentence(run_here(*words, "--size", "64", "--force"), 1, "another process is writing to")
+    (out / "labels.txt").write_text("mine")
+    assert_one_sentence(run_here(*words, "--size", "64", "--force"), 2, "or remove it yourself")
+    assert (out / "labels.txt").read_text() == "mine"
     (out / "dataset.json").write_text("{}")
     assert_one_sentence(run_here(*words, "--force"), 2, "not a dataset of this command: choose another --out")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from cgan_runtime.claims import claim
 from cgan_runtime.errors import BadInputError, CganError, UsageError
 from cgan_trainer.checkpoint import Checkpoint, read_checkpoint
 from cgan_trainer.configs.base import RunOptions, command_line
@@ -261,6 +262,31 @@ def test_another_schedule_to_the_same_end_is_refused(pairs: Path, tmp_path: Path
 def test_an_existing_run_is_not_overwritten(pairs: Path, unbroken: Path) -> None:
     with pytest.raises(UsageError, match="already holds a run: go on with it by --resume"):
         train(pairs, unbroken)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.csv", "best.pt"])
+def test_a_file_that_no_run_wrote_is_not_overwritten(pairs: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"name": "my project"}')
+    with pytest.raises(
+        UsageError, match=f"{name} is not of a training and would be replaced: choose another --out"
+    ):
+        train(pairs, tmp_path, replace(SMALL, images=1))
+    assert (tmp_path / name).read_text() == '{"name": "my project"}'
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_run_that_was_killed_before_its_first_save_can_be_begun_again(
+    pairs: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    for name in ("config.json", "metrics.csv"):
+        shutil.copy(unbroken / name, tmp_path)
+    assert train(pairs, tmp_path, replace(SMALL, images=1)) == 0
+
+
+def test_of_two_trainings_in_one_folder_the_second_is_refused(pairs: Path, tmp_path: Path) -> None:
+    with claim(tmp_path / "run" / "last.pt"), pytest.raises(CganError, match="another process is writing to"):
+        train(pairs, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,11 @@ def test_a_complete_dataset_is_left_alone_and_force_replaces_it(
     assert (out / "train" / "mine.png").exists()
     with pytest.raises(SystemExit) as ended:
         main(["satellite", "--out", str(out), "--force"])
+    assert ended.value.code == 2
+    assert "does not hold the files that cgan-data wrote there" in capsys.readouterr().err
+    (out / "train" / "mine.png").unlink()
+    with pytest.raises(SystemExit) as ended:
+        main(["satellite", "--out", str(out), "--force"])
     assert ended.value.code == 0
     assert digests(out) == before
     assert [path.name for path in tmp_path.iterdir()] == ["satellite"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from cgan_runtime.bundle import Bundle, read_bundle
-from cgan_runtime.contract import Condition, ImageEncoding, Output
+from cgan_runtime.bundle import Bundle
+from cgan_runtime.contract import Condition, ImageEncoding, Output, Tensor
 from cgan_runtime.errors import BundleError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.images import read_image, tensor_from_image
 from cgan_runtime.manifest import Artifact, Figure
+from cgan_runtime.npy import load_npy
 from cgan_runtime.runners.base import Array, Runner
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 
@@ -25,9 +26,7 @@ from cgan_export.fidelity.output_kinds import measure_of
 __all__ = ["golden_conditions", "verify_bundle"]
 
 
-def verify_bundle(
-    path_or_bundle: Bundle, progress: Callable[[str], None] = lambda _: None
-) -> dict[str, dict[str, Figure]]:
+def verify_bundle(bundle: Bundle, progress: Callable[[str], None] = lambda _: None) -> dict[str, dict[str, Figure]]:
     """By artifact, the figures of the gates that need no PyTorch; `model.onnx` (FP32) comes first.
 
     FP32 is compared with the golden outputs of the machine that exported; the other precisions with FP32 here, by
@@ -36,7 +35,6 @@ def verify_bundle(
     Raises:
         BundleError: the bundle changed since it was read, or has no golden samples.
     """
-    bundle = read_bundle(path_or_bundle.path)
     stored = golden_conditions(bundle)
     if not stored:
         raise BundleError(f"{bundle.path} has no golden samples to verify with: export the checkpoint again.")
@@ -104,11 +102,26 @@ def _golden(bundle: Bundle, generator: SeededGenerator, stored: list[dict[str, A
 def _stored_output(bundle: Bundle, path: str, output: Output) -> Array:
     """Pixels uint8 of an image, the array of any other kind."""
     if isinstance(output.encoding, ImageEncoding):
-        return np.asarray(read_image(bundle.path / path))
-    return np.asarray(np.load(bundle.path / path, allow_pickle=False))
+        return np.asarray(read_image(bundle.read(path), path))
+    return _array(bundle, path, output)
 
 
 def _condition(bundle: Bundle, path: str, condition: Condition) -> Array:
     if isinstance(condition.encoding, ImageEncoding):
-        return tensor_from_image(read_image(bundle.path / path), condition)
-    return np.asarray(np.load(bundle.path / path, allow_pickle=False))
+        return tensor_from_image(read_image(bundle.read(path), path), condition)
+    return _array(bundle, path, condition)
+
+
+def _array(bundle: Bundle, path: str, tensor: Tensor) -> Array:
+    try:
+        array = load_npy(bundle.read(path))
+    except ValueError as error:
+        raise BundleError(f"{bundle.path / path} is not a .npy file ({error}): export again.") from error
+    fits = len(array.shape) == len(tensor.shape) and all(
+        isinstance(axis, str) or axis == size for axis, size in zip(tensor.shape, array.shape, strict=True)
+    )
+    if array.dtype != np.dtype(tensor.dtype) or not fits:
+        raise BundleError(
+            f"{bundle.path / path} is {array.dtype} {list(array.shape)}, not a {tensor.name}: export again."
+        )
+    return array

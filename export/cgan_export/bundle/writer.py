@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -14,12 +15,13 @@ from typing import Final
 
 import numpy as np
 from cgan_runtime.atomic import atomic_folder, write_atomic
-from cgan_runtime.bundle import file_entry, write_manifest
+from cgan_runtime.bundle import file_entry, require_replaceable, write_manifest
 from cgan_runtime.contract import ConditionEncoding, Contract, ImageEncoding, OutputEncoding, image_size
 from cgan_runtime.errors import UsageError
 from cgan_runtime.images import Pixels, pixels_from_tensor, png_bytes
-from cgan_runtime.manifest import Artifact, Batch, Golden, Manifest, Provenance
+from cgan_runtime.manifest import MANIFEST, Artifact, Batch, Golden, Manifest, Provenance
 from cgan_runtime.runners.base import Array
+from cgan_runtime.signing import sign
 
 from cgan_export.artifacts.artifacts import BuiltArtifact
 from cgan_export.bundle.image_grid import image_grid
@@ -36,22 +38,38 @@ PACKAGES: Final = ("cgan-deploy", "torch", "onnx", "onnxscript", "onnxruntime", 
 
 
 def write_bundle(
-    path: Path, exported: Exported, *, name: str, family: str, origin: Provenance, replace: bool = False
+    path: Path,
+    exported: Exported,
+    *,
+    name: str,
+    family: str,
+    origin: Provenance,
+    replace: bool = False,
+    sign_with: Path | None = None,
 ) -> tuple[Manifest, str]:
     """Write the bundle atomically; returns the manifest and its digest.
 
+    Args:
+        path: the folder to write.
+        exported: what passed the gates.
+        name: of the model, for clients.
+        family: that trained it.
+        origin: what it was made from.
+        replace: another bundle at `path` is replaced.
+        sign_with: the private key (PEM) of a signature over all files.
+
     Raises:
-        UsageError: `path` exists and `replace` is false.
+        UsageError: `path` exists and `replace` is false, or it is no bundle; or a key that cannot be used.
         OSError: no room or no permission; nothing is left behind.
     """
-    with atomic_folder(path, replace=replace) as root:
+    with atomic_folder(path, replace=require_replaceable if replace else None) as root:
         for artifact in exported.artifacts:
             (root / artifact.path).write_bytes(artifact.model)
         (root / "golden").mkdir()
         golden = tuple(_golden(root, exported, i, seed) for i, seed in enumerate(GOLDEN_SEEDS))
         if any(has_pixels(output) for output in exported.contract.outputs):
             (root / "golden" / "grid.png").write_bytes(image_grid(exported))
-        artifacts = tuple(_artifact(root, built, exported.contract) for built in exported.artifacts)
+        artifacts = tuple(_artifact(built, exported.contract) for built in exported.artifacts)
         card = model_card(name, family, exported.contract, artifacts, origin, undefined=exported.undefined)
         (root / "README.md").write_text(card, encoding="utf-8")
         (root / "report.html").write_text(_report(name, exported, origin), encoding="utf-8")
@@ -66,6 +84,9 @@ def write_bundle(
             provenance=origin,
         )
         digest = write_manifest(root, manifest)
+        if sign_with is not None:
+            files = (*manifest.all_files, file_entry(root, MANIFEST))
+            sign(root, {file.path: file.sha256 for file in files}, sign_with)
     return manifest, digest
 
 
@@ -130,9 +151,13 @@ def _time_of_export() -> datetime.datetime:
         ) from error
 
 
-def _artifact(root: Path, built: BuiltArtifact, contract: Contract) -> Artifact:
+def _artifact(built: BuiltArtifact, contract: Contract) -> Artifact:
     return Artifact(
-        **file_entry(root, built.path).model_dump(),
+        path=built.path,
+        sha256=hashlib.sha256(
+            built.model
+        ).hexdigest(),  # of the bytes that passed, not of what the disk made of them
+        bytes=len(built.model),
         backend="onnxruntime",
         precision=built.precision,
         batch=Batch(),

@@ -36,6 +36,7 @@ def export(
     conditions: Path | None = None,
     flags: SourceFlags | None = None,
     force: bool = False,
+    sign: Path | None = None,
     precision: str = "fp32",
     io_type: Literal["fp32", "fp16"] = "fp32",
     calibrate: Path | None = None,
@@ -69,6 +70,7 @@ def export(
             conditions, one folder for each in it.
         flags: What a file from other code does not say.
         force: Replace an existing bundle.
+        sign: A private key (PEM, elliptic curve) to sign the bundle with.
         precision: Artifacts to make, separated by commas: fp32 (always made), fp16, int8. [default: fp32]
         io_type: Inputs and outputs of the FP16 file; fp16 saves transfers. [default: fp32, as the contract]
         calibrate: Folder of images that INT8 ranges are measured on. [default: the images of the check]
@@ -87,7 +89,12 @@ def export(
     name = _name_of(path, graph) if name is None else _checked_name(name)
     target = out or Path(name)
     _check_target(target, path, force=force)
+    if sign is not None:
+        from cgan_runtime.signing import require_private_key
+
+        require_private_key(sign)
     _require_torch()
+    from cgan_runtime.claims import claim
     from cgan_trainer.readers import Choices
 
     from cgan_export.artifacts.artifacts import ArtifactOptions, parse_precisions
@@ -105,7 +112,7 @@ def export(
     if "int8" in options.precisions and calibrate is None:
         print("cgan-export: INT8 is calibrated on the images of the check; use --calibrate.", file=sys.stderr)
     started = perf_counter()
-    with Progress() as progress:
+    with claim(target), Progress() as progress:
         checkpoint, exported = export_checkpoint(
             path,
             name=name,
@@ -128,7 +135,13 @@ def export(
         if exported.passed:
             progress.say("writing the bundle")
             manifest, digest = write_bundle(
-                target, exported, name=name, family=checkpoint.family, origin=origin, replace=force
+                target,
+                exported,
+                name=name,
+                family=checkpoint.family,
+                origin=origin,
+                replace=force,
+                sign_with=sign,
             )
         else:
             progress.say("looking for the first bad layer")
@@ -145,14 +158,21 @@ def export(
 
 
 @command.command(name="verify")
-def verify_command(bundle: Path, /, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+def verify_command(
+    bundle: Path,
+    /,
+    *,
+    require_signature: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
     """Run the gates of an existing bundle on this machine, without torch and without the checkpoint.
 
     Args:
         bundle: A bundle written by cgan-export.
+        require_signature: A public key (PEM); the bundle must be signed with its private key.
         as_json: Print the result as one JSON object.
     """
-    _verify(bundle, as_json=as_json)
+    _verify(bundle, as_json=as_json, require_signature=require_signature)
 
 
 @command.command(name="compare")
@@ -186,13 +206,13 @@ def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> No
     comparison.require_kept(old, new)
 
 
-def _verify(path: Path, *, as_json: bool) -> None:
+def _verify(path: Path, *, as_json: bool, require_signature: Path | None = None) -> None:
     from cgan_runtime.bundle import read_bundle
 
     from cgan_export.bundle.verify import verify_bundle
     from cgan_export.fidelity.labels import shortfalls
 
-    bundle = read_bundle(path)
+    bundle = read_bundle(path, require_signature=require_signature)
     with Progress() as progress:
         artifacts = verify_bundle(bundle, progress.say)
     if as_json:
@@ -208,16 +228,15 @@ def _verify(path: Path, *, as_json: bool) -> None:
 
 def _check_target(target: Path, checkpoint: Path, *, force: bool) -> None:
     """Refuse to write over anything but a bundle, and over a bundle unless --force is given."""
-    from cgan_runtime.bundle import MANIFEST
+    from cgan_runtime.bundle import require_replaceable
 
     if not target.exists():
         return
     if not force:
         raise UsageError(f"{target} exists already; choose another name with -o or add --force to replace it.")
-    if not (target / MANIFEST).is_file() and not (target.is_dir() and not any(target.iterdir())):
-        raise UsageError(f"{target} is not a bundle, so --force does not replace it; choose another name with -o.")
     if checkpoint.resolve().is_relative_to(target.resolve()):
         raise UsageError(f"{checkpoint} lies in {target}, which --force would remove; choose another name with -o.")
+    require_replaceable(target)
 
 
 def _checked_name(name: str) -> str:

@@ -39,6 +39,7 @@ class Options:
     Attributes:
         out: A file for one result (.png), else a folder. [default: generated or translated]
         bundle: Bundle written by cgan-export.
+        require_signature: A public key (PEM); the bundle must be signed with its private key.
         url: Server instead of a bundle: http://HOST:PORT or grpc://HOST:PORT.
         model: Name of the served model.
         settings: A condition of the generator, NAME=VALUE; may be given several times.
@@ -55,6 +56,7 @@ class Options:
 
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
     bundle: Path | None = None
+    require_signature: Path | None = None
     url: str | None = None
     model: str | None = None
     settings: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
@@ -119,6 +121,7 @@ def make_samples(app_of: App, inputs: Sequence[Path], options: Options, named: M
     found = find_images(inputs)
     source = open_source(
         bundle=options.bundle,
+        require_signature=options.require_signature,
         url=options.url,
         model=options.model,
         backend=options.backend,

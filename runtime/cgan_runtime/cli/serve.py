@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -40,6 +39,7 @@ def serve(
     threads: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     drain_seconds: Positive = 10,
     triton_repo: Path | None = None,
+    require_signature: Path | None = None,
     setup: bool = False,
     verbose: bool = False,
 ) -> int:
@@ -73,6 +73,7 @@ def serve(
         threads: CPU threads. [default: the backend chooses]
         drain_seconds: Longest wait for requests in flight and idle clients when stopping. [default: 10]
         triton_repo: Only write the model repository to this new folder and stop.
+        require_signature: A public key (PEM); only bundles signed with its private key are served.
         setup: Only make the server's own Python environment and stop.
         verbose: Show Triton's log when the server stops.
     """
@@ -87,7 +88,7 @@ def serve(
         return 0
     if not bundles:
         raise UsageError("a bundle is needed, as written by cgan-export; for example: cgan-serve facades")
-    read = [read_bundle(path) for path in bundles]
+    read = [read_bundle(path, require_signature=require_signature) for path in bundles]
     models = RepositoryOptions(
         max_batch=max_batch, threads=threads, precision=precision, backend=backend, device=device
     )
@@ -99,7 +100,7 @@ def serve(
         host=host,
         ports=Ports(http=http_port, grpc=grpc_port, metrics=metrics_port),
         drain_seconds=drain_seconds,
-        repository=replace(models, link=True),
+        repository=models,
     )
     server = TritonServer(read, environment, options)
     signal.signal(signal.SIGTERM, _end)
@@ -125,13 +126,14 @@ def _end(*_: object) -> NoReturn:
 
 def _write_only(target: Path, bundles: list[Bundle], options: RepositoryOptions) -> None:
     from cgan_runtime.atomic import atomic_folder
+    from cgan_runtime.claims import claim
     from cgan_runtime.serving.environment import MODEL_PACKAGES
     from cgan_runtime.serving.repository import require_distinct_models, write_repository
 
     if target.exists():
         raise UsageError(f"{target} exists already; choose another folder for --triton-repo.")
     require_distinct_models(bundles)
-    with atomic_folder(target) as root:
+    with claim(target), atomic_folder(target) as root:
         models = [name for bundle in bundles for name in write_repository(root, bundle, options)]
     print(f"wrote {target} with {', '.join(models)}")
     _say(f"the server's Python needs: {' '.join(MODEL_PACKAGES)}")

@@ -13,6 +13,7 @@ import numpy as np
 from cgan_runtime.contract import Condition, Output, SizeRule
 from cgan_runtime.encodings.base import Array, Decoder, Encoder, Given, JsonObject, as_given, shape_text
 from cgan_runtime.errors import BadInputError, UsageError
+from cgan_runtime.npy import load_npy
 
 __all__ = ["VectorDecoder", "VectorEncoder"]
 
@@ -88,7 +89,7 @@ def _from_file(path: Path) -> Any:
     try:
         if path.suffix.lower() == ".json":
             return json.loads(data)
-        return np.load(io.BytesIO(data), allow_pickle=False)
+        return load_npy(data)
     except (ValueError, EOFError, OSError, RecursionError) as error:
         raise BadInputError(
             f"{path} is not a {path.suffix.lower()} file with numbers in it (or it is damaged): replace it."

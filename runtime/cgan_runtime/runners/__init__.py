@@ -35,10 +35,13 @@ class RunnerKind:
     Attributes:
         name: as people call it: "ONNX Runtime".
         module: the module that executes, imported on first use.
+        runs_code: an artifact of it may hold program code, as a version-compatible TensorRT plan does; it is then
+            opened only from a bundle whose signature was required.
     """
 
     name: str
     module: str
+    runs_code: bool = False
 
     def absence(self) -> str | None:
         """Why it cannot be used here and what to install, in one sentence; None where it can."""

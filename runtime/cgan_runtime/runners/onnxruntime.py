@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -10,7 +12,7 @@ import numpy as np
 
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import BundleError, CganError, UsageError
-from cgan_runtime.onnx_file import has_external_data
+from cgan_runtime.onnx_file import metadata, require_sound
 from cgan_runtime.runners.base import Array, Runner, Tensors
 
 if TYPE_CHECKING:
@@ -20,8 +22,10 @@ Provider = str | tuple[str, dict[str, str]]
 
 __all__ = ["OnnxRuntimeRunner", "absence", "import_onnxruntime", "open_runner"]
 
+CONTRACT_KEY: Final = "cgan.contract"  # in metadata_props
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
+FOLDED_BYTES_AT_LEAST: Final = 1 << 20
 
 
 def absence() -> str | None:
@@ -79,7 +83,7 @@ class OnnxRuntimeRunner(Runner):
             calls, which would slow whatever else the machine runs.
 
     Raises:
-        BundleError: external data, not a loadable model, or other inputs than the contract's.
+        BundleError: external data, not a loadable model, or another contract than the given one.
     """
 
     def __init__(
@@ -94,14 +98,17 @@ class OnnxRuntimeRunner(Runner):
         super().__init__(contract)
         ort = import_onnxruntime()
         try:
-            external = has_external_data(model)
+            require_sound(model)
+            said = metadata(model)
         except ValueError as error:
-            raise BundleError(f"the ONNX model cannot be read: {error}.") from error
-        if external:
-            raise BundleError("the ONNX model keeps tensors in other files; export it again as one file.")
+            raise BundleError(f"the ONNX model cannot be used: {error}; export it again.") from error
+        _require_same_contract(said, contract)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
+        # What is computed from constants at loading may be larger than they are: FP16 becomes FP32.
+        most = str(FOLDED_BYTES_AT_LEAST + 4 * len(model))
+        options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", most)
         if not plain:
             options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
@@ -146,6 +153,18 @@ class OnnxRuntimeRunner(Runner):
     def close(self) -> None:
         """Drop the session and its weights."""
         self._session = None
+
+
+def _require_same_contract(said: Mapping[str, str], contract: Contract) -> None:
+    """Hold the contract that the exporter mirrored in the file, if there is one, to that of the manifest."""
+    if CONTRACT_KEY not in said:
+        return  # a file that another program made
+    try:
+        own = Contract.from_json(json.loads(said[CONTRACT_KEY]))
+    except (ValueError, RecursionError, TypeError) as error:
+        raise BundleError("the contract in the ONNX model's metadata is damaged; export it again.") from error
+    if own != contract:
+        raise BundleError("the ONNX model says in its metadata that it has another contract; export it again.")
 
 
 def _first_line(error: Exception) -> str:

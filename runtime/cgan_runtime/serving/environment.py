@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cgan_runtime.atomic import sweep_leftovers, temporary_folder
 from cgan_runtime.errors import CganError
 
 __all__ = ["ServerEnvironment", "default_root", "find_environment", "make_environment"]
@@ -94,7 +94,11 @@ def make_environment(root: Path | None = None, say: Callable[[str], None] = prin
     root.parent.mkdir(parents=True, exist_ok=True)
     with _lock(root, say):
         made = find_environment(root)  # by the process that held the lock before
-        return _make(root, say) if made is None else made
+        if made is not None:
+            return made
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise CganError(f"{root} is not a complete environment of the server: remove it and try again.")
+        return _make(root, say)
 
 
 @contextlib.contextmanager
@@ -118,9 +122,8 @@ def _lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 def _make(root: Path, say: Callable[[str], None]) -> ServerEnvironment:
     say(f"making the server environment in {root} (once, about 150 MB)")
-    unfinished = root.with_name(f"{root.name}.tmp-{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
+    sweep_leftovers(root.parent)
+    with temporary_folder(root) as unfinished:
         _command(
             [sys.executable, "-m", "venv", str(unfinished)], "python -m venv (Debian: apt install python3-venv)"
         )
@@ -130,10 +133,7 @@ def _make(root: Path, say: Callable[[str], None]) -> ServerEnvironment:
         _link_backend(unfinished)
         _require_libraries(unfinished)
         (unfinished / READY_MARK).touch()
-        shutil.rmtree(root, ignore_errors=True)  # left without the mark by a crash
         unfinished.rename(root)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return ServerEnvironment(root=root)
 
 

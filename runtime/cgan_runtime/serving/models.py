@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import secrets
 from pathlib import Path
@@ -22,9 +23,10 @@ import triton_python_backend_utils as pb
 
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, Output
 from cgan_runtime.encodings import decoder_of, encoder_of, require_finite
-from cgan_runtime.errors import CganError, UsageError
+from cgan_runtime.errors import BundleError, CganError, UsageError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.images import image_text
+from cgan_runtime.plain_file import read_plain
 from cgan_runtime.runners import Array, Runner, Tensors, runner_kind
 from cgan_runtime.runners.base import require_classes
 from cgan_runtime.serving.wire import image_outputs, png_inputs
@@ -111,11 +113,14 @@ class CoreModel(_Model):
     """The engine: every input of the contract, noise included."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the graph."""
+        """Load the graph: after every start of the process, the bytes that the bundle's manifest names."""
         super().initialize(args)
         (artifact,) = (path for path in self.folder.glob("model.*") if path.suffix != ".py")
+        data = read_plain(artifact, int(self.settings["bytes"]))
+        if data is None or hashlib.sha256(data).hexdigest() != self.settings["sha256"]:
+            raise BundleError(f"{artifact.name} changed since the repository was written; start the server again.")
         self.runner = runner_kind(self.settings["backend"]).open(
-            artifact.read_bytes(),
+            data,
             self.contract,
             device=self.settings["device"] or None,
             threads=int(self.settings["threads"]),

@@ -17,7 +17,6 @@ import cgan_runtime
 from cgan_runtime.bundle import DEFAULT_BACKEND, DEFAULT_PRECISION, Bundle
 from cgan_runtime.contract import Condition, NoiseInput, Output, Tensor
 from cgan_runtime.errors import UsageError
-from cgan_runtime.runners import runner_kind
 from cgan_runtime.serving.wire import image_outputs, png_inputs, png_model_exists, travels_as_bytes
 
 __all__ = ["RepositoryOptions", "model_names", "package_files", "require_distinct_models", "write_repository"]
@@ -39,10 +38,12 @@ PACKAGE_FILES: Final = (
     "errors.py",
     "generator.py",
     "noise.py",
+    "npy.py",
     "onnx_file.py",
     "image_formats.py",
     "image_values.py",
     "images.py",
+    "plain_file.py",
     "runners/",
     "serving/__init__.py",
     "serving/models.py",
@@ -58,7 +59,6 @@ class RepositoryOptions:
         max_batch: rows that one execution may hold.
         threads: CPU threads of the engine; 0 lets the backend choose.
         precision: precision of the artifact to serve.
-        link: link the artifact instead of copying it (for a repository that lives beside its bundle).
         backend: backend of the artifact to serve, a name of `RUNNERS`.
         device: where the engine runs; the backend's own choice if None.
     """
@@ -66,7 +66,6 @@ class RepositoryOptions:
     max_batch: int = 8
     threads: int = 0
     precision: str = DEFAULT_PRECISION
-    link: bool = False
     backend: str = DEFAULT_BACKEND
     device: str | None = None
 
@@ -105,11 +104,12 @@ def write_repository(root: Path, bundle: Bundle, options: RepositoryOptions) -> 
     """Add the bundle's models to the repository folder `root`; returns their names, the engine first.
 
     Raises:
-        BundleError: the bundle has no artifact of this backend and precision.
+        BundleError: the bundle has no artifact of this backend and precision, it changed since it was read, or the
+            artifact may hold program code and no signature was required.
         CganError: this release has no runner for the backend.
     """
     names, artifact = model_names(bundle), bundle.artifact(options.backend, options.precision)
-    runner_kind(artifact.backend)  # raises where the server could not run it either
+    bundle.require_trusted(artifact)  # raises where the server could not run it either
     for name, kind in zip(names, ("CoreModel", "TensorModel", "PngModel"), strict=False):
         version = root / name / "1"
         version.mkdir(parents=True)
@@ -118,12 +118,12 @@ def write_repository(root: Path, bundle: Bundle, options: RepositoryOptions) -> 
         (version / "model.py").write_text(code, encoding="utf-8")
         (root / name / "config.pbtxt").write_text(_config(name, kind, bundle, options), encoding="utf-8")
     target = root / names[0] / "1" / f"model{Path(artifact.path).suffix}"
-    _place(bundle.path / artifact.path, target, link=options.link)
+    target.write_bytes(bundle.read(artifact))  # a copy: what happens to the bundle later changes no answer
     return names
 
 
 def _config(name: str, kind: str, bundle: Bundle, options: RepositoryOptions) -> str:
-    contract = bundle.manifest.contract
+    contract, artifact = bundle.manifest.contract, bundle.artifact(options.backend, options.precision)
     if kind == "CoreModel":
         inputs, outputs = [_tensor(t) for t in contract.inputs], [_tensor(t) for t in contract.outputs]
     elif kind == "TensorModel":
@@ -145,6 +145,8 @@ def _config(name: str, kind: str, bundle: Bundle, options: RepositoryOptions) ->
         "backend": options.backend,
         "device": options.device or "",
         "threads": str(options.threads),
+        "sha256": artifact.sha256,
+        "bytes": str(artifact.bytes),
     }
     parameters = "\n".join(
         f"parameters {{ key: {json.dumps(key)} value: {{ string_value: {json.dumps(value)} }} }}"
@@ -187,10 +189,3 @@ def _copy_package(target: Path) -> None:
     for name in package_files():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, target / name)
-
-
-def _place(source: Path, target: Path, *, link: bool) -> None:
-    if link:
-        target.symlink_to(source.resolve())
-    else:
-        shutil.copyfile(source, target)

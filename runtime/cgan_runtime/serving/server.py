@@ -61,7 +61,7 @@ class ServerOptions:
     ports: Ports = Ports()
     start_seconds: float = 120
     drain_seconds: int = 10
-    repository: RepositoryOptions = field(default_factory=lambda: RepositoryOptions(link=True))
+    repository: RepositoryOptions = field(default_factory=RepositoryOptions)
 
 
 class TritonServer:

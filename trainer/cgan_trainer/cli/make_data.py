@@ -259,11 +259,17 @@ def _make(
                 f"{out} holds what this command made with other options: choose another --out, or give --force to "
                 "replace it."
             )
+    from cgan_runtime.claims import claim
     from cgan_runtime.progress import progress
 
+    from cgan_trainer.data.dataset_writer import require_made_here
+
     held = "pairs" if kind == "paired" else "images"
-    with progress(f"making {out.name}", unit=unit or held) as report:
-        made = make(report)
+    with claim(out):
+        if out.exists():
+            require_made_here(out)
+        with progress(f"making {out.name}", unit=unit or held) as report:
+            made = make(report)
     for split, count in Counter(one.split for one in made).items():
         # IDX files and two resolutions have no folder for a split.
         print(f"{out / split}\t{count} {held}" if (out / split).is_dir() else f"{out}\t{count} {split} {held}")

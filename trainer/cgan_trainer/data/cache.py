@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cgan_runtime.atomic import atomic_folder, write_atomic
+from cgan_runtime.atomic import atomic_folder, is_temporary, write_atomic
 
 from cgan_trainer.data.decoding import Array, ArraySpec
 
@@ -131,7 +131,7 @@ def write_entry(folder: Path, fill: Callable[[Path], CacheEntry]) -> CacheEntry:
     Raises:
         OSError: the disk is full, or the folder may not be written.
     """
-    with atomic_folder(folder, replace=True) as partial:
+    with atomic_folder(folder, replace=lambda _: None) as partial:  # the cache is ours, whatever lies in it
         entry = fill(partial)
         body = {
             "version": VERSION,
@@ -212,7 +212,7 @@ def _entries(folder: Path) -> Iterator[Path]:
 
 
 def _is_ours(entry: Path) -> bool:
-    return (entry / "entry.json").is_file() or ".tmp-" in entry.name
+    return (entry / "entry.json").is_file() or is_temporary(entry)
 
 
 def _bytes_of(entry: Path) -> int:

@@ -64,7 +64,8 @@ class RunFolder:
         """The state to go on from, None to start fresh.
 
         Raises:
-            UsageError: a run is already there and `resume` was not asked for; or it was, and none is there.
+            UsageError: a run is already there and `resume` was not asked for; or it was, and none is there;
+                or there are files that a run would replace and that no run wrote.
             BadInputError: last.pt cannot be used.
         """
         if self.path.exists() and not self.path.is_dir():
@@ -75,6 +76,7 @@ class RunFolder:
                     f"--resume: there is no run in {self.path}{self._near()}: name the folder of a run as --out, "
                     "or leave --resume out to begin one."
                 )
+            self._require_no_strangers()
             if resume:
                 note(f"{self.path} was interrupted before its first save: starting from the first image.")
             return None
@@ -99,14 +101,23 @@ class RunFolder:
             columns: the header of metrics.csv.
         """
         (self.path / "samples").mkdir(parents=True, exist_ok=True)
-        for file in (self.last, self.best, self.metrics, self.path / "config.json"):
-            sweep_leftovers(file)
+        sweep_leftovers(self.path)
         defaults = {f.name: f.default for f in fields(config)}
         said = {name: value for name, value in facts.items() if name != "images"}
         self._write_config(
             {"family": config.family, **asdict(config), "data": str(run.data), **said, "defaults": defaults}
         )
         self._write_rows([row for row in self._rows() if int(row["images"]) <= facts["images"]], columns)
+
+    def _require_no_strangers(self) -> None:
+        """Refuse a folder with files of a run's names where no run began: they would be replaced."""
+        taken = [file for file in (self.path / "config.json", self.metrics, self.best) if file.exists()]
+        try:
+            config = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            config = None
+        if taken and not (isinstance(config, dict) and {"family", "data"} <= config.keys()):
+            raise UsageError(f"{taken[0]} is not of a training and would be replaced: choose another --out.")
 
     def mark_stopped(self, how: Mapping[str, object]) -> None:
         """Say in config.json that the run ended early, until `begin` writes it again: "by", "images", rates."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import asdict
 from typing import Any
 
 import torch
+from cgan_runtime.claims import claim
 from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.progress import note, progress
 
@@ -41,7 +43,7 @@ def train(config: TrainConfig, run: RunOptions) -> int:
     check_config(config, run)
     device = choose_device(run)
     keep_freed_memory()
-    with joined(device) as ranks:
+    with joined(device) as ranks, claim(run.out / "last.pt") if ranks.leads else contextlib.nullcontext():
         return _train(FAMILIES[config.family], config, run, device, ranks)
 
 
