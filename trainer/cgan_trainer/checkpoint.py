@@ -13,8 +13,8 @@ sentence (BadInputError).
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,11 @@ from cgan_runtime.atomic import write_atomic
 from cgan_runtime.errors import BadInputError
 from torch import Tensor
 
+from cgan_trainer.bounded_zip import BoundedZip
+from cgan_trainer.checkpoint_paths import HEAD_BYTES, checkpoint_at
 from cgan_trainer.checkpoint_v1 import from_version_1
-from cgan_trainer.file_kind import describe_file
+from cgan_trainer.file_kind import kind_of_file
+from cgan_trainer.safe_unpickler import NotPlainError, plain_from_pickle
 
 __all__ = ["FORMAT", "MAX_SIZE_BYTES", "VERSION", "Checkpoint", "Graph", "read_checkpoint", "write_checkpoint"]
 
@@ -109,10 +112,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         BadInputError: in every case where the file is not a complete, undamaged checkpoint of a known version.
     """
-    _check_is_file(path)
+    path = checkpoint_at(path)
     try:
+        size_bytes = _check_size(path)
         with path.open("rb") as stream:
-            _check_container(path, stream)
+            _check_container(path, stream, size_bytes)
             content = _load(path, stream)
             stream.seek(0)
             file_sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -140,11 +144,8 @@ def _save(content: dict[str, Any], stream: BinaryIO) -> None:
         raise
 
 
-def _check_is_file(path: Path) -> None:
-    if path.is_dir():
-        raise BadInputError(f"{path} is a folder: name the checkpoint inside it, for example {path / 'last.pt'}.")
-    if not path.is_file():
-        raise BadInputError(f"{path} does not exist: name a checkpoint written by cgan-train, such as last.pt.")
+def _check_size(path: Path) -> int:
+    """The size of the file in bytes."""
     size_bytes = path.stat().st_size
     if size_bytes == 0:
         raise BadInputError(f"{path} is empty: {_TRAIN_AGAIN}.")
@@ -153,27 +154,36 @@ def _check_is_file(path: Path) -> None:
             f"{path} has {size_bytes / 2**30:.1f} GiB, more than the {MAX_SIZE_BYTES >> 30} GiB a checkpoint may "
             "have: name a checkpoint written by cgan-train."
         )
+    return size_bytes
 
 
-def _check_container(path: Path, stream: BinaryIO) -> None:
-    """Refuse everything but an intact zip of stored members, before a byte of it is unpickled."""
-    head = stream.read(512)
+def _check_container(path: Path, stream: BinaryIO, size_bytes: int) -> None:
+    """Refuse everything but an intact zip of stored members that holds tensors and plain values.
+
+    The zip and its pickle are gone through first by code that bounds time and memory. torch's own unpickler runs
+    nothing either, but it would work for ever on a key that is a tuple of two tuples of two tuples, and so on.
+    """
+    head = stream.read(HEAD_BYTES)
     if not head.startswith(b"PK\x03\x04"):
-        raise BadInputError(f"{path} is {describe_file(head)}, not a checkpoint: name a .pt written by cgan-train.")
+        kind = kind_of_file(head, path.name)
+        raise BadInputError(f"{path} is {kind.what}, not a checkpoint: name a .pt written by cgan-train.")
     try:
-        with zipfile.ZipFile(stream) as archive:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise BadInputError(
-                    f"{path} is a compressed zip, not a checkpoint: name a .pt written by cgan-train."
-                )
-            damaged = archive.testzip()
+        with BoundedZip(stream, size_bytes, inflated_bytes=0) as archive:
+            pickles = [name for name in archive.members if name.endswith("data.pkl")]
+            if (damaged := archive.first_damaged()) is not None:
+                raise BadInputError(f"{path} is damaged (in its part {damaged!r}): {_TRAIN_AGAIN}.")
+            for name in pickles:
+                plain_from_pickle(io.BytesIO(archive.read(name)))
+    except NotPlainError as error:
+        raise BadInputError(
+            f"{path} holds something other than tensors and plain values, so it is not opened: "
+            "name a .pt written by cgan-train."
+        ) from error
     # Of damaged bytes zipfile makes BadZipFile, but also NotImplementedError, RuntimeError, struct.error, ...
     except (BadInputError, OSError):
         raise
     except Exception as error:
         raise BadInputError(f"{path} is damaged or cut short ({error}): {_TRAIN_AGAIN}.") from error
-    if damaged is not None:
-        raise BadInputError(f"{path} is damaged (in its part {damaged!r}): {_TRAIN_AGAIN}.")
 
 
 def _load(path: Path, stream: BinaryIO) -> dict[str, Any]:

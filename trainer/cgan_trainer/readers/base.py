@@ -17,6 +17,7 @@ from cgan_runtime.errors import BadInputError, UsageError
 from torch import Tensor
 
 from cgan_trainer.generator import Generator
+from cgan_trainer.readers.part_names import direction_of
 
 __all__ = ["Choices", "Entry", "Notes", "Plan", "Reader", "State", "build", "difference", "mismatches"]
 
@@ -43,7 +44,7 @@ class Choices:
         rounding: how a value becomes an 8-bit pixel.
         filter: how a condition of another size is resampled.
         statistics: what batch norm goes by; the exporter applies it, the reader only need not assume it.
-        graph: which graph of a checkpoint of ours; None: its first.
+        graph: which graph of a checkpoint of ours (None: its first), or which generator of a file with several.
     """
 
     direction: Literal["AtoB", "BtoA"] | None = None
@@ -65,14 +66,23 @@ class Choices:
 
 @dataclass(kw_only=True)
 class Notes:
-    """What a reader found in the file and what it had to assume, in words, as it goes along."""
+    """What a reader found in the file and what it had to assume, in words, as it goes along.
+
+    `part` is the name of the part of the file that is read, "" where it is the whole.
+    """
 
     label: str
     file_name: str
     choices: Choices
+    part: str = ""
     inferred: list[str] = field(default_factory=list)
     assumed: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+
+    @property
+    def direction(self) -> Literal["AtoB", "BtoA"] | None:
+        """Which way the net goes, if the name of the part or of the file says it."""
+        return direction_of(self.part) or direction_of(self.file_name.partition(".")[0])
 
     def found(self, *facts: str) -> None:
         """Note what keys and shapes say."""
@@ -158,7 +168,7 @@ def build(reader: Reader, state: State, notes: Notes) -> tuple[Generator, dict[s
             f"{notes.label} has the keys of {reader.title} but no such network can be built ({text}): "
             "export from an undamaged file."
         ) from error
-    superfluous = sorted(set(notes.choices.given()) - notes.used)
+    superfluous = sorted(set(notes.choices.given()) - notes.used - {"graph"})
     if superfluous:
         raise UsageError(f"--{superfluous[0]} means nothing for {reader.title}: leave it out.")
     wrong = mismatches(plan, generator, state)

@@ -61,7 +61,7 @@ class JunyanzResnet:
         if padding == "reflect":  # replicate padding leaves the same indices
             notes.assumed.append("reflect padding, the source's default")
         live = _live(notes, present=dropout)
-        ends = sides(notes, rounding="truncate", filter_="bicubic", direction=_direction(notes))
+        ends = sides(notes, rounding="truncate", filter_="bicubic")
         size = choose_size(
             notes, SOURCE_SIDE, 2**halvings, f"{halvings} halvings must be undone by {halvings} doublings"
         )
@@ -127,10 +127,6 @@ def _live(notes: Notes, *, present: bool) -> bool:
             raise UsageError("--dropout does not fit: this ResNet was built without dropout.")
         return False
     return bool(notes.choose("dropout", True, "dropout live, as the source's test script", "--no-dropout"))
-
-
-def _direction(notes: Notes) -> str:
-    return "BtoA" if notes.file_name.endswith("_net_G_B.pth") else "AtoB"
 
 
 def _entries(

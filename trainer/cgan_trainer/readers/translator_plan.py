@@ -21,6 +21,7 @@ def sides(notes: Notes, *, rounding: str, filter_: str, direction: str = "AtoB")
     Returns:
         "source" and "target" in words, and "filter" and "rounding".
     """
+    direction = notes.direction or direction
     way = notes.choose("direction", direction, f"direction {direction[0]} to {direction[-1]}", "--direction")
     ends = {"source": way[0], "target": way[-1]}
     for name, default in ends.items():
