@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -37,6 +38,7 @@ FORMAT: Final = "cgan-deploy"
 VERSION: Final = 2
 MAX_SIZE_BYTES: Final = 8 * 2**30
 _MAX_DEPTH: Final = 12
+_MAX_VALUES: Final = 1_000_000
 _TRAIN_AGAIN: Final = "copy it again from where it was written, or train again"
 
 
@@ -264,7 +266,7 @@ def _digest(content: Mapping[str, Any], *, max_bytes: int | None = None) -> str:
             `max_bytes` (views that repeat a few bytes could claim any amount).
     """
     tensors: dict[str, Tensor] = {}
-    plain = _split(content, (), tensors)
+    plain = _split(content, (), tensors, itertools.count())
     # What several names share is stored, and counted, once.
     sizes = {_where(tensor): tensor.numel() * tensor.element_size() for tensor in tensors.values()}
     claimed = sum(sizes.values())
@@ -277,10 +279,11 @@ def _digest(content: Mapping[str, Any], *, max_bytes: int | None = None) -> str:
     return digest.hexdigest()
 
 
-def _split(value: Any, where: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
+def _split(value: Any, where: tuple[str, ...], tensors: dict[str, Tensor], count: Iterator[int]) -> Any:
     """The plain values, with `tensors` collecting what is not; dict keys keep their type in the result."""
-    if len(where) > _MAX_DEPTH:
-        raise ValueError("its values are nested too deeply")
+    # Lists that hold one another many times over are few bytes in a file, and would never end here.
+    if len(where) > _MAX_DEPTH or next(count) > _MAX_VALUES:
+        raise ValueError("its values are nested too deeply or are too many")
     if type(value) is Tensor:
         if value.layout != torch.strided or value.device.type != "cpu" or not value.is_contiguous():
             raise ValueError(f"tensor {'/'.join(where)} is not an ordinary one")
@@ -289,11 +292,11 @@ def _split(value: Any, where: tuple[str, ...], tensors: dict[str, Tensor]) -> An
     if isinstance(value, dict):
         keys = [(type(key).__name__, str(key)) for key in value]
         return [
-            [*key, _split(item, (*where, ":".join(key)), tensors)]
+            [*key, _split(item, (*where, ":".join(key)), tensors, count)]
             for key, item in sorted(zip(keys, value.values(), strict=True), key=lambda pair: pair[0])
         ]
     if isinstance(value, list | tuple):
-        return [_split(item, (*where, str(index)), tensors) for index, item in enumerate(value)]
+        return [_split(item, (*where, str(index)), tensors, count) for index, item in enumerate(value)]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise ValueError(f"{'/'.join(where)} is a {type(value).__name__}, neither a tensor nor a plain value")

@@ -42,7 +42,7 @@ def checkpoint_at(path: Path) -> Path:
     except OSError as error:
         raise BadInputError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error
     if (kind := foreign_kind(head, path.name)) is not None:
-        raise BadInputError(f"{path} is {kind.what}, not a checkpoint: {kind.way}.")
+        raise BadInputError(f"{path} is {kind.what}, which is not read here: {kind.way}.")
     return path
 
 

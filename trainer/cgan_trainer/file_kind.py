@@ -27,8 +27,8 @@ class FileKind:
 _WEB_PAGE: Final = FileKind("a web page (a failed download)", "download the file itself")
 _LFS: Final = FileKind("a Git LFS pointer", "fetch the file itself with git lfs pull")
 _ONNX: Final = FileKind(
-    "an ONNX graph, which has no weights of a known layout any more",
-    "export the checkpoint that it was made from; cgan-export makes the ONNX file itself",
+    "an ONNX graph",
+    "export the checkpoint that it was made from, whose layout it has lost; cgan-export makes the ONNX file itself",
 )
 _HDF5: Final = FileKind("an HDF5 file, as Keras and h5py write them", _TENSORFLOW)
 _KERAS: Final = FileKind("a Keras model", _TENSORFLOW)

@@ -119,7 +119,7 @@ def content_of(stream: BinaryIO, file_bytes: int, label: str, name: str, room: _
     except Exception as error:
         raise BadInputError(f"{label} is damaged or cut short ({_short(error)}): {_AGAIN}.") from error
     kind = kind_of_file(head, name)
-    raise BadInputError(f"{label} is {kind.what}, not a checkpoint: {kind.way}.")
+    raise BadInputError(f"{label} is {kind.what}, which is not read here: {kind.way}.")
 
 
 def _content(kind: str, value: Any, name: str, file_bytes: int) -> Content:
@@ -180,13 +180,15 @@ def _from_zip(stream: BinaryIO, file_bytes: int, label: str, name: str, room: _R
 
 def _from_legacy(stream: BinaryIO, file_bytes: int) -> Any:
     """Five pickles (magic, version, machine, value, storage keys), then each storage with its length."""
-    magic, _, machine = (plain_from_pickle(stream) for _ in range(3))
+    pickles = io.BytesIO(stream.read(MAX_PICKLE_BYTES))
+    magic, _, machine = (plain_from_pickle(pickles) for _ in range(3))
     if magic != _LEGACY_MAGIC:
         raise ForeignObject("not written by torch.save")
     if isinstance(machine, dict) and machine.get("little_endian") is False:
         raise NotPlainError("its numbers are in big-endian order")
-    value = plain_from_pickle(stream)
-    keys = plain_from_pickle(stream)
+    value = plain_from_pickle(pickles)
+    keys = plain_from_pickle(pickles)
+    stream.seek(pickles.tell())
     widths = {s.key: _dtype(s).itemsize for s in _storages(value)}
     if not isinstance(keys, list) or any(type(key) not in (str, int) for key in keys):
         raise NotPlainError("its storages are listed in an unknown way")

@@ -7,6 +7,7 @@ one of them recognises is a generator, whatever it is called. Names are asked on
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -93,14 +94,15 @@ def state_from(
         return _of_unknown_layout(content, states, label)
     found = _without_doubles(_without_rivals(found))
     names = _names(found)
-    part = found[_chosen(found, names, label, direction, graph)]
+    chosen = _chosen(found, names, label, direction, graph)
+    part = found[chosen]
     several = len(found) > 1
     note = ", the averaged weights" if is_average(part.path) else ""
     steps = [f"taken from {part.path!r}{note}"] if part.path else []
     return Unwrapped(
         part=part,
         steps=[*steps, *part.steps],
-        name=names[found.index(part)] if several else "",
+        name=names[chosen] if several else "",
         names=names if several else (),
     )
 
@@ -170,9 +172,9 @@ def _names(parts: list[Part]) -> tuple[str, ...]:
     last = [
         next((key for key in reversed(part.path.split(".")) if f"{key}." not in _PREFIXES), "") for part in parts
     ]
+    times = Counter(last)
     return tuple(
-        name if name and last.count(name) == 1 else part.path or "main"
-        for name, part in zip(last, parts, strict=True)
+        name if name and times[name] == 1 else part.path or "main" for name, part in zip(last, parts, strict=True)
     )
 
 
