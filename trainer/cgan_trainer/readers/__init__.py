@@ -19,6 +19,7 @@ from cgan_trainer.families import build_graph
 from cgan_trainer.generator import Generator
 from cgan_trainer.readers.affinelayer import Affinelayer
 from cgan_trainer.readers.base import Choices, Notes, Reader, build
+from cgan_trainer.readers.cut_resnet import CutResnet
 from cgan_trainer.readers.file_formats import MAX_FILE_BYTES, Content, content_of
 from cgan_trainer.readers.junyanz_resnet import JunyanzResnet
 from cgan_trainer.readers.junyanz_unet import JunyanzUnet
@@ -39,6 +40,7 @@ MAX_MESSAGE: Final = 2000
 READERS: Final[list[Reader]] = [
     JunyanzUnet(),
     JunyanzResnet(),
+    CutResnet(),
     PytorchGanPix2pix(),
     PytorchGanCyclegan(),
     PytorchGanCgan(),

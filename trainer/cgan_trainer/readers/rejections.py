@@ -33,6 +33,8 @@ def refuse_other_networks(state: State, label: str, file_name: str) -> None:
         )
     if is_munit(state):
         raise BadInputError(f"{label} holds a generator of MUNIT, a family this version does not build.")
+    if _has(state, r"mlp_\d+\."):
+        raise BadInputError(f"{label} is the network of CUT that compares features (net_F): export its net_G.")
     for encoder, decoder in (
         (r"(content_encoder|style_encoder|enc_content|enc_style)\.", r"(decoder|dec|mlp)\."),
         (r"down\d+\.", r"(up\d+|final)\."),
