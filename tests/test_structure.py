@@ -34,7 +34,7 @@ ALLOWED = {
 # The folders and root modules of the trainer, lowest first; what shares a line may be imported by its neighbours.
 LAYERS: tuple[set[str], ...] = (
     {"unfinished", "seeding", "palette", "generator", "losses", "configs"}
-    | {"file_kind", "checkpoint_paths", "bounded_zip", "safe_unpickler"},
+    | {"file_kind", "checkpoint_paths", "part_names", "bounded_zip", "safe_unpickler"},
     {"nets"},
     {"data"},
     {"evaluation"},

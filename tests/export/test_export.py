@@ -15,10 +15,10 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
-from cgan_export.cli.export import _name_of
 from cgan_export.export import export_checkpoint
 from cgan_export.graph.onnx_graph import lint, onnx_from_generator
 from cgan_export.graph.statistics import with_statistics
+from cgan_export.model_name import model_name
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CheckFailedError, UsageError
@@ -258,7 +258,7 @@ def test_force_replaces_a_bundle_and_nothing_else(checkpoint: Path, bundle_path:
 
 
 def test_a_name_taken_from_a_file_fits_every_client() -> None:
-    assert _name_of(Path("café 2.pt")) == "caf__2"
+    assert model_name(Path("café 2.pt")) == "caf__2"
 
 
 @pytest.mark.slow

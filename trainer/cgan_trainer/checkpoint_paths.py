@@ -8,7 +8,7 @@ from typing import Final
 
 from cgan_runtime.errors import BadInputError
 
-from cgan_trainer.file_kind import foreign_kind
+from cgan_trainer.file_kind import foreign_kind, kind_of_file, may_be_weights
 
 __all__ = ["HEAD_BYTES", "checkpoint_at", "files_in_words"]
 
@@ -41,7 +41,10 @@ def checkpoint_at(path: Path) -> Path:
             head = stream.read(HEAD_BYTES)
     except OSError as error:
         raise BadInputError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error
-    if (kind := foreign_kind(head, path.name)) is not None:
+    kind = foreign_kind(head, path.name)
+    if kind is None and head and not may_be_weights(head):
+        kind = kind_of_file(head, path.name)
+    if kind is not None:
         raise BadInputError(f"{path} is {kind.what}, which is not read here: {kind.way}.")
     return path
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["FileKind", "foreign_kind", "kind_of_file"]
+__all__ = ["GZIP", "FileKind", "foreign_kind", "is_tar", "kind_of_file", "may_be_weights"]
 
 _SAVE: Final = "save the generator's state_dict() where the model was made, and export that .pth"
 _TENSORFLOW: Final = (
@@ -14,6 +14,9 @@ _TENSORFLOW: Final = (
     '("TensorFlow" in docs/checkpoints.md says how)'
 )
 _UNPACK: Final = "unpack it and name the checkpoint inside"
+
+
+GZIP: Final = b"\x1f\x8b\x08"
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,18 @@ def kind_of_file(head: bytes, name: str = "") -> FileKind:
     if head.startswith(b"\x80"):
         return FileKind("a bare pickle, which could run code when opened,", way)
     return FileKind("a text file" if b"\0" not in head and head.isascii() else "a file of another kind", way)
+
+
+def is_tar(head: bytes) -> bool:
+    """Whether a file begins with the header of a tar; needs 512 bytes."""
+    return head[257:262] == b"ustar"
+
+
+def may_be_weights(head: bytes) -> bool:
+    """Whether a file begins like one of the kinds that the readers open: PyTorch's, safetensors, npz, archives."""
+    if head.startswith((b"PK\x03\x04", b"\x80", GZIP)) or is_tar(head):
+        return True
+    return len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32
 
 
 def _kind_by_bytes(head: bytes) -> FileKind | None:

@@ -7,7 +7,6 @@ by tarfile, which older Pythons let search extended headers in quadratic time (C
 from __future__ import annotations
 
 import gzip
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final
@@ -16,11 +15,10 @@ from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.bounded_zip import TOO_MUCH, UnboundedError
 from cgan_trainer.checkpoint_paths import files_in_words
-from cgan_trainer.file_kind import foreign_kind
+from cgan_trainer.file_kind import foreign_kind, is_tar, may_be_weights
 
-__all__ = ["GZIP", "TarMember", "from_gzip", "is_tar", "tar_members", "the_only_checkpoint"]
+__all__ = ["TarMember", "from_gzip", "tar_members", "the_only_checkpoint"]
 
-GZIP: Final = b"\x1f\x8b\x08"
 BLOCK: Final = 512
 MAX_MEMBERS: Final = 10_000
 
@@ -47,11 +45,6 @@ def from_gzip(stream: BinaryIO, most_bytes: int) -> bytes:
     if len(data) > most_bytes:
         raise UnboundedError(TOO_MUCH)
     return data
-
-
-def is_tar(head: bytes) -> bool:
-    """Whether a file begins with the header of a tar, in any of its dialects."""
-    return len(head) == BLOCK and head[257:262] == b"ustar"
 
 
 def tar_members(stream: BinaryIO) -> list[TarMember]:
@@ -83,7 +76,7 @@ def the_only_checkpoint(members: Sequence[tuple[str, bytes]], label: str, archiv
         BadInputError: none is, or several are; names them.
     """
     files = [(name, head) for name, head in members if not _hidden(name)]
-    found = [name for name, head in files if _may_be_weights(head) and foreign_kind(head, name) is None]
+    found = [name for name, head in files if may_be_weights(head) and foreign_kind(head, name) is None]
     if len(found) == 1:
         return found[0]
     if found:
@@ -100,13 +93,6 @@ def the_only_checkpoint(members: Sequence[tuple[str, bytes]], label: str, archiv
 def _hidden(name: str) -> bool:
     """What systems leave in archives: ``__MACOSX/._net.pth``, ``.DS_Store``."""
     return name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith(".")
-
-
-def _may_be_weights(head: bytes) -> bool:
-    """Whether a file begins like one of the kinds that file_formats.py reads."""
-    if head.startswith((b"PK\x03\x04", b"\x80", GZIP)) or is_tar(head):
-        return True
-    return len(head) > 9 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 2**32
 
 
 def _size(field: bytes) -> int:

@@ -17,7 +17,7 @@ from cgan_runtime.errors import BadInputError, UsageError
 from torch import Tensor
 
 from cgan_trainer.generator import Generator
-from cgan_trainer.readers.part_names import direction_of
+from cgan_trainer.part_names import direction_of
 
 __all__ = ["Choices", "Entry", "Notes", "Plan", "Reader", "State", "build", "difference", "mismatches"]
 

@@ -21,8 +21,8 @@ from cgan_runtime.errors import BadInputError, CganError
 from torch import Tensor
 
 from cgan_trainer.bounded_zip import BoundedZip, UnboundedError, inflated_limit
-from cgan_trainer.file_kind import kind_of_file
-from cgan_trainer.readers.archives import GZIP, from_gzip, is_tar, tar_members, the_only_checkpoint
+from cgan_trainer.file_kind import GZIP, is_tar, kind_of_file
+from cgan_trainer.readers.archives import from_gzip, tar_members, the_only_checkpoint
 from cgan_trainer.safe_unpickler import ForeignObject, NotPlainError, Storage, TensorRef, plain_from_pickle
 
 __all__ = ["MAX_FILE_BYTES", "MAX_TENSORS", "Content", "content_of"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from cgan_runtime.contract import ImageEncoding, Statistics
 from cgan_runtime.errors import UsageError
@@ -12,7 +12,9 @@ from torch import nn
 from cgan_trainer.families.translator import ImageSpec, ImageTranslator
 from cgan_trainer.readers.base import Entry, Notes, Plan
 
-__all__ = ["choose_eps", "choose_size", "sides", "translator_plan"]
+__all__ = ["choose_eps", "choose_size", "sides", "sizes_that_fit", "translator_plan"]
+
+MAX_SIDE: Final = 8192
 
 
 def sides(notes: Notes, *, rounding: str, filter_: str, direction: str = "AtoB") -> dict[str, Any]:
@@ -43,11 +45,32 @@ def choose_size(notes: Notes, default: int, multiple: int, why: str) -> tuple[in
     height, width = notes.choose("size", (default, default), f"size {default}x{default}", "--size")
     if height % multiple or width % multiple or not multiple <= min(height, width):
         raise UsageError(
-            f"--size {height}x{width} does not fit: {why}, so height and width must be multiples of {multiple}."
+            f"--size {width}x{height} does not fit: {why}, so width and height must be multiples of {multiple}; "
+            f"{sizes_that_fit(height, width, multiple)}."
         )
-    if max(height, width) > 8192:
-        raise UsageError(f"--size {height}x{width} is too large: at most 8192 a side.")
+    if max(height, width) > MAX_SIDE:
+        raise UsageError(f"--size {width}x{height} is too large: at most {MAX_SIDE} a side.")
     return height, width
+
+
+def sizes_that_fit(height: int, width: int, multiple: int, least: int = 1, most: int = MAX_SIDE) -> str:
+    """The nearest sizes whose sides are multiples, as a user types them: "720x404 and 720x408 fit".
+
+    Args:
+        height: that was asked for.
+        width: that was asked for.
+        multiple: of which both sides must be multiples.
+        least: for a side; the smallest multiple from here on.
+        most: for a side.
+    """
+
+    def fitting(side: int, *, up: bool) -> int:
+        whole = -(-side // multiple) if up else side // multiple
+        low, high = -(-least // multiple), most // multiple
+        return min(max(whole, low), high) * multiple
+
+    sizes = [f"{fitting(width, up=up)}x{fitting(height, up=up)}" for up in (False, True)]
+    return f"{sizes[0]} and {sizes[1]} fit" if sizes[0] != sizes[1] else f"{sizes[0]} fits"
 
 
 def choose_eps(notes: Notes, default: float) -> float:

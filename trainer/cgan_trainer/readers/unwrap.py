@@ -16,7 +16,7 @@ import torch
 from cgan_runtime.errors import BadInputError, UsageError
 from torch import Tensor
 
-from cgan_trainer.readers.part_names import direction_of, is_average, is_rival, kin
+from cgan_trainer.part_names import direction_of, is_average, is_rival, kin
 from cgan_trainer.readers.rejections import is_discriminator, is_munit
 from cgan_trainer.readers.reparametrization import plain_key
 
