@@ -20,7 +20,7 @@ from cyclopts import Parameter
 from cgan_export.cli.output import Progress, plain_figures, print_figures, print_result
 from cgan_export.model_name import model_name
 from cgan_export.size_wish import parse_size
-from cgan_export.source_flags import SourceFlags
+from cgan_export.source_flags import SourceFlags, read_palette
 
 __all__ = ["main"]
 
@@ -97,6 +97,8 @@ def export(
     _check_target(target, path, force=force)
     _check_words(precision, {"--conditions": conditions, "--calibrate": calibrate})
     wanted = parse_size(size, dynamic=dynamic_size)
+    if flags is not None and flags.palette is not None:
+        read_palette(flags.palette)
     _require_torch()
     from cgan_trainer.readers import Choices
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from cgan_trainer.generator import Generator
 from cgan_trainer.part_names import direction_of
 
-__all__ = ["Choices", "Entry", "Notes", "Plan", "Reader", "State", "build", "difference", "mismatches"]
+__all__ = ["Choices", "Entry", "Filter", "Notes", "Plan", "Reader", "State", "build", "difference", "mismatches"]
 
 State = Mapping[str, Tensor]
 Filter = Literal["bicubic", "bilinear", "box", "nearest"]
@@ -45,6 +45,7 @@ class Choices:
         filter: how a condition of another size is resampled.
         statistics: what batch norm goes by; the exporter applies it, the reader only need not assume it.
         graph: which graph of a checkpoint of ours (None: its first), or which generator of a file with several.
+        palette: RGB 0..255 of each class, where the condition is a label map of one channel per class.
     """
 
     direction: Literal["AtoB", "BtoA"] | None = None
@@ -58,6 +59,7 @@ class Choices:
     filter: Filter | None = None
     statistics: Literal["per_sample", "running", "none"] | None = None
     graph: str | None = None
+    palette: tuple[tuple[int, int, int], ...] | None = None
 
     def given(self) -> tuple[str, ...]:
         """Names of what the user said about a file from other code; statistics may be chosen for any."""
@@ -116,6 +118,7 @@ class Plan:
         entries: our key to the file's.
         options: plain values that describe the network, for the bundle.
         unused: keys of the file that this layout has and the network does not need.
+        constants: tensors of the generator that no file holds, by their whole key.
     """
 
     make: Callable[[], Generator]
@@ -123,6 +126,7 @@ class Plan:
     options: Mapping[str, Any]
     prefix: str = "net."
     unused: frozenset[str] = frozenset()
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Reader(Protocol):
@@ -175,6 +179,7 @@ def build(reader: Reader, state: State, notes: Notes) -> tuple[Generator, dict[s
     if wrong:
         raise difference(notes.label, reader.title, wrong)
     weights = {f"{plan.prefix}{ours}": _turned(state[entry.key], entry) for ours, entry in plan.entries.items()}
+    weights |= plan.constants
     weights |= {name: torch.zeros((), dtype=torch.int64) for name in generator.state_dict() if IGNORED.search(name)}
     generator.load_state_dict(weights, strict=True, assign=True)
     return generator.eval().requires_grad_(requires_grad=False), dict(plan.options)
@@ -184,7 +189,8 @@ def mismatches(plan: Plan, generator: Generator, state: State) -> list[str]:
     """How the file differs from what the network needs, one phrase per key, missing keys first."""
     wanted = {name: value.shape for name, value in generator.state_dict().items() if not IGNORED.search(name)}
     ours = {f"{plan.prefix}{name}": entry for name, entry in plan.entries.items()}
-    assert wanted.keys() == ours.keys(), sorted(wanted.keys() ^ ours.keys())  # noqa: S101 - a reader's own slip
+    mine = ours.keys() | plan.constants.keys()
+    assert wanted.keys() == mine, sorted(wanted.keys() ^ mine)  # noqa: S101 - a reader's own slip
     missing = [f"{entry.key} is missing" for entry in ours.values() if entry.key not in state]
     known = {entry.key for entry in ours.values()} | plan.unused
     extra = [f"{key} is not expected" for key in state if key not in known and not IGNORED.search(key)]
