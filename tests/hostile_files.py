@@ -48,7 +48,7 @@ def torch_zip(pickled: bytes, **storages: bytes) -> bytes:
 
 def ours(pickled: bytes) -> bytes:
     """The same with the mark of a checkpoint of ours in it."""
-    return zipped({"archive/data.pkl": pickled, "archive/cgan-deploy": b""})
+    return zipped({"archive/data.pkl": pickled, "archive/version": b"3\n", "archive/cgan-deploy": b""})
 
 
 def doubled(levels: int = 40) -> bytes:
@@ -163,10 +163,10 @@ def nested_gzip() -> bytes:
 
 def lists_of_lists() -> bytes:
     """Eleven lists, each of twenty times the one before, in what looks like a checkpoint of ours."""
-    lists = b"]q\x000" + b"".join(b"](%beq%c0" % (b"h%c" % n * 20, n + 1) for n in range(11)) + b"h\x0b"
-    words = {b"format": b"X\x0b\x00\x00\x00cgan-deploy", b"version": b"K\x02", b"sha256": b"X\x01\x00\x00\x00a"}
-    items = b"".join(b"X" + struct.pack("<L", len(key)) + key + value for key, value in words.items())
-    return PROTO + b"}(" + items + b"X\x01\x00\x00\x00p" + lists + b"u."
+    lists: list[Any] = []
+    for _ in range(11):
+        lists = [lists] * 20
+    return pickle.dumps({"format": "cgan-deploy", "version": 2, "sha256": "a", "provenance": lists}, 2)
 
 
 def many_tar_members() -> bytes:
@@ -199,7 +199,7 @@ FILES: Final[dict[str, Callable[[], bytes]]] = {
     "many-views.pt": lambda: keyed([b"%05d" % n for n in range(19_000)], numel=1_000_000),
     "overlapping.pt": overlapping,
     "many-members.zip": many_members,
-    "zeros.npz": lambda: npz(2, 300),
+    "zeros.npz": lambda: npz(2, 450),
     "lying.npz": lying_npz,
     "zeros.pth.gz": lambda: gzip.compress(bytes(64 * 2**20), 1) * 20,
     "nested.gz": nested_gzip,
@@ -211,7 +211,7 @@ FILES: Final[dict[str, Callable[[], bytes]]] = {
     "keys-long.pt": lambda: keyed([b"model.model.1" + b".model.3" * 100_000 + b"%02d" % n for n in range(20)]),
     "keys-blocks.pt": lambda: keyed([b"res_blocks.%d.conv_block.0.weight" % n for n in range(19_000)]),
     "key-endless.pt": lambda: keyed([b"model.model.0.weight", "é😀".encode() + b"a" * 50_000_000]),
-    "header.safetensors": lambda: safetensors(b'{"a":' + b"[" * 30_000_000),
+    "header.safetensors": lambda: safetensors(b'{"a":[' + b"[]," * 20_000_000),
     "deep-header.safetensors": lambda: safetensors(b'{"a":' + b"[" * 3_000_000),
     "members.tar": many_tar_members,
 }

@@ -146,6 +146,8 @@ def test_a_folder_gives_its_only_generator(tmp_path: Path) -> None:
         checkpoint_at(folder)
     (folder / "latest_net_G_A.pth").write_bytes(WEIGHTS)
     assert read_generator(folder).path == folder / "latest_net_G_A.pth"
+    (folder / "old_net_G_A.pth").mkdir()
+    assert checkpoint_at(folder) == folder / "latest_net_G_A.pth"
     (folder / "5_net_G_A.pth").write_bytes(WEIGHTS)
     with pytest.raises(BadInputError) as caught:
         checkpoint_at(folder)

@@ -112,6 +112,8 @@ def test_a_size_is_answered_as_it_was_typed_with_the_nearest_that_fit(tmp_path: 
     assert wish is not None
     with pytest.raises(UsageError, match=r"--size 722x405 does not fit.*; 720x404 and 724x408 fit\."):
         read_generator(path, Choices(size=wish.fixed))
+    with pytest.raises(UsageError, match=r"; 720x404 and 724x408 fit\."):
+        read_generator(path, Choices(size=(407, 723)))
     with pytest.raises(UsageError, match=r"--size 2x405 does not fit.*; 4x404 and 4x408 fit\."):
         read_generator(path, Choices(size=(405, 2)))
 

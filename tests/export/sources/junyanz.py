@@ -117,8 +117,8 @@ class Blur(nn.Module):
         spread = torch.zeros(*wide.shape[:2], 2 * rows + 4, 2 * columns + 4)
         spread[:, :, ::2, ::2] = wide
         turned = self.filt.flip(2, 3)  # a transposed convolution
-        filtered = nn.functional.conv2d(spread, turned, padding=2, groups=len(turned))
-        return filtered[:, :, 2 : 2 + 2 * rows, 2 : 2 + 2 * columns]
+        filtered = nn.functional.conv2d(spread, turned, padding=len(turned[0, 0]) - 1, groups=len(turned))
+        return filtered[:, :, 3 : 3 + 2 * rows, 3 : 3 + 2 * columns]
 
 
 def resnet(
@@ -132,6 +132,7 @@ def resnet(
     zero: bool = False,
     halvings: int = 2,
     blurs: tuple[bool, bool] = (False, False),
+    up_row: tuple[float, ...] = (1, 3, 3, 1),
 ) -> nn.Module:
     bias = kind in ("instance", "tracked", "affine")
     layers: list[nn.Module] = [
@@ -151,7 +152,7 @@ def resnet(
         up: nn.Module = nn.ConvTranspose2d(width, width // 2, 3, 2, 1, output_padding=1, bias=bias)
         if blurs[1]:
             up = nn.Conv2d(width, width // 2, 3, padding=1, bias=bias)
-            layers.append(Blur(width, (1, 3, 3, 1), up=True))
+            layers.append(Blur(width, up_row, up=True))
         layers += [up, norm(kind, width // 2), nn.ReLU(True)]
         width //= 2
     layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, c_out, 7), nn.Tanh()]
