@@ -175,7 +175,7 @@ def _check_container(path: Path, stream: BinaryIO, size_bytes: int) -> None:
             if (damaged := archive.first_damaged()) is not None:
                 raise BadInputError(f"{path} is damaged (in its part {damaged!r}): {_TRAIN_AGAIN}.")
             for name in pickles:
-                plain_from_pickle(io.BytesIO(archive.read(name)))
+                plain_from_pickle(io.BytesIO(archive.read(name)), strict=True)
     except NotPlainError as error:
         raise BadInputError(
             f"{path} holds something other than tensors and plain values, so it is not opened: "

@@ -12,7 +12,7 @@ numbers; an entry with another key is dropped, for no state dict has one.
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
@@ -131,8 +131,12 @@ _LITERALS: Final = frozenset(
 _MARK: Final = object()
 
 
-def plain_from_pickle(stream: BinaryIO) -> Any:
+def plain_from_pickle(stream: BinaryIO, *, strict: bool = False) -> Any:
     """The value of the pickle that starts here; the stream is left behind its end.
+
+    Args:
+        stream: where the pickle begins.
+        strict: refuse what would be dropped or ignored here, because another unpickler is to read the same bytes.
 
     Raises:
         ForeignObject: it names a class or function that is not of torch's state dicts.
@@ -144,6 +148,8 @@ def plain_from_pickle(stream: BinaryIO) -> Any:
             if count > MAX_INSTRUCTIONS:
                 raise NotPlainError("it has too many instructions")
             machine.step(opcode.name, argument)
+            if strict and (machine.dropped or opcode.name == "EMPTY_SET"):
+                raise NotPlainError("it holds sets, keys that are no words, or objects of other code")
         return machine.stack[-1]
     except NotPlainError:
         raise
@@ -159,6 +165,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.copied = 0
+        self.dropped = False
 
     def step(self, name: str, argument: Any) -> None:
         """Carry out one instruction."""
@@ -192,7 +199,7 @@ class _Machine:
             case "LIST":
                 stack.append(self._since_mark())
             case "DICT":
-                stack.append(_pairs(self._since_mark()))
+                stack.append(self._plain(_pairs(self._since_mark())))
             case "APPEND":
                 _fill(stack[-2], [stack.pop()])
             case "APPENDS" | "ADDITEMS":
@@ -200,9 +207,9 @@ class _Machine:
                 _fill(stack[-1], items)
             case "SETITEM":
                 value, key = stack.pop(), stack.pop()
-                _fill(stack[-1], _with_plain_keys([(key, value)]))
+                _fill(stack[-1], self._plain([(key, value)]))
             case "SETITEMS":
-                pairs = _pairs(self._since_mark())
+                pairs = self._plain(_pairs(self._since_mark()))
                 _fill(stack[-1], pairs)
             case "GLOBAL":
                 stack.append(_named(argument))
@@ -214,7 +221,9 @@ class _Machine:
             case "REDUCE" | "NEWOBJ":
                 arguments, what = stack.pop(), stack.pop()
                 self._count_copies(arguments)
-                stack.append(_made(what, arguments))
+                made = _made(what, arguments)
+                self.dropped |= isinstance(made, _Ignored)
+                stack.append(self._plain(made) if isinstance(made, _Pairs) else made)
             case "BUILD":  # attributes of a dict (_metadata) or of something ignored: not needed
                 stack.pop()
             case "BINPERSID":
@@ -229,6 +238,15 @@ class _Machine:
         if self.copied > MAX_COPIED:
             raise NotPlainError("it copies too much")
 
+    def _plain(self, pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+        """The pairs with plain keys as a dict.
+
+        Hashing a tuple of tuples could take for ever, and so could many numbers with one hash.
+        """
+        kept = {key: value for key, value in pairs if type(key) is str or (type(key) is int and abs(key) < MAX_KEY)}
+        self.dropped |= len(kept) < len(pairs)
+        return kept
+
     def _since_mark(self) -> list[Any]:
         stack = self.stack
         at = len(stack) - 1 - next(i for i, item in enumerate(reversed(stack)) if item is _MARK)
@@ -237,13 +255,8 @@ class _Machine:
         return items
 
 
-def _pairs(items: list[Any]) -> dict[Any, Any]:
-    return _with_plain_keys(zip(items[::2], items[1::2], strict=True))
-
-
-def _with_plain_keys(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-    """Hashing a tuple of tuples could take for ever, and so could many numbers with one hash."""
-    return {key: value for key, value in pairs if type(key) is str or (type(key) is int and abs(key) < MAX_KEY)}
+def _pairs(items: list[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(items[::2], items[1::2], strict=True))
 
 
 def _fill(target: Any, items: list[Any] | dict[Any, Any]) -> None:
@@ -270,7 +283,7 @@ def _made(what: Any, arguments: Any) -> Any:
     if what.path in _HARMLESS:
         return _Ignored(what.path)
     if what.path == "collections OrderedDict":
-        return _ordered(arguments[0]) if arguments else {}
+        return _ordered(arguments[0] if arguments else {})
     if what.path == "torch Size":
         return _sizes(arguments[0])
     if what.path.startswith("torch._utils _rebuild_parameter"):
@@ -283,11 +296,15 @@ def _made(what: Any, arguments: Any) -> Any:
     raise NotPlainError(f"it calls {what.path}")
 
 
-def _ordered(items: Any) -> dict[Any, Any]:
+class _Pairs(list[tuple[Any, Any]]):
+    """What an ordered dict is made of."""
+
+
+def _ordered(items: Any) -> _Pairs:
     if isinstance(items, dict):
-        return dict(items)
+        return _Pairs(items.items())
     if isinstance(items, list) and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in items):
-        return _with_plain_keys(map(tuple, items))
+        return _Pairs((key, value) for key, value in items)
     raise NotPlainError("an ordered dict is made of something else")
 
 
