@@ -33,7 +33,8 @@ ALLOWED = {
 }
 # The folders and root modules of the trainer, lowest first; what shares a line may be imported by its neighbours.
 LAYERS: tuple[set[str], ...] = (
-    {"unfinished", "seeding", "palette", "file_kind", "generator", "losses", "configs"},
+    {"unfinished", "seeding", "palette", "generator", "losses", "configs"}
+    | {"file_kind", "checkpoint_paths", "part_names", "bounded_zip", "safe_unpickler"},
     {"nets"},
     {"data"},
     {"evaluation"},

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cgan_export.fidelity.limits import Limits
     from cgan_export.fidelity.samples import sample_conditions
     from cgan_export.fidelity.torch_runner import TorchRunner
-    from cgan_export.graph.sizes import SizeWish, parse_size
+    from cgan_export.size_wish import SizeWish, parse_size
 
 __all__ = [
     "ArtifactOptions",
@@ -53,13 +53,13 @@ _MODULES: Final = {
     "Comparison": "bundle.compare",
     "Exported": "export",
     "Limits": "fidelity.limits",
-    "SizeWish": "graph.sizes",
+    "SizeWish": "size_wish",
     "TorchRunner": "fidelity.torch_runner",
     "compare_bundles": "bundle.compare",
     "export_checkpoint": "export",
     "export_generator": "export",
     "parse_precisions": "artifacts.artifacts",
-    "parse_size": "graph.sizes",
+    "parse_size": "size_wish",
     "provenance": "bundle.writer",
     "require_passed": "export",
     "run_gates": "fidelity.gates",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
-from cgan_runtime.contract import Contract, Statistics
+from cgan_runtime.contract import Contract, ImageEncoding, Statistics
 from cgan_runtime.runners.base import Array
 from cgan_trainer.readers import Choices, Loaded, read_generator
 
-__all__ = ["examples_of", "load_source", "other_graphs", "say_assumptions"]
+__all__ = ["assumptions", "examples_of", "load_source", "other_graphs", "say_assumptions"]
+
+MADE_UP: Final = "checked on made-up images, and the card shows them, for the file holds none (--conditions FOLDER)"
 
 
 def load_source(
@@ -36,10 +39,24 @@ def other_graphs(loaded: Loaded) -> tuple[str, ...]:
     return tuple(name for name in loaded.graphs if name != loaded.graph)
 
 
-def say_assumptions(loaded: Loaded, say: Callable[[str], None]) -> None:
-    """One line for what was read, one for every assumption; nothing for our own checkpoints."""
-    if not loaded.assumed:
-        return
-    say(f"{loaded.path.name} is {loaded.title}: {', '.join(loaded.inferred)}")
-    for assumption in loaded.assumed:
+def assumptions(loaded: Loaded, images: Path | None) -> tuple[str, ...]:
+    """What neither the file nor the user says.
+
+    Args:
+        loaded: the file.
+        images: the user's folder of images to check on, if there is one.
+    """
+    pictures = [
+        condition.name
+        for condition in loaded.generator.contract.conditions
+        if isinstance(condition.encoding, ImageEncoding) and not len(loaded.examples.get(condition.name, ()))
+    ]
+    return loaded.assumed if images is not None or not pictures else (*loaded.assumed, MADE_UP)
+
+
+def say_assumptions(loaded: Loaded, assumed: tuple[str, ...], say: Callable[[str], None]) -> None:
+    """One line for what was read of a file from other code, one for every assumption."""
+    if loaded.assumed:
+        say(f"{loaded.path.name} is {loaded.title}: {', '.join(loaded.inferred)}")
+    for assumption in assumed:
         say(f"assumed: {assumption}")

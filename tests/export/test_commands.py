@@ -125,14 +125,16 @@ def with_label(*names: str) -> Contract:
         (
             EveryKind().contract,
             "cgan-generate --bundle out --set content=IMAGE --set style=IMAGE --set label='class 0' "
-            "--set code=FILE.npy --samples 16",
+            "--set code=out/golden/0-code.npy --samples 16",
         ),
     ],
 )
 def test_the_next_command_fits_the_contract(contract: Contract, line: str) -> None:
     assert run_command(contract, "out") == line
     first, *others = next_commands(contract, "my out")
-    assert first == line.replace("--bundle out", "--bundle 'my out'")
+    assert first == line.replace("--bundle out", "--bundle 'my out'").replace(
+        "out/golden/0-code.npy", "'my out/golden/0-code.npy'"
+    )
     assert [words.split()[0] for words in others] == ["cgan-serve", "cgan-bench", "cgan-export"]
 
 

@@ -17,10 +17,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cgan_export.bundle.verify import verify_bundle
-from cgan_export.cli.export import _name_of
 from cgan_export.export import export_checkpoint
 from cgan_export.graph.onnx_graph import lint, onnx_from_generator
 from cgan_export.graph.statistics import with_statistics
+from cgan_export.model_name import model_name
 from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.claims import claim
 from cgan_runtime.contract import Contract
@@ -314,7 +314,7 @@ def test_golden_samples_are_those_that_were_hashed(bundle_path: Path, tmp_path: 
 
 
 def test_a_name_taken_from_a_file_fits_every_client() -> None:
-    assert _name_of(Path("café 2.pt")) == "caf__2"
+    assert model_name(Path("café 2.pt")) == "caf__2"
 
 
 @pytest.mark.slow

@@ -61,9 +61,9 @@ def first_weight(loaded: Loaded) -> Tensor:
         (lambda s: prefixed(s, "_orig_mod.module."), "'_orig_mod.'"),
         (
             lambda s: {"state_dict": prefixed(s, "generator.") | prefixed(s, "discriminator."), "epoch": 3},
-            "'generator'",
+            "'state_dict.generator'",
         ),
-        (lambda s: {"state_dict": prefixed(s, "netG."), "optimizer_states": [{}]}, "'netG' part"),
+        (lambda s: {"state_dict": prefixed(s, "netG."), "optimizer_states": [{}]}, "'state_dict.netG'"),
         (lambda s: {"generator": s, "discriminator": s, "args": argparse.Namespace(lr=1.0)}, "'generator'"),
         (lambda s: {"netG": prefixed(s, "module.")}, "'netG'"),
         (lambda s: {"model_state_dict": s, "loss": 0.1}, "'model_state_dict'"),
@@ -174,6 +174,7 @@ def test_what_is_no_generator_is_refused_with_the_way_out(unet: State, tmp_path:
     optimizer = torch.optim.Adam(net.parameters())
     disc = junyanz.discriminator().state_dict()
     encoder = {f"content_encoder.model.{n}.weight": torch.zeros(3, 3, 3, 3) for n in (1, 4)}
+    munit = {f"{part}.model.0.conv.weight": torch.zeros(3, 3, 3, 3) for part in ("enc_style", "enc_content", "dec")}
     for content, name, words in (
         (script_archive(), "g.pt", "TorchScript archive"),
         (saved(net), "g.pth", "pickled Python object (tests.export.sources.junyanz.Named)"),
@@ -185,7 +186,7 @@ def test_what_is_no_generator_is_refused_with_the_way_out(unet: State, tmp_path:
         ({k: v for k, v in unet.items() if k[-12:] != "model.3.bias"}, "g.pth", "model.model.3.bias is missing"),
         ({**unet, "model.model.9.weight": torch.zeros(1)}, "g.pth", "model.model.9.weight is not expected"),
         ({"backbone.conv.weight": torch.zeros(1)}, "g.pth", "backbone.conv.weight"),
-        ({"a": unet, "b": unet}, "g.pth", "MUNIT"),
+        ({"a": munit, "b": munit}, "g.pth", "MUNIT"),
         (saved(unet)[:-100], "g.pth", "truncated or an incomplete download"),
         (b"<!DOCTYPE html><html>", "g.pth", "a web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "g.pth", "Git LFS pointer"),

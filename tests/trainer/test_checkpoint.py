@@ -81,10 +81,10 @@ def other_kinds(folder: Path) -> dict[str, tuple[Path, str]]:
         "pointer": (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
         "text": (b"epoch 1: loss 0.3", "a text file"),
         "pickle": (pickle.dumps({"format": "cgan-deploy"}), "a bare pickle"),
-        "picture": (b"\x89PNG\r\n\x1a\n\0\0", "a file of another kind"),
+        "picture": (b"\x89PNG\r\n\x1a\n\0\0", "an image"),
         "truncated": (sound[:-200], "damaged or cut short"),
         "half": (sound[: len(sound) // 2], "damaged or cut short"),
-        "compressed": (compressed.getvalue(), "a compressed zip"),
+        "compressed": (compressed.getvalue(), "its parts are compressed"),
     }
     kinds = {}
     for name, (content, sentence) in contents.items():

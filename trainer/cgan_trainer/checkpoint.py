@@ -13,9 +13,10 @@ sentence (BadInputError).
 from __future__ import annotations
 
 import hashlib
+import io
+import itertools
 import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -25,8 +26,11 @@ from cgan_runtime.atomic import write_atomic
 from cgan_runtime.errors import BadInputError
 from torch import Tensor
 
+from cgan_trainer.bounded_zip import BoundedZip
+from cgan_trainer.checkpoint_paths import HEAD_BYTES, checkpoint_at
 from cgan_trainer.checkpoint_v1 import from_version_1
-from cgan_trainer.file_kind import describe_file
+from cgan_trainer.file_kind import kind_of_file
+from cgan_trainer.safe_unpickler import NotPlainError, plain_from_pickle
 
 __all__ = ["FORMAT", "MAX_SIZE_BYTES", "VERSION", "Checkpoint", "Graph", "read_checkpoint", "write_checkpoint"]
 
@@ -34,6 +38,7 @@ FORMAT: Final = "cgan-deploy"
 VERSION: Final = 2
 MAX_SIZE_BYTES: Final = 8 * 2**30
 _MAX_DEPTH: Final = 12
+_MAX_VALUES: Final = 1_000_000
 _TRAIN_AGAIN: Final = "copy it again from where it was written, or train again"
 
 
@@ -109,10 +114,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         BadInputError: in every case where the file is not a complete, undamaged checkpoint of a known version.
     """
-    _check_is_file(path)
+    path = checkpoint_at(path)
     try:
+        size_bytes = _check_size(path)
         with path.open("rb") as stream:
-            _check_container(path, stream)
+            _check_container(path, stream, size_bytes)
             content = _load(path, stream)
             stream.seek(0)
             file_sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -140,11 +146,8 @@ def _save(content: dict[str, Any], stream: BinaryIO) -> None:
         raise
 
 
-def _check_is_file(path: Path) -> None:
-    if path.is_dir():
-        raise BadInputError(f"{path} is a folder: name the checkpoint inside it, for example {path / 'last.pt'}.")
-    if not path.is_file():
-        raise BadInputError(f"{path} does not exist: name a checkpoint written by cgan-train, such as last.pt.")
+def _check_size(path: Path) -> int:
+    """The size of the file in bytes."""
     size_bytes = path.stat().st_size
     if size_bytes == 0:
         raise BadInputError(f"{path} is empty: {_TRAIN_AGAIN}.")
@@ -153,27 +156,36 @@ def _check_is_file(path: Path) -> None:
             f"{path} has {size_bytes / 2**30:.1f} GiB, more than the {MAX_SIZE_BYTES >> 30} GiB a checkpoint may "
             "have: name a checkpoint written by cgan-train."
         )
+    return size_bytes
 
 
-def _check_container(path: Path, stream: BinaryIO) -> None:
-    """Refuse everything but an intact zip of stored members, before a byte of it is unpickled."""
-    head = stream.read(512)
+def _check_container(path: Path, stream: BinaryIO, size_bytes: int) -> None:
+    """Refuse everything but an intact zip of stored members that holds tensors and plain values.
+
+    The zip and its pickle are gone through first by code that bounds time and memory. torch's own unpickler runs
+    nothing either, but it would work for ever on a key that is a tuple of two tuples of two tuples, and so on.
+    """
+    head = stream.read(HEAD_BYTES)
     if not head.startswith(b"PK\x03\x04"):
-        raise BadInputError(f"{path} is {describe_file(head)}, not a checkpoint: name a .pt written by cgan-train.")
+        kind = kind_of_file(head, path.name)
+        raise BadInputError(f"{path} is {kind.what}, not a checkpoint: name a .pt written by cgan-train.")
     try:
-        with zipfile.ZipFile(stream) as archive:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise BadInputError(
-                    f"{path} is a compressed zip, not a checkpoint: name a .pt written by cgan-train."
-                )
-            damaged = archive.testzip()
+        with BoundedZip(stream, size_bytes, inflated_bytes=0) as archive:
+            pickles = [name for name in archive.members if name.endswith("data.pkl")]
+            if (damaged := archive.first_damaged()) is not None:
+                raise BadInputError(f"{path} is damaged (in its part {damaged!r}): {_TRAIN_AGAIN}.")
+            for name in pickles:
+                plain_from_pickle(io.BytesIO(archive.read(name)), strict=True)
+    except NotPlainError as error:
+        raise BadInputError(
+            f"{path} holds something other than tensors and plain values, so it is not opened: "
+            "name a .pt written by cgan-train."
+        ) from error
     # Of damaged bytes zipfile makes BadZipFile, but also NotImplementedError, RuntimeError, struct.error, ...
     except (BadInputError, OSError):
         raise
     except Exception as error:
         raise BadInputError(f"{path} is damaged or cut short ({error}): {_TRAIN_AGAIN}.") from error
-    if damaged is not None:
-        raise BadInputError(f"{path} is damaged (in its part {damaged!r}): {_TRAIN_AGAIN}.")
 
 
 def _load(path: Path, stream: BinaryIO) -> dict[str, Any]:
@@ -254,7 +266,7 @@ def _digest(content: Mapping[str, Any], *, max_bytes: int | None = None) -> str:
             `max_bytes` (views that repeat a few bytes could claim any amount).
     """
     tensors: dict[str, Tensor] = {}
-    plain = _split(content, (), tensors)
+    plain = _split(content, (), tensors, itertools.count())
     # What several names share is stored, and counted, once.
     sizes = {_where(tensor): tensor.numel() * tensor.element_size() for tensor in tensors.values()}
     claimed = sum(sizes.values())
@@ -267,10 +279,11 @@ def _digest(content: Mapping[str, Any], *, max_bytes: int | None = None) -> str:
     return digest.hexdigest()
 
 
-def _split(value: Any, where: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
+def _split(value: Any, where: tuple[str, ...], tensors: dict[str, Tensor], count: Iterator[int]) -> Any:
     """The plain values, with `tensors` collecting what is not; dict keys keep their type in the result."""
-    if len(where) > _MAX_DEPTH:
-        raise ValueError("its values are nested too deeply")
+    # Lists that hold one another many times over are few bytes in a file, and would never end here.
+    if len(where) > _MAX_DEPTH or next(count) > _MAX_VALUES:
+        raise ValueError("its values are nested too deeply or are too many")
     if type(value) is Tensor:
         if value.layout != torch.strided or value.device.type != "cpu" or not value.is_contiguous():
             raise ValueError(f"tensor {'/'.join(where)} is not an ordinary one")
@@ -279,11 +292,11 @@ def _split(value: Any, where: tuple[str, ...], tensors: dict[str, Tensor]) -> An
     if isinstance(value, dict):
         keys = [(type(key).__name__, str(key)) for key in value]
         return [
-            [*key, _split(item, (*where, ":".join(key)), tensors)]
+            [*key, _split(item, (*where, ":".join(key)), tensors, count)]
             for key, item in sorted(zip(keys, value.values(), strict=True), key=lambda pair: pair[0])
         ]
     if isinstance(value, list | tuple):
-        return [_split(item, (*where, str(index)), tensors) for index, item in enumerate(value)]
+        return [_split(item, (*where, str(index)), tensors, count) for index, item in enumerate(value)]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise ValueError(f"{'/'.join(where)} is a {type(value).__name__}, neither a tensor nor a plain value")

@@ -29,15 +29,16 @@ def run_command(contract: Contract, bundle: str) -> str:
         case (Condition(encoding=LabelEncoding(names=names)),):
             return f"cgan-generate --bundle {folder} --label {shlex.quote(names[0]) if names else 0} --samples 16"
         case conditions:
-            given = "".join(f" --set {c.name}={_placeholder(c)}" for c in conditions)
+            given = "".join(f" --set {c.name}={_placeholder(c, bundle)}" for c in conditions)
             return f"cgan-generate --bundle {folder}{given} --samples 16"
 
 
-def _placeholder(condition: Condition) -> str:
+def _placeholder(condition: Condition, bundle: str) -> str:
+    """What stands for a value; for a tensor a file that is there: the first golden sample's."""
     match condition.encoding:
         case ImageEncoding():
             return "IMAGE"
         case LabelEncoding(names=names):
             return shlex.quote(names[0]) if names else "0"
         case _:
-            return "FILE.npy"
+            return shlex.quote(f"{bundle}/golden/0-{condition.name}.npy")

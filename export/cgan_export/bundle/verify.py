@@ -15,7 +15,6 @@ from cgan_runtime.npy import load_npy
 from cgan_runtime.runners.base import Array, Runner
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 
-from cgan_export.artifacts.precision.fp16 import measurable
 from cgan_export.fidelity.caching_runner import CachingRunner
 from cgan_export.fidelity.case import MIN_SAMPLES, Case
 from cgan_export.fidelity.gates import run_gates
@@ -66,6 +65,8 @@ def _runner(bundle: Bundle, artifact: Artifact) -> Runner:
     if artifact.precision != "fp16":
         return runner
     runner.close()
+    from cgan_export.artifacts.precision.fp16 import measurable  # needs onnx, which FP32 alone does not
+
     return OnnxRuntimeRunner(measurable(bundle.read(artifact), artifact.precision), bundle.manifest.contract)
 
 

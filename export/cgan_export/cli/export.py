@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn, get_args
 
 from cgan_runtime.cli.shell import app, run
-from cgan_runtime.errors import CganError, CheckFailedError, UsageError
+from cgan_runtime.errors import BadInputError, CganError, CheckFailedError, UsageError
+from cgan_trainer.checkpoint_paths import checkpoint_at
 from cyclopts import Parameter
 
 from cgan_export.cli.output import Progress, plain_figures, print_figures, print_result
-from cgan_export.source_flags import SourceFlags
+from cgan_export.model_name import model_name
+from cgan_export.size_wish import parse_size
+from cgan_export.source_flags import SourceFlags, read_palette
 
 __all__ = ["main"]
 
@@ -59,15 +63,17 @@ def export(
         cgan-export compare facades-old facades
 
     Args:
-        path: A checkpoint of cgan-train, pytorch-CycleGAN-and-pix2pix, PyTorch-GAN or pix2pix-tensorflow.
+        path: A checkpoint of cgan-train, pytorch-CycleGAN-and-pix2pix, CUT, PyTorch-GAN or pix2pix-tensorflow; or
+            the folder or archive with only one in it.
         other: With --compare, the newer bundle.
         out: Folder to write the bundle to. [default: the model's name, here]
         name: Name of the model, as clients will see it. [default: from the file or its folder, and the graph]
         statistics: What batch-norm layers use: the image's own statistics, or the averages of training.
             [default: as the checkpoint says; pix2pix: per_sample]
-        graph: Name of one graph of a checkpoint that holds several. [default: the first]
-        conditions: Folder of images to check on, instead of the examples in the checkpoint; with several image
-            conditions, one folder for each in it.
+        graph: Name of one graph of a checkpoint that holds several, or of one generator in a file from other code.
+            [default: the first]
+        conditions: Folder of images to check on, instead of the examples in the checkpoint, or of made-up images
+            where it has none; with several image conditions, one folder for each in it.
         flags: What a file from other code does not say.
         force: Replace an existing bundle.
         sign: A private key (PEM, elliptic curve) to sign the bundle with.
@@ -86,13 +92,19 @@ def export(
     if verify:
         _verify(path, as_json=as_json)
         return
-    name = _name_of(path, graph) if name is None else _checked_name(name)
-    target = out or Path(name)
+    # All that can be refused without torch is refused before it is loaded.
+    path = checkpoint_at(path)
+    name = model_name(path, graph) if name is None else _checked_name(name)
+    target = out or _target_for(name, path)
     _check_target(target, path, force=force)
     if sign is not None:
         from cgan_runtime.signing import require_private_key
 
         require_private_key(sign)
+    _check_words(precision, {"--conditions": conditions, "--calibrate": calibrate})
+    wanted = parse_size(size, dynamic=dynamic_size)
+    if flags is not None and flags.palette is not None:
+        read_palette(flags.palette)
     _require_torch()
     from cgan_runtime.claims import claim
     from cgan_trainer.readers import Choices
@@ -100,15 +112,13 @@ def export(
     from cgan_export.artifacts.artifacts import ArtifactOptions, parse_precisions
     from cgan_export.bundle.writer import provenance, write_bundle, write_failed_report
     from cgan_export.export import export_checkpoint, require_passed
-    from cgan_export.graph.sizes import parse_size
-    from cgan_export.sources import other_graphs, say_assumptions
+    from cgan_export.sources import assumptions, other_graphs, say_assumptions
 
     options = ArtifactOptions(precisions=parse_precisions(precision), io=io_type, calibrate=calibrate)
     if io_type == "fp16" and "fp16" not in options.precisions:
         raise UsageError("--io-type is for the FP16 file; ask for one with --precision fp32,fp16.")
     if calibrate is not None and "int8" not in options.precisions:
         raise UsageError("--calibrate is for INT8; ask for it with --precision fp32,int8.")
-    wanted = parse_size(size, dynamic=dynamic_size)
     if "int8" in options.precisions and calibrate is None:
         print("cgan-export: INT8 is calibrated on the images of the check; use --calibrate.", file=sys.stderr)
     started = perf_counter()
@@ -123,13 +133,14 @@ def export(
             size=wanted,
             progress=progress.say,
         )
-        say_assumptions(checkpoint, progress.note)
+        assumed = assumptions(checkpoint, conditions)
+        say_assumptions(checkpoint, assumed, progress.note)
         origin = provenance(
             path,
             checkpoint.file_sha256,
             options=checkpoint.options,
             training=checkpoint.provenance,
-            assumed=checkpoint.assumed,
+            assumed=assumed,
             graph=checkpoint.graph,
         )
         if exported.passed:
@@ -231,12 +242,46 @@ def _check_target(target: Path, checkpoint: Path, *, force: bool) -> None:
     from cgan_runtime.bundle import require_replaceable
 
     if not target.exists():
+        _check_writable(target)
         return
     if not force:
         raise UsageError(f"{target} exists already; choose another name with -o or add --force to replace it.")
+    _check_writable(target)
     if checkpoint.resolve().is_relative_to(target.resolve()):
         raise UsageError(f"{checkpoint} lies in {target}, which --force would remove; choose another name with -o.")
     require_replaceable(target)
+
+
+def _target_for(name: str, checkpoint: Path) -> Path:
+    """The folder for a bundle of this name, here; another one where that is the checkpoint's own folder."""
+    beside = checkpoint.resolve().is_relative_to(Path(name).resolve())
+    return Path(f"{name}-bundle" if beside else name)
+
+
+def _check_writable(target: Path) -> None:
+    """Refuse a place where no folder can be made, which would otherwise be found after the whole export."""
+    place = next(parent for parent in target.absolute().parents if parent.exists())
+    try:
+        Path(tempfile.mkdtemp(prefix=".cgan-", dir=place)).rmdir()
+    except OSError as error:
+        raise CganError(
+            f"{target} cannot be written: {place} takes no new folder ({error.strerror or error}); choose another "
+            "place with -o."
+        ) from error
+
+
+def _check_words(precision: str, folders: dict[str, Path | None]) -> None:
+    """Refuse precisions that do not exist, and folders that are not there."""
+    from cgan_runtime.manifest import Artifact
+
+    known = get_args(Artifact.model_fields["precision"].annotation)
+    unknown = [word.strip() for word in precision.lower().split(",") if word.strip() not in (*known, "")]
+    if unknown:
+        raise UsageError(f"--precision {unknown[0]} is not known; choose from {', '.join(known)}.")
+    for option, folder in folders.items():
+        if folder is not None and not folder.is_dir():
+            what = "is no folder" if folder.exists() else "does not exist"
+            raise BadInputError(f"{option} {folder} {what}: name a folder of images.")
 
 
 def _checked_name(name: str) -> str:
@@ -245,14 +290,6 @@ def _checked_name(name: str) -> str:
     if not re.fullmatch(MODEL_NAME, name):
         raise UsageError(f"--name {name!r} cannot be used: give 1 to 64 letters a-z, A-Z, digits, - and _.")
     return name
-
-
-def _name_of(path: Path, graph: str | None = None) -> str:
-    """Name for clients: facades for facades.pt, satellite for runs/satellite/last.pt, horse2zebra-BtoA."""
-    stem = path.stem if path.stem not in ("best", "last", "latest") else path.resolve().parent.name
-    stem = stem if graph is None else f"{stem}-{graph}"
-    plain = (letter if letter.isascii() and (letter.isalnum() or letter in "_-") else "_" for letter in stem)
-    return "".join(plain)[:64] or "model"
 
 
 def _require_torch() -> None:

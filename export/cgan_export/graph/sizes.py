@@ -9,9 +9,7 @@ normalisation down to a map of 1x1, where a sample has no statistics, is refused
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -19,35 +17,14 @@ from cgan_runtime.axes import shape_of
 from cgan_runtime.contract import Contract, Shape, SizeRule, Tensor, image_size
 from cgan_runtime.errors import UsageError
 from cgan_trainer.generator import Generator
+from cgan_trainer.readers.translator_plan import sizes_that_fit
+
+from cgan_export.size_wish import SizeWish, parse_size
 
 __all__ = ["MAX_SIDE", "SizeWish", "parse_size", "sized"]
 
 MAX_SIDE: Final = 4096
 DTYPES: Final = {"float32": torch.float32, "int64": torch.int64}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SizeWish:
-    """The image size asked for: `fixed` (height, width), or free."""
-
-    fixed: tuple[int, int] | None = None
-
-
-def parse_size(text: str | None, *, dynamic: bool = False) -> SizeWish | None:
-    """``256`` or ``512x256`` (width x height); None where nothing is asked for.
-
-    Raises:
-        UsageError: neither form, or both a size and a free one.
-    """
-    if text is None:
-        return SizeWish() if dynamic else None
-    match = re.fullmatch(r"([1-9][0-9]{0,4})(?:[xX]([1-9][0-9]{0,4}))?", text.strip())
-    if match is None:
-        raise UsageError(f"--size {text} is not a size; give one number, or WIDTHxHEIGHT.")
-    if dynamic:
-        raise UsageError("--size and --dynamic-size exclude each other.")
-    width, height = int(match[1]), int(match[2] or match[1])
-    return SizeWish(fixed=(height, width))
 
 
 def sized(generator: Generator, contract: Contract, wish: SizeWish | None) -> Contract:
@@ -74,16 +51,22 @@ def sized(generator: Generator, contract: Contract, wish: SizeWish | None) -> Co
     if not (sides.takes(height) and sides.takes(width)):
         raise UsageError(
             f"--size {width}x{height} cannot be taken by this generator: each side must be a multiple of "
-            f"{sides.multiple}, from {sides.min} to {sides.max}."
+            f"{sides.multiple}, from {sides.min} to {sides.max}; "
+            f"{sizes_that_fit(height, width, sides.multiple, sides.min, sides.max)}."
         )
     return _with_shapes(free, lambda shape: shape_of(shape, {"h": height, "w": width}))
 
 
 def _native_size(contract: Contract) -> tuple[int, int]:
-    image = contract.image_condition
-    size = image_size(image) if image is not None else None
+    """(height, width) of the first image, or of the first map [C, H, W] of any number of channels."""
+    maps = [condition for condition in contract.conditions if len(condition.shape) == 3]
+    size = image_size(contract.image_condition or maps[0]) if maps else None
     if size is None:
-        raise UsageError("the size can be chosen only for a generator that is given an image.")
+        shapes = ", ".join(f"{c.name} {list(c.shape)}" for c in contract.conditions) or "nothing"
+        raise UsageError(
+            f"the size can be chosen only for a generator that is given an image or a map [C, H, W]; this one is "
+            f"given {shapes}: leave it out."
+        )
     return size
 
 

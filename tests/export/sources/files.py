@@ -153,6 +153,13 @@ FILES: Final[dict[str, Callable[[], SourceFile]]] = {
         "junyanz ResNet, no norm",
     ),
     "resnet2-deep": lambda: plain(_R(2, halvings=4), "g.pth", (32, 32), "pix2pixHD global generator"),
+    "cut": lambda: plain(_R(9, blurs=(True, True)), "latest_net_G.pth", (32, 64), "CUT and FastCUT"),
+    "cut-down": lambda: plain(
+        _R(4, blurs=(True, False), kind="batch", dropout=True), "5_net_G.pth", (32, 32), "CUT, --no_antialias_up"
+    ),
+    "cut-up": lambda: plain(
+        _R(6, blurs=(False, True), up_row=(1, 2, 1)), "latest_net_G.pth", (32, 32), "CUT, --no_antialias"
+    ),
     "pytorch-gan-pix2pix": lambda: plain(
         pytorch_gan.Pix2pix(width=2), "pytorch_model.bin", None, "PyTorch-GAN pix2pix (also huggan)"
     ),

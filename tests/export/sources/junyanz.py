@@ -97,6 +97,30 @@ class Residual(nn.Module):
         return result
 
 
+class Blur(nn.Module):
+    """The filter of CUT under its key: of the result every second pixel, or zeros between the pixels first."""
+
+    filt: Tensor
+
+    def __init__(self, width: int, row: tuple[float, ...], *, up: bool) -> None:
+        super().__init__()
+        square = torch.tensor(row)[:, None] * torch.tensor(row)
+        self.register_buffer("filt", (square / square.sum() * (4 if up else 1)).repeat(width, 1, 1, 1))
+        self.up = up
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = x.shape[2:]
+        if not self.up:
+            result: Tensor = nn.functional.conv2d(nn.ReflectionPad2d(1)(x), self.filt, groups=len(self.filt))
+            return result[:, :, ::2, ::2]
+        wide = nn.ReplicationPad2d(1)(x)
+        spread = torch.zeros(*wide.shape[:2], 2 * rows + 4, 2 * columns + 4)
+        spread[:, :, ::2, ::2] = wide
+        turned = self.filt.flip(2, 3)  # a transposed convolution
+        filtered = nn.functional.conv2d(spread, turned, padding=len(turned[0, 0]) - 1, groups=len(turned))
+        return filtered[:, :, 3 : 3 + 2 * rows, 3 : 3 + 2 * columns]
+
+
 def resnet(
     blocks: int,
     *,
@@ -107,6 +131,8 @@ def resnet(
     dropout: bool = False,
     zero: bool = False,
     halvings: int = 2,
+    blurs: tuple[bool, bool] = (False, False),
+    up_row: tuple[float, ...] = (1, 3, 3, 1),
 ) -> nn.Module:
     bias = kind in ("instance", "tracked", "affine")
     layers: list[nn.Module] = [
@@ -117,11 +143,16 @@ def resnet(
     ]
     width = ngf
     for _ in range(halvings):
-        layers += [nn.Conv2d(width, 2 * width, 3, 2, 1, bias=bias), norm(kind, 2 * width), nn.ReLU(True)]
+        stride = 1 if blurs[0] else 2
+        layers += [nn.Conv2d(width, 2 * width, 3, stride, 1, bias=bias), norm(kind, 2 * width), nn.ReLU(True)]
         width *= 2
+        layers += [Blur(width, (1, 2, 1), up=False)] if blurs[0] else []
     layers += [Residual(width, kind, dropout=dropout, zero=zero) for _ in range(blocks)]
     for _ in range(halvings):
-        up = nn.ConvTranspose2d(width, width // 2, 3, 2, 1, output_padding=1, bias=bias)
+        up: nn.Module = nn.ConvTranspose2d(width, width // 2, 3, 2, 1, output_padding=1, bias=bias)
+        if blurs[1]:
+            up = nn.Conv2d(width, width // 2, 3, padding=1, bias=bias)
+            layers.append(Blur(width, up_row, up=True))
         layers += [up, norm(kind, width // 2), nn.ReLU(True)]
         width //= 2
     layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, c_out, 7), nn.Tanh()]

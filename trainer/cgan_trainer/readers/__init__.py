@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final
 
-from cgan_runtime.errors import BadInputError
+from cgan_runtime.contract import Condition, Output
+from cgan_runtime.errors import BadInputError, UsageError
 from torch import Tensor
 
+from cgan_trainer.bounded_zip import inflated_limit
+from cgan_trainer.checkpoint import FORMAT
+from cgan_trainer.checkpoint_paths import checkpoint_at
 from cgan_trainer.families import build_graph
 from cgan_trainer.generator import Generator
 from cgan_trainer.readers.affinelayer import Affinelayer
 from cgan_trainer.readers.base import Choices, Notes, Reader, build
-from cgan_trainer.readers.file_formats import MAX_FILE_BYTES, content_of
+from cgan_trainer.readers.cut_resnet import CutResnet
+from cgan_trainer.readers.file_formats import MAX_FILE_BYTES, Content, content_of
 from cgan_trainer.readers.junyanz_resnet import JunyanzResnet
 from cgan_trainer.readers.junyanz_unet import JunyanzUnet
 from cgan_trainer.readers.own import HEAD_BYTES, choose_graph, is_own, read_own
@@ -24,14 +30,18 @@ from cgan_trainer.readers.pytorch_gan_cyclegan import PytorchGanCyclegan
 from cgan_trainer.readers.pytorch_gan_pix2pix import PytorchGanPix2pix
 from cgan_trainer.readers.pytorch_gan_srgan import PytorchGanSrgan
 from cgan_trainer.readers.rejections import refuse_absurd_weights, refuse_other_networks, unknown_layout
+from cgan_trainer.readers.reparametrization import folded
 from cgan_trainer.readers.unwrap import state_from
 
 __all__ = ["READERS", "Choices", "Loaded", "read_generator"]
+
+MAX_MESSAGE: Final = 2000
 
 # Asked in this order; the first that recognises the keys reads the file.
 READERS: Final[list[Reader]] = [
     JunyanzUnet(),
     JunyanzResnet(),
+    CutResnet(),
     PytorchGanPix2pix(),
     PytorchGanCyclegan(),
     PytorchGanCgan(),
@@ -45,7 +55,7 @@ class Loaded:
     """A generator with its weights, in `eval()`, and where everything about it comes from.
 
     Attributes:
-        path: the file.
+        path: the file; where a folder was named, the one in it.
         family: "pix2pix" for our own, the layout's name otherwise.
         title: the layout in words.
         generator: with the file's weights.
@@ -83,28 +93,34 @@ def read_generator(path: Path, choices: Choices | None = None) -> Loaded:
     """
     try:
         return _read(path, choices or Choices())
-    except BadInputError as error:
+    except (BadInputError, UsageError) as error:
         text = _printable(str(error))
         if text == str(error):
             raise
-        raise BadInputError(text) from error
+        raise type(error)(text) from error
 
 
 def _read(path: Path, choices: Choices) -> Loaded:
-    if is_own(_bytes(path, HEAD_BYTES)):
-        return _own(path, choices)
-    data = _bytes(path, MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise BadInputError(f"{path} has more than the {MAX_FILE_BYTES >> 30} GiB a checkpoint may have.")
-    kind, content = content_of(data, str(path))
-    state, steps = state_from(content, str(path), choices.direction)
-    refuse_absurd_weights(state, str(path))
-    refuse_other_networks(state, str(path), path.name)
+    path = checkpoint_at(path)
+    try:
+        with path.open("rb") as stream:
+            if is_own(stream.read(HEAD_BYTES)):
+                return _own(path, choices)
+            content, file_sha256 = _content(path, stream)
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error
+    label = str(path)
+    if isinstance(content.value, Mapping) and content.value.get("format") == FORMAT:
+        raise BadInputError(f"{label} is an archive around a checkpoint of cgan-train: unpack it first.")
+    found = state_from(content.value, label, _recognised, direction=choices.direction, graph=choices.graph)
+    state, folds = _sound(found.part.state, label, content.file_bytes)
+    refuse_other_networks(state, label, content.name)
     reader = next((reader for reader in READERS if reader.recognises(state)), None)
     if reader is None:
-        raise unknown_layout(state, str(path), READERS)
-    notes = Notes(label=str(path), file_name=path.name, choices=choices)
+        raise unknown_layout(state, label, READERS)
+    notes = Notes(label=label, file_name=content.name, choices=choices, part=found.part.path)
     generator, options = build(reader, state, notes)
+    notes.assumed.extend(map(_as_tensor, _raw_maps(generator)))
     return Loaded(
         path=path,
         family=reader.name,
@@ -113,10 +129,51 @@ def _read(path: Path, choices: Choices) -> Loaded:
         options=options,
         examples={},
         provenance={},
-        inferred=(f"{kind} file", *steps, *notes.inferred),
+        inferred=(f"{content.kind} file", *content.steps, *found.steps, *folds, *notes.inferred),
         assumed=tuple(notes.assumed),
-        file_sha256=hashlib.sha256(data).hexdigest(),
+        file_sha256=file_sha256,
+        graph=found.name or "main",
+        graphs=found.names or ("main",),
     )
+
+
+def _raw_maps(generator: Generator) -> list[Condition | Output]:
+    """The conditions and outputs whose channels are no picture."""
+    contract = generator.contract
+    tensors: list[Condition | Output] = [*contract.conditions, *contract.outputs]
+    return [tensor for tensor in tensors if tensor.encoding is None and len(tensor.shape) == 3]
+
+
+def _as_tensor(tensor: Condition | Output) -> str:
+    words = f"the {tensor.shape[0]} channels of {tensor.meaning} are a tensor, as numpy.save writes it"
+    return f"{words} (--palette, where each is a class)" if isinstance(tensor, Condition) else words
+
+
+def _content(path: Path, stream: BufferedReader) -> tuple[Content, str]:
+    """What the file holds, and its digest."""
+    file_bytes = path.stat().st_size
+    if file_bytes > MAX_FILE_BYTES:
+        raise BadInputError(f"{path} has more than the {MAX_FILE_BYTES >> 30} GiB a checkpoint may have.")
+    stream.seek(0)
+    content = content_of(stream, file_bytes, str(path), path.name)
+    stream.seek(0)
+    return content, hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _recognised(state: Mapping[str, Tensor]) -> bool:
+    return any(reader.recognises(state) for reader in READERS)
+
+
+def _sound(state: Mapping[str, Tensor], label: str, file_bytes: int) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The state dict in FP32 with reparametrised weights folded, and what was folded, in words."""
+    if sum(value.numel() * 4 for value in state.values()) > 2 * inflated_limit(file_bytes):
+        raise BadInputError(f"{label} is damaged: its tensors claim more bytes than the file has.")
+    refuse_absurd_weights(state, label)
+    plain = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    plain, what = folded(plain, label)
+    if what:
+        refuse_absurd_weights(plain, label)
+    return plain, (f"{what} folded into the weights",) if what else ()
 
 
 def _own(path: Path, choices: Choices) -> Loaded:
@@ -139,20 +196,6 @@ def _own(path: Path, choices: Choices) -> Loaded:
 
 
 def _printable(text: str) -> str:
-    """One line: keys come from the file, which may hold anything, terminal sequences too."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-
-
-def _bytes(path: Path, count: int) -> bytes:
-    """The first `count` bytes of a file."""
-    if path.is_dir():
-        raise BadInputError(f"{path} is a folder: name the checkpoint inside it, for example {path / 'last.pt'}.")
-    try:
-        with path.open("rb") as stream:
-            return stream.read(count)
-    except FileNotFoundError as error:
-        raise BadInputError(
-            f"{path} does not exist: name a checkpoint, such as last.pt or latest_net_G.pth."
-        ) from error
-    except OSError as error:
-        raise BadInputError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error
+    """One line of bearable length: keys come from the file, which may hold anything, terminal sequences too."""
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:MAX_MESSAGE])
+    return line if len(text) <= MAX_MESSAGE else f"{line}..."

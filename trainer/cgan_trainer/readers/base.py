@@ -17,8 +17,9 @@ from cgan_runtime.errors import BadInputError, UsageError
 from torch import Tensor
 
 from cgan_trainer.generator import Generator
+from cgan_trainer.part_names import direction_of
 
-__all__ = ["Choices", "Entry", "Notes", "Plan", "Reader", "State", "build", "difference", "mismatches"]
+__all__ = ["Choices", "Entry", "Filter", "Notes", "Plan", "Reader", "State", "build", "difference", "mismatches"]
 
 State = Mapping[str, Tensor]
 Filter = Literal["bicubic", "bilinear", "box", "nearest"]
@@ -43,7 +44,8 @@ class Choices:
         rounding: how a value becomes an 8-bit pixel.
         filter: how a condition of another size is resampled.
         statistics: what batch norm goes by; the exporter applies it, the reader only need not assume it.
-        graph: which graph of a checkpoint of ours; None: its first.
+        graph: which graph of a checkpoint of ours (None: its first), or which generator of a file with several.
+        palette: RGB 0..255 of each class, where the condition is a label map of one channel per class.
     """
 
     direction: Literal["AtoB", "BtoA"] | None = None
@@ -57,6 +59,7 @@ class Choices:
     filter: Filter | None = None
     statistics: Literal["per_sample", "running", "none"] | None = None
     graph: str | None = None
+    palette: tuple[tuple[int, int, int], ...] | None = None
 
     def given(self) -> tuple[str, ...]:
         """Names of what the user said about a file from other code; statistics may be chosen for any."""
@@ -65,14 +68,23 @@ class Choices:
 
 @dataclass(kw_only=True)
 class Notes:
-    """What a reader found in the file and what it had to assume, in words, as it goes along."""
+    """What a reader found in the file and what it had to assume, in words, as it goes along.
+
+    `part` is the name of the part of the file that is read, "" where it is the whole.
+    """
 
     label: str
     file_name: str
     choices: Choices
+    part: str = ""
     inferred: list[str] = field(default_factory=list)
     assumed: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+
+    @property
+    def direction(self) -> Literal["AtoB", "BtoA"] | None:
+        """Which way the net goes, if the name of the part or of the file says it."""
+        return direction_of(self.part) or direction_of(self.file_name.partition(".")[0])
 
     def found(self, *facts: str) -> None:
         """Note what keys and shapes say."""
@@ -106,6 +118,7 @@ class Plan:
         entries: our key to the file's.
         options: plain values that describe the network, for the bundle.
         unused: keys of the file that this layout has and the network does not need.
+        constants: tensors of the generator that no file holds, by their whole key.
     """
 
     make: Callable[[], Generator]
@@ -113,6 +126,7 @@ class Plan:
     options: Mapping[str, Any]
     prefix: str = "net."
     unused: frozenset[str] = frozenset()
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Reader(Protocol):
@@ -158,13 +172,14 @@ def build(reader: Reader, state: State, notes: Notes) -> tuple[Generator, dict[s
             f"{notes.label} has the keys of {reader.title} but no such network can be built ({text}): "
             "export from an undamaged file."
         ) from error
-    superfluous = sorted(set(notes.choices.given()) - notes.used)
+    superfluous = sorted(set(notes.choices.given()) - notes.used - {"graph"})
     if superfluous:
         raise UsageError(f"--{superfluous[0]} means nothing for {reader.title}: leave it out.")
     wrong = mismatches(plan, generator, state)
     if wrong:
         raise difference(notes.label, reader.title, wrong)
     weights = {f"{plan.prefix}{ours}": _turned(state[entry.key], entry) for ours, entry in plan.entries.items()}
+    weights |= plan.constants
     weights |= {name: torch.zeros((), dtype=torch.int64) for name in generator.state_dict() if IGNORED.search(name)}
     generator.load_state_dict(weights, strict=True, assign=True)
     return generator.eval().requires_grad_(requires_grad=False), dict(plan.options)
@@ -174,7 +189,8 @@ def mismatches(plan: Plan, generator: Generator, state: State) -> list[str]:
     """How the file differs from what the network needs, one phrase per key, missing keys first."""
     wanted = {name: value.shape for name, value in generator.state_dict().items() if not IGNORED.search(name)}
     ours = {f"{plan.prefix}{name}": entry for name, entry in plan.entries.items()}
-    assert wanted.keys() == ours.keys(), sorted(wanted.keys() ^ ours.keys())  # noqa: S101 - a reader's own slip
+    mine = ours.keys() | plan.constants.keys()
+    assert wanted.keys() == mine, sorted(wanted.keys() ^ mine)  # noqa: S101 - a reader's own slip
     missing = [f"{entry.key} is missing" for entry in ours.values() if entry.key not in state]
     known = {entry.key for entry in ours.values()} | plan.unused
     extra = [f"{key} is not expected" for key in state if key not in known and not IGNORED.search(key)]

@@ -50,7 +50,7 @@ class JunyanzUnet:
         bias = f"{block}.1.bias" in state
         notes.found(f"U-Net, {depth} levels", f"{c_in} to {c_out} channels", f"ngf {ngf}", norm_words(kind))
         sites = _dropout_sites(depth, notes)
-        ends = sides(notes, rounding="truncate", filter_="bicubic", direction=_direction(notes))
+        ends = sides(notes, rounding="truncate", filter_="bicubic")
         size = choose_size(
             notes, max(SOURCE_SIDE, 2**depth), 2**depth, f"{depth} levels halve the image {depth} times"
         )
@@ -84,7 +84,7 @@ def _dropout_sites(depth: int, notes: Notes) -> tuple[int, ...]:
         if notes.choices.dropout:
             raise UsageError("--dropout does not fit: a U-Net of 5 levels has no place for it.")
         return ()
-    cycle = notes.file_name.endswith(("_net_G_A.pth", "_net_G_B.pth"))
+    cycle = notes.direction is not None  # one of a pair
     live = notes.choose(
         "dropout",
         not cycle,
@@ -94,10 +94,6 @@ def _dropout_sites(depth: int, notes: Notes) -> tuple[int, ...]:
         "--dropout" if cycle else "--no-dropout",
     )
     return sites if live else ()
-
-
-def _direction(notes: Notes) -> str:
-    return "BtoA" if notes.file_name.endswith("_net_G_B.pth") else "AtoB"
 
 
 def _entries(depth: int, kind: NormKind, *, bias: bool) -> dict[str, Entry]:

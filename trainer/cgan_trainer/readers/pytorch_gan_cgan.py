@@ -77,7 +77,7 @@ def _image(numbers: int, notes: Notes) -> tuple[int, int, int]:
         notes.used.add("size")
         height, width = notes.choices.size
         if numbers not in (height * width, 3 * height * width):
-            raise UsageError(f"--size {height}x{width} does not fit: the last layer has {numbers} numbers.")
+            raise UsageError(f"--size {width}x{height} does not fit: the last layer has {numbers} numbers.")
         return numbers // (height * width), height, width
     for channels in (1, 3):
         side = math.isqrt(numbers // channels)

@@ -50,8 +50,7 @@ class PytorchGanCyclegan:
         )
         if channels not in (1, 3):
             raise ValueError(f"{channels} channels, but the source makes 1 or 3")
-        ab = notes.file_name.startswith("G_BA")
-        ends = sides(notes, rounding="nearest", filter_="bicubic", direction="BtoA" if ab else "AtoB")
+        ends = sides(notes, rounding="nearest", filter_="bicubic")
         size = choose_size(notes, 256, 2**HALVINGS, f"{HALVINGS} halvings must be undone by {HALVINGS} doublings")
         eps = choose_eps(notes, 1e-5)
         entries: dict[str, Entry] = {}

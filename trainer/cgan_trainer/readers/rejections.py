@@ -10,7 +10,7 @@ from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.readers.base import Reader, State, difference
 
-__all__ = ["refuse_absurd_weights", "refuse_other_networks", "unknown_layout"]
+__all__ = ["is_discriminator", "is_munit", "refuse_absurd_weights", "refuse_other_networks", "unknown_layout"]
 
 # Trained weights are far below; one flipped exponent bit is mostly far above.
 MAX_WEIGHT = 1e6
@@ -24,13 +24,17 @@ def refuse_other_networks(state: State, label: str, file_name: str) -> None:
     Raises:
         BadInputError: the state dict is one of those.
     """
-    if _is_discriminator(state):
+    if is_discriminator(state):
         better = file_name.replace("net_D", "net_G") if "net_D" in file_name else "latest_net_G.pth"
         raise BadInputError(
             f"{label}: this is a PatchGAN discriminator; export the generator: {better}."
             if "label_embedding.weight" not in state
             else f"{label}: this is the discriminator of a cGAN; export the generator."
         )
+    if is_munit(state):
+        raise BadInputError(f"{label} holds a generator of MUNIT, a family this version does not build.")
+    if _has(state, r"mlp_\d+\."):
+        raise BadInputError(f"{label} is the network of CUT that compares features (net_F): export its net_G.")
     for encoder, decoder in (
         (r"(content_encoder|style_encoder|enc_content|enc_style)\.", r"(decoder|dec|mlp)\."),
         (r"down\d+\.", r"(up\d+|final)\."),
@@ -80,7 +84,8 @@ def refuse_absurd_weights(state: State, label: str) -> None:
             raise BadInputError(f"{label} is damaged: {key} contains a negative variance; copy it again.")
 
 
-def _is_discriminator(state: State) -> bool:
+def is_discriminator(state: State) -> bool:
+    """Whether these are weights of a PatchGAN, or of the discriminator of a cGAN."""
     convs = [value for value in state.values() if value.dim() == 4]
     if "label_embedding.weight" in state:
         return True
@@ -88,6 +93,11 @@ def _is_discriminator(state: State) -> bool:
         return False
     first = next((state[key] for key in ("model.0.weight", "net.0.weight") if key in state), None)
     return first is not None and first.dim() == 4 and convs[-1].shape[0] == 1 and first.shape[-1] in (1, 3, 4)
+
+
+def is_munit(state: State) -> bool:
+    """Whether these are weights of a generator of MUNIT: one per domain, two encoders and a decoder in each."""
+    return _has(state, r"enc_content\.") and _has(state, r"dec\.")
 
 
 def _has(state: State, pattern: str) -> bool:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import torch
 from cgan_runtime.errors import BadInputError
 from torch import Tensor
 
-__all__ = ["folded"]
+__all__ = ["folded", "plain_key"]
 
 State = dict[str, Tensor]
+
+
+_PLAIN: Final = re.compile(r"\.(weight_orig|module\.weight_bar|parametrizations\.weight\.original0?|weight_g)$")
+
+
+def plain_key(key: str) -> str:
+    """The key that a reparametrised weight has once it is folded; any other key as it is."""
+    return _PLAIN.sub(".weight", key)
 
 
 def folded(state: State, label: str) -> tuple[State, str]:
@@ -52,6 +63,8 @@ def _spectral_parametrization(rest: State, stem: str) -> Tensor:
 def _spectral_wrapper(rest: State, stem: str) -> Tensor:
     inner = f"{stem}.module"
     weight, u, v = (rest.pop(f"{inner}.weight_{part}") for part in ("bar", "u", "v"))
+    if u.shape != weight.shape[:1] or v.shape != weight.flatten(1).shape[1:]:
+        raise RuntimeError("the vectors have other lengths than the weight")
     if f"{inner}.bias" in rest:
         rest[f"{stem}.bias"] = rest.pop(f"{inner}.bias")
     return weight / torch.dot(u, weight.flatten(1) @ v)
@@ -66,7 +79,8 @@ def _norm(weight: Tensor, u: Tensor, v: Tensor | None) -> Tensor:
     candidates = []
     for axis in range(min(weight.dim(), 2)):
         matrix = weight.transpose(0, axis).flatten(1)
-        if matrix.shape[0] != len(u) or (v is not None and matrix.shape[1] != len(v)):
+        # Vectors of another number of axes could make a small file fill the memory.
+        if u.shape != matrix.shape[:1] or (v is not None and v.shape != matrix.shape[1:]):
             continue
         right = torch.nn.functional.normalize(matrix.T @ u, dim=0) if v is None else v
         candidates.append(torch.dot(u, matrix @ right))
@@ -86,6 +100,10 @@ def _weight_norm_parametrization(rest: State, stem: str) -> Tensor:
 
 def _scaled(length: Tensor, direction: Tensor) -> Tensor:
     """``g * v / |v|``, the norm over the axes that g does not have."""
+    if length.dim() != direction.dim() or any(
+        mine not in (1, theirs) for mine, theirs in zip(length.shape, direction.shape, strict=True)
+    ):
+        raise RuntimeError("the lengths do not belong to the directions")
     axes = [axis for axis in range(direction.dim()) if length.shape[axis] == 1]
     lengths: Tensor = torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
     return direction * (length / lengths)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from cgan_runtime.contract import ImageEncoding, Statistics
 from cgan_runtime.errors import UsageError
 from torch import nn
 
 from cgan_trainer.families.translator import ImageSpec, ImageTranslator
-from cgan_trainer.readers.base import Entry, Notes, Plan
+from cgan_trainer.nets.one_hot import OneHot
+from cgan_trainer.readers.base import Entry, Filter, Notes, Plan
 
-__all__ = ["choose_eps", "choose_size", "sides", "translator_plan"]
+__all__ = ["choose_eps", "choose_size", "sides", "sizes_that_fit", "translator_plan"]
+
+MAX_SIDE: Final = 8192
 
 
 def sides(notes: Notes, *, rounding: str, filter_: str, direction: str = "AtoB") -> dict[str, Any]:
     """Meaning of both sides and the source's way from pixels to values and back.
 
     Returns:
-        "source" and "target" in words, and "filter" and "rounding".
+        "source" and "target" in words, "filter" and "rounding", and the "palette" where there is one.
     """
+    direction = notes.direction or direction
     way = notes.choose("direction", direction, f"direction {direction[0]} to {direction[-1]}", "--direction")
     ends = {"source": way[0], "target": way[-1]}
     for name, default in ends.items():
@@ -29,6 +33,8 @@ def sides(notes: Notes, *, rounding: str, filter_: str, direction: str = "AtoB")
     ends["filter"] = notes.choose(
         "filter", filter_, f"images resized with {filter_}, not keeping aspect", "--filter"
     )
+    notes.used.add("palette")
+    ends["palette"] = notes.choices.palette
     ends["rounding"] = notes.choose("rounding", rounding, f"pixel values rounded by {rounding}", "--rounding")
     return ends
 
@@ -42,11 +48,32 @@ def choose_size(notes: Notes, default: int, multiple: int, why: str) -> tuple[in
     height, width = notes.choose("size", (default, default), f"size {default}x{default}", "--size")
     if height % multiple or width % multiple or not multiple <= min(height, width):
         raise UsageError(
-            f"--size {height}x{width} does not fit: {why}, so height and width must be multiples of {multiple}."
+            f"--size {width}x{height} does not fit: {why}, so width and height must be multiples of {multiple}; "
+            f"{sizes_that_fit(height, width, multiple)}."
         )
-    if max(height, width) > 8192:
-        raise UsageError(f"--size {height}x{width} is too large: at most 8192 a side.")
+    if max(height, width) > MAX_SIDE:
+        raise UsageError(f"--size {width}x{height} is too large: at most {MAX_SIDE} a side.")
     return height, width
+
+
+def sizes_that_fit(height: int, width: int, multiple: int, least: int = 1, most: int = MAX_SIDE) -> str:
+    """The nearest sizes whose sides are multiples, as a user types them: "720x404 and 720x408 fit".
+
+    Args:
+        height: that was asked for.
+        width: that was asked for.
+        multiple: of which both sides must be multiples.
+        least: for a side; the smallest multiple from here on.
+        most: for a side.
+    """
+
+    def fitting(side: int, *, up: bool) -> int:
+        whole = -(-side // multiple) if up else side // multiple
+        low, high = -(-least // multiple), most // multiple
+        return min(max(whole, low), high) * multiple
+
+    sizes = [f"{fitting(width, up=up)}x{fitting(height, up=up)}" for up in (False, True)]
+    return f"{sizes[0]} and {sizes[1]} fit" if sizes[0] != sizes[1] else f"{sizes[0]} fits"
 
 
 def choose_eps(notes: Notes, default: float) -> float:
@@ -70,9 +97,20 @@ def translator_plan(
     mean: tuple[float, ...] = (0.5, 0.5, 0.5),
     std: tuple[float, ...] = (0.5, 0.5, 0.5),
 ) -> Plan:
-    """The plan of an ImageTranslator; 1 or 3 channels are images, other numbers raw tensors."""
+    """The plan of an ImageTranslator: 1 or 3 channels are images, others raw tensors, or classes of a palette.
 
-    def side(name: str, count: int) -> ImageSpec:
+    Raises:
+        UsageError: the palette has another number of colours than the net has channels.
+    """
+    palette = ends.get("palette")
+    if palette is not None and len(palette) != channels[0]:
+        raise UsageError(
+            f"--palette has {len(palette)} colours, but this net takes {channels[0]} channels: give one colour for "
+            "each class, in their order."
+        )
+    one_hot = OneHot(palette) if palette is not None else None
+
+    def side(name: str, count: int, filter_: Filter) -> ImageSpec:
         if count not in (1, 3):
             return ImageSpec(meaning=ends[name], encoding=None)
         return ImageSpec(
@@ -81,7 +119,7 @@ def translator_plan(
                 color="RGB" if count == 3 else "L",
                 mean=mean[:count],
                 std=std[:count],
-                filter=ends["filter"],
+                filter=filter_,
                 rounding=ends["rounding"],
             ),
         )
@@ -89,13 +127,15 @@ def translator_plan(
     return Plan(
         make=lambda: ImageTranslator(
             make_net(),
-            c_in=channels[0],
+            c_in=channels[0] if one_hot is None else 3,
             size=size,
-            source=side("source", channels[0]),
-            target=side("target", channels[1]),
+            source=side("source", channels[0], ends["filter"]) if one_hot is None else side("source", 3, "nearest"),
+            target=side("target", channels[1], ends["filter"]),
             statistics=statistics,
+            one_hot=one_hot,
         ),
         entries=entries,
         options={**options, "in_channels": channels[0], "out_channels": channels[1], "size": list(size), **ends},
         unused=unused,
+        constants={} if one_hot is None else {"one_hot.colors": one_hot.colors},
     )
