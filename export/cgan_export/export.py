@@ -39,8 +39,8 @@ class Exported:
     Attributes:
         samples: the conditions [N, ...] it was tested on, without those at which it is undefined.
         undefined: where the generator itself is lost in rounding, in words (`undefined_on`).
-        artifacts: the FP32 graph, then the other precisions that were asked for. Where one fails its gates it
-            is the last: nothing is made from what is wrong.
+        artifacts: the FP32 graph, then the other precisions that were asked for; the FP32 graph alone where it
+            fails its gates, for nothing is made from what is wrong.
         context: what they were made from and compared with.
     """
 
@@ -71,10 +71,10 @@ class Exported:
         """Whether every figure of every artifact keeps to its limit."""
         return all(artifact.passed for artifact in self.artifacts)
 
-    @property
-    def passed_alone(self) -> tuple[str, ...]:
-        """Precisions that passed although another failed: without all that were asked for there is no bundle."""
-        return () if self.passed else tuple(one.precision for one in self.artifacts if one.passed)
+    def kept(self) -> Exported | None:
+        """The same with the artifacts that passed; None where the FP32 graph, which a bundle needs, did not."""
+        passed = tuple(artifact for artifact in self.artifacts if artifact.passed)
+        return replace(self, artifacts=passed) if self.artifacts[0].passed else None
 
 
 def export_checkpoint(
@@ -166,9 +166,8 @@ def export_generator(
     case = case_of(context, fp32.generator, "fp32")
     context = _where_defined(context, case)
     artifacts = [fp32]
-    for precision in options.precisions[1:]:
-        if artifacts[-1].passed:
-            artifacts.append(build_artifact(context, precision, progress))
+    if fp32.passed:
+        artifacts += [build_artifact(context, precision, progress) for precision in options.precisions[1:]]
     return Exported(
         contract=contract,
         rewrites=rewrites,

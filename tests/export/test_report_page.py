@@ -118,7 +118,7 @@ def test_a_failed_report_begins_with_the_reason_and_the_artifact_that_failed() -
     assert "The first tensor below 60 dB is /down.4/Conv, made by Conv." in failed
     assert failed.count('<tr class="strong">') == 2  # the figure, and the layer
     assert "bundle.json" not in page, "there is no bundle"
-    assert "model.onnx passed: export again with --precision fp32 for" in elements.text
+    assert "The bundle has model.onnx, which passed. Left out:" in elements.text
 
 
 def test_where_all_failed_nothing_is_said_to_have_passed() -> None:

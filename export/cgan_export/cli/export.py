@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Literal, NoReturn, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from cgan_runtime.cli.shell import app, run
-from cgan_runtime.errors import BadInputError, CganError, CheckFailedError, UsageError
+from cgan_runtime.errors import CheckFailedError, UsageError
 from cgan_trainer.checkpoint_paths import checkpoint_at
 from cyclopts import Parameter
 
+from cgan_export.cli.checks import check_target, check_words, checked_name, require_torch, target_for
 from cgan_export.cli.output import Progress, plain_figures, print_figures, print_result
 from cgan_export.model_name import model_name
 from cgan_export.size_wish import parse_size
 from cgan_export.source_flags import SourceFlags, read_palette
+
+if TYPE_CHECKING:
+    from cgan_export.export import Exported
 
 __all__ = ["main"]
 
@@ -94,24 +96,24 @@ def export(
         return
     # All that can be refused without torch is refused before it is loaded.
     path = checkpoint_at(path)
-    name = model_name(path, graph) if name is None else _checked_name(name)
-    target = out or _target_for(name, path)
-    _check_target(target, path, force=force)
+    name = model_name(path, graph) if name is None else checked_name(name)
+    target = out or target_for(name, path)
+    check_target(target, path, force=force)
     if sign is not None:
         from cgan_runtime.signing import require_private_key
 
         require_private_key(sign)
-    _check_words(precision, {"--conditions": conditions, "--calibrate": calibrate})
+    check_words(precision, {"--conditions": conditions, "--calibrate": calibrate})
     wanted = parse_size(size, dynamic=dynamic_size)
     if flags is not None and flags.palette is not None:
         read_palette(flags.palette)
-    _require_torch()
+    require_torch()
     from cgan_runtime.claims import claim
     from cgan_trainer.readers import Choices
 
     from cgan_export.artifacts.artifacts import ArtifactOptions, parse_precisions
     from cgan_export.bundle.writer import provenance, write_bundle, write_failed_report
-    from cgan_export.export import export_checkpoint, require_passed
+    from cgan_export.export import export_checkpoint
     from cgan_export.sources import assumptions, other_graphs, say_assumptions
 
     options = ArtifactOptions(precisions=parse_precisions(precision), io=io_type, calibrate=calibrate)
@@ -143,29 +145,51 @@ def export(
             assumed=assumed,
             graph=checkpoint.graph,
         )
-        if exported.passed:
+        kept = exported.kept()
+        if kept is not None:
             progress.say("writing the bundle")
             manifest, digest = write_bundle(
                 target,
-                exported,
+                kept,
                 name=name,
                 family=checkpoint.family,
                 origin=origin,
                 replace=force,
                 sign_with=sign,
             )
-        else:
+        if not exported.passed:
             progress.say("looking for the first bad layer")
             report = write_failed_report(target, exported, name=name, origin=origin)
     for artifact in exported.artifacts if not as_json else ():
         print_figures(artifact.figures, f"{name}: {artifact.path} ({artifact.precision}) against PyTorch")
+    if kept is not None:
+        others, seconds = other_graphs(checkpoint), perf_counter() - started
+        print_result(target, manifest, digest, seconds=seconds, others=others, as_json=as_json)
     if not exported.passed:
-        failed, alone = exported.artifacts[-1], ",".join(exported.passed_alone)
-        advice = f"{alone} passed: --precision {alone} writes a bundle of it. " if alone else ""
-        require_passed(failed.figures, f"{path} as {failed.precision}", advice=f"{advice}The report is {report}.")
-    print_result(
-        target, manifest, digest, seconds=perf_counter() - started, others=other_graphs(checkpoint), as_json=as_json
-    )
+        _refuse(exported, path, target, report)
+
+
+def _refuse(exported: Exported, path: Path, target: Path, report: Path) -> None:
+    """Say which artifacts failed, by how much, and what was written all the same.
+
+    Raises:
+        CheckFailedError: always.
+    """
+    from cgan_export.export import require_passed
+    from cgan_export.fidelity.labels import label_of
+
+    failed = [artifact for artifact in exported.artifacts if not artifact.passed]
+    figures = {  # of several artifacts each label names its own
+        f"{artifact.path}.{key}": figure.model_copy(
+            update={"label": f"{artifact.precision}, {label_of(key, figure)}"} if len(failed) > 1 else {}
+        )
+        for artifact in failed
+        for key, figure in artifact.figures.items()
+    }
+    what = f"{path} as {' and '.join(artifact.precision for artifact in failed)}"
+    passed = ", ".join(artifact.path for artifact in exported.artifacts if artifact.passed)
+    written = f"{target} holds what passed: {passed}. " if passed else ""
+    require_passed(figures, what, advice=f"{written}The report is {report}.")
 
 
 @command.command(name="verify")
@@ -235,69 +259,6 @@ def _verify(path: Path, *, as_json: bool, require_signature: Path | None = None)
     failed = [f"{artifact}, {words}" for artifact, figures in artifacts.items() for words in shortfalls(figures)]
     if failed:
         raise CheckFailedError(f"{path} is not the same model on this machine: {'; '.join(failed)}.")
-
-
-def _check_target(target: Path, checkpoint: Path, *, force: bool) -> None:
-    """Refuse to write over anything but a bundle, and over a bundle unless --force is given."""
-    from cgan_runtime.bundle import require_replaceable
-
-    if not target.exists():
-        _check_writable(target)
-        return
-    if not force:
-        raise UsageError(f"{target} exists already; choose another name with -o or add --force to replace it.")
-    _check_writable(target)
-    if checkpoint.resolve().is_relative_to(target.resolve()):
-        raise UsageError(f"{checkpoint} lies in {target}, which --force would remove; choose another name with -o.")
-    require_replaceable(target)
-
-
-def _target_for(name: str, checkpoint: Path) -> Path:
-    """The folder for a bundle of this name, here; another one where that is the checkpoint's own folder."""
-    beside = checkpoint.resolve().is_relative_to(Path(name).resolve())
-    return Path(f"{name}-bundle" if beside else name)
-
-
-def _check_writable(target: Path) -> None:
-    """Refuse a place where no folder can be made, which would otherwise be found after the whole export."""
-    place = next(parent for parent in target.absolute().parents if parent.exists())
-    try:
-        Path(tempfile.mkdtemp(prefix=".cgan-", dir=place)).rmdir()
-    except OSError as error:
-        raise CganError(
-            f"{target} cannot be written: {place} takes no new folder ({error.strerror or error}); choose another "
-            "place with -o."
-        ) from error
-
-
-def _check_words(precision: str, folders: dict[str, Path | None]) -> None:
-    """Refuse precisions that do not exist, and folders that are not there."""
-    from cgan_runtime.manifest import Artifact
-
-    known = get_args(Artifact.model_fields["precision"].annotation)
-    unknown = [word.strip() for word in precision.lower().split(",") if word.strip() not in (*known, "")]
-    if unknown:
-        raise UsageError(f"--precision {unknown[0]} is not known; choose from {', '.join(known)}.")
-    for option, folder in folders.items():
-        if folder is not None and not folder.is_dir():
-            what = "is no folder" if folder.exists() else "does not exist"
-            raise BadInputError(f"{option} {folder} {what}: name a folder of images.")
-
-
-def _checked_name(name: str) -> str:
-    from cgan_runtime.manifest import MODEL_NAME
-
-    if not re.fullmatch(MODEL_NAME, name):
-        raise UsageError(f"--name {name!r} cannot be used: give 1 to 64 letters a-z, A-Z, digits, - and _.")
-    return name
-
-
-def _require_torch() -> None:
-    try:
-        import onnxscript  # noqa: F401 - torch.onnx imports it later, deep inside
-        import torch  # noqa: F401 - the first of the heavy imports
-    except ImportError as error:
-        raise CganError(f'{error.name} is not installed; run: pip install "cgan-deploy[export]"') from error
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

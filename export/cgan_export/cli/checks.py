@@ -1,0 +1,77 @@
+"""What cgan-export refuses before torch is loaded: places, names and words that cannot be used."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import get_args
+
+from cgan_runtime.errors import BadInputError, CganError, UsageError
+
+__all__ = ["check_target", "check_words", "checked_name", "require_torch", "target_for"]
+
+
+def check_target(target: Path, checkpoint: Path, *, force: bool) -> None:
+    """Refuse to write over anything but a bundle, and over a bundle unless --force is given."""
+    from cgan_runtime.bundle import require_replaceable
+
+    if not target.exists():
+        _check_writable(target)
+        return
+    if not force:
+        raise UsageError(f"{target} exists already; choose another name with -o or add --force to replace it.")
+    _check_writable(target)
+    if checkpoint.resolve().is_relative_to(target.resolve()):
+        raise UsageError(f"{checkpoint} lies in {target}, which --force would remove; choose another name with -o.")
+    require_replaceable(target)
+
+
+def target_for(name: str, checkpoint: Path) -> Path:
+    """The folder for a bundle of this name, here; another one where that is the checkpoint's own folder."""
+    beside = checkpoint.resolve().is_relative_to(Path(name).resolve())
+    return Path(f"{name}-bundle" if beside else name)
+
+
+def _check_writable(target: Path) -> None:
+    """Refuse a place where no folder can be made, which would otherwise be found after the whole export."""
+    place = next(parent for parent in target.absolute().parents if parent.exists())
+    try:
+        Path(tempfile.mkdtemp(prefix=".cgan-", dir=place)).rmdir()
+    except OSError as error:
+        raise CganError(
+            f"{target} cannot be written: {place} takes no new folder ({error.strerror or error}); choose another "
+            "place with -o."
+        ) from error
+
+
+def check_words(precision: str, folders: dict[str, Path | None]) -> None:
+    """Refuse precisions that do not exist, and folders that are not there."""
+    from cgan_runtime.manifest import Artifact
+
+    known = get_args(Artifact.model_fields["precision"].annotation)
+    unknown = [word.strip() for word in precision.lower().split(",") if word.strip() not in (*known, "")]
+    if unknown:
+        raise UsageError(f"--precision {unknown[0]} is not known; choose from {', '.join(known)}.")
+    for option, folder in folders.items():
+        if folder is not None and not folder.is_dir():
+            what = "is no folder" if folder.exists() else "does not exist"
+            raise BadInputError(f"{option} {folder} {what}: name a folder of images.")
+
+
+def checked_name(name: str) -> str:
+    """The name, if it can be that of a model."""
+    from cgan_runtime.manifest import MODEL_NAME
+
+    if not re.fullmatch(MODEL_NAME, name):
+        raise UsageError(f"--name {name!r} cannot be used: give 1 to 64 letters a-z, A-Z, digits, - and _.")
+    return name
+
+
+def require_torch() -> None:
+    """Say what to install where an export cannot begin."""
+    try:
+        import onnxscript  # noqa: F401 - torch.onnx imports it later, deep inside
+        import torch  # noqa: F401 - the first of the heavy imports
+    except ImportError as error:
+        raise CganError(f'{error.name} is not installed; run: pip install "cgan-deploy[export]"') from error
