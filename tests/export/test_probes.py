@@ -160,3 +160,13 @@ def test_statistics_are_as_accurate_as_pytorchs_on_drawings(kind: str) -> None:
     assert error(accurate.SerializeToString()) < 1e-5
     if kind == LINES:
         assert error(plain.SerializeToString()) > 5e-5, "the operator became accurate: is the rewrite still needed?"
+
+
+def test_a_generator_with_a_type_of_its_own_is_one_sentence() -> None:
+    class Fixed(Unconditional):
+        def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return super().forward(*(value.float() for value in inputs))
+
+    runner = TorchRunner(Fixed(), Fixed().contract, double=True)
+    with pytest.raises(CheckFailedError, match=r"cannot be computed in float64 .*in the dtype of its inputs"):
+        runner.infer({"z": np.zeros((1, 6), dtype=np.float32)})

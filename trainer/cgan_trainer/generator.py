@@ -28,7 +28,11 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Every condition, then every noise input; returns every output."""
+        """Every condition, then every noise input; returns every output.
+
+        It must run in float64 too, which the export asks where FP32 is itself the noise: tensors that it makes have
+        the dtype of its inputs.
+        """
 
     def live(self, conditions: Sequence[Tensor], rows: int) -> tuple[Tensor, ...]:
         """The outputs under noise by torch's own rules, drawn from its global random state.

@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 import torch
 from cgan_runtime.contract import Contract
+from cgan_runtime.errors import CheckFailedError
 from cgan_runtime.runners.base import Array, Runner, Tensors
 from cgan_trainer.generator import Generator
 
@@ -24,6 +25,9 @@ class TorchRunner(Runner):
         device: "cpu" or "cuda".
         compiled: through torch.compile.
         double: compute in float64, on a copy of the generator; inputs and outputs stay float32.
+
+    Raises:
+        CheckFailedError: on use, where `forward` has a type of its own and cannot be computed in float64.
     """
 
     def __init__(
@@ -53,7 +57,15 @@ class TorchRunner(Runner):
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
         given = self._tensors([inputs[tensor.name] for tensor in self.contract.inputs])
         with torch.inference_mode():
-            return self._arrays(self._call(*given))
+            try:
+                return self._arrays(self._call(*given))
+            except RuntimeError as error:
+                if not self._double:
+                    raise
+                raise CheckFailedError(
+                    f"this generator cannot be computed in float64 ({str(error).splitlines()[0]}), which decides "
+                    "where an artifact and PyTorch differ: let forward make tensors in the dtype of its inputs."
+                ) from error
 
     def infer_live(self, conditions: Tensors, rows: int, seed: int) -> dict[str, Array]:
         """`rows` outputs with the generator's own dropout and noise, drawn by torch from `seed`."""
