@@ -45,15 +45,20 @@ def _check_writable(target: Path) -> None:
         ) from error
 
 
-def check_words(precision: str, folders: dict[str, Path | None]) -> None:
-    """Refuse precisions that do not exist, and folders that are not there."""
+def check_words(precision: str, io_type: str, *, conditions: Path | None, calibrate: Path | None) -> None:
+    """Refuse precisions that do not exist, options that would do nothing, and folders that are not there."""
     from cgan_runtime.manifest import Artifact
 
     known = get_args(Artifact.model_fields["precision"].annotation)
-    unknown = [word.strip() for word in precision.lower().split(",") if word.strip() not in (*known, "")]
+    words = [word for part in precision.lower().split(",") if (word := part.strip())]
+    unknown = [word for word in words if word not in known]
     if unknown:
         raise UsageError(f"--precision {unknown[0]} is not known; choose from {', '.join(known)}.")
-    for option, folder in folders.items():
+    if io_type == "fp16" and "fp16" not in words:
+        raise UsageError("--io-type is for the FP16 file; ask for one with --precision fp32,fp16.")
+    if calibrate is not None and "int8" not in words:
+        raise UsageError("--calibrate is for INT8; ask for it with --precision fp32,int8.")
+    for option, folder in (("--conditions", conditions), ("--calibrate", calibrate)):
         if folder is not None and not folder.is_dir():
             what = "is no folder" if folder.exists() else "does not exist"
             raise BadInputError(f"{option} {folder} {what}: name a folder of images.")

@@ -103,7 +103,7 @@ def export(
         from cgan_runtime.signing import require_private_key
 
         require_private_key(sign)
-    check_words(precision, {"--conditions": conditions, "--calibrate": calibrate})
+    check_words(precision, io_type, conditions=conditions, calibrate=calibrate)
     wanted = parse_size(size, dynamic=dynamic_size)
     if flags is not None and flags.palette is not None:
         read_palette(flags.palette)
@@ -117,10 +117,6 @@ def export(
     from cgan_export.sources import assumptions, other_graphs, say_assumptions
 
     options = ArtifactOptions(precisions=parse_precisions(precision), io=io_type, calibrate=calibrate)
-    if io_type == "fp16" and "fp16" not in options.precisions:
-        raise UsageError("--io-type is for the FP16 file; ask for one with --precision fp32,fp16.")
-    if calibrate is not None and "int8" not in options.precisions:
-        raise UsageError("--calibrate is for INT8; ask for it with --precision fp32,int8.")
     if "int8" in options.precisions and calibrate is None:
         print("cgan-export: INT8 is calibrated on the images of the check; use --calibrate.", file=sys.stderr)
     started = perf_counter()
