@@ -13,7 +13,7 @@ from typing import Final
 import cyclopts
 
 from tests.mutants.breaks import Break, draw
-from tests.mutants.running import QUICK, Copy, Outcome
+from tests.mutants.running import QUICK, SLOW, Copy, Outcome
 from tests.mutants.tests_of import Imports
 
 ROOT: Final = Path(__file__).parents[2]
@@ -39,37 +39,54 @@ class Verdict:
 
 
 class Judge:
-    """Breaks a copy of the tree, and looks whether tests fail that pass without the break."""
+    """Breaks a copy of the tree, and looks whether tests fail that pass without the break.
 
-    def __init__(self, copy: Copy, imports: Imports, *, files: int, limit_s: float) -> None:
-        self._copy, self._imports, self._files, self._limit_s = copy, imports, files, limit_s
-        self._sound: dict[str, bool] = {}
+    Args:
+        copy: of the tree.
+        imports: of the same.
+        files: for each break, the number of test files to run.
+        marks: the first of pytest's -m for all of these files, then the next.
+        limit_s: for each of these runs, in seconds.
+    """
+
+    def __init__(
+        self, copy: Copy, imports: Imports, *, files: int, marks: Sequence[str] = (QUICK, SLOW), limit_s: float
+    ) -> None:
+        self._copy, self._imports, self._files, self._marks, self._limit_s = copy, imports, files, marks, limit_s
+        self._sound: dict[tuple[str, ...], bool] = {}
 
     def verdict(self, change: Break) -> Verdict:
         """Of one break, from the test files that are nearest to its file."""
         tests = [str(path) for path in self._imports.tests_of(change.file, self._files)]
-        if not tests:
-            return Verdict(change=change, caught=False, by="(no test imports the file)")
-        while tests:
-            with self._copy.broken(change):
-                outcome = self._copy.test(tests, limit_s=self._limit_s)
-            if outcome.kind == "passed":
-                break
-            if self._passes_unbroken(outcome, tests):
-                return Verdict(change=change, caught=True, by=outcome.test or "the time limit")
-            tests = [path for path in tests if path != outcome.test.partition("::")[0] and outcome.test]
-        return Verdict(
-            change=change, caught=False, by=f"({', '.join(Path(path).name for path in tests) or 'none ran'})"
-        )
+        for marks in self._marks if tests else ():
+            if (by := self._caught(change, tests, marks)) is not None:
+                return Verdict(change=change, caught=True, by=by)
+        names = ", ".join(Path(path).name for path in tests)
+        return Verdict(change=change, caught=False, by=f"({names or 'no test imports the file'})")
 
-    def _passes_unbroken(self, outcome: Outcome, tests: Sequence[str]) -> bool:
+    def _caught(self, change: Break, tests: Sequence[str], marks: str) -> str | None:
+        """The test that fails with the break and not without it."""
+        left = list(tests)
+        while left:
+            with self._copy.broken(change):
+                outcome = self._copy.test(left, marks=marks, limit_s=self._limit_s)
+            if outcome.kind == "passed":
+                return None
+            if self._passes_unbroken(outcome, left, marks):
+                return outcome.test or "the time limit"
+            if outcome.kind == "timed out":
+                return None
+            left = [path for path in left if path != outcome.test.partition("::")[0]]
+        return None
+
+    def _passes_unbroken(self, outcome: Outcome, tests: Sequence[str], marks: str) -> bool:
         """Whether it is the break that made the test fail."""
         names = [outcome.test] if outcome.test else list(tests)
         if outcome.test and "::" not in outcome.test:
             names.append("--collect-only")  # the file could not be imported: that is all there is to see
-        key = " ".join(names)
+        key = (*names, marks)
         if key not in self._sound:
-            self._sound[key] = self._copy.test(names, limit_s=self._limit_s).kind == "passed"
+            self._sound[key] = self._copy.test(names, marks=marks, limit_s=self._limit_s).kind == "passed"
         return self._sound[key]
 
 
@@ -93,7 +110,7 @@ def mutants(
     only: tuple[str, ...] = (),
     files: int = 6,
     limit_s: float = 240.0,
-    marks: str = QUICK,
+    marks: tuple[str, ...] = (QUICK, SLOW),
 ) -> None:
     """Break a copy of the code in drawn places, one at a time, and list the breaks that no test notices.
 
@@ -104,14 +121,14 @@ def mutants(
         only: draw from files whose path contains one of these.
         files: for each break, the number of test files to run.
         limit_s: seconds for these; a break that makes them last longer counts as caught.
-        marks: pytest's -m.
+        marks: pytest's -m, one run after the other.
     """
     survivors: list[Verdict] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         tree = Path(folder) / "tree"
         tree.mkdir()
-        copy = Copy(ROOT, tree, packages=[path.parent for path in PACKAGES.values()], marks=marks)
-        judge = Judge(copy, Imports(tree, PACKAGES, Path("tests")), files=files, limit_s=limit_s)
+        copy = Copy(ROOT, tree, packages=[path.parent for path in PACKAGES.values()])
+        judge = Judge(copy, Imports(tree, PACKAGES, Path("tests")), files=files, marks=marks, limit_s=limit_s)
         drawn = draw(count, seed, sources_of(tree, only))[skip:]
         for number, change in enumerate(drawn, 1):
             began_s = time.monotonic()

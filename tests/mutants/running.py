@@ -14,15 +14,17 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final, Literal
 
 from tests.mutants.breaks import Break
 
-__all__ = ["Copy", "Outcome"]
+__all__ = ["QUICK", "SLOW", "Copy", "Outcome"]
 
 HEAVY: Final = ("numpy", "torch", "onnx", "onnxruntime", "PIL.Image", "pydantic", "scipy.stats")
 QUICK: Final = "not server and not slow"
+SLOW: Final = "not server and slow"
 _NAME_OF_FAILED: Final = "failed-test"
 
 
@@ -35,18 +37,25 @@ class Outcome:
 
 
 class Copy:
-    """A copy of the tree at `root` in the empty folder `at`: all files that git knows or does not ignore."""
+    """A copy of the tree at `root` in the empty folder `at`: all files that git knows or does not ignore.
 
-    def __init__(self, root: Path, at: Path, *, packages: Sequence[Path], marks: str = QUICK) -> None:
+    Args:
+        root: the tree; it is only read.
+        at: where the copy goes.
+        packages: folders to put on Python's path, relative to `root`.
+        heavy: modules that the server process imports before it forks; none of them may be of the tree.
+    """
+
+    def __init__(self, root: Path, at: Path, *, packages: Sequence[Path], heavy: Sequence[str] = HEAVY) -> None:
         listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
         names = subprocess.run(listed, cwd=root, check=True, capture_output=True).stdout.decode()
         for name in filter(None, names.split("\0")):
             if (root / name).is_file():
                 (at / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(root / name, at / name)
-        self.path, self.packages, self.marks = at, [str(at / package) for package in packages], marks
+        self.path, self.packages = at, [str(at / package) for package in packages]
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(HEAVY))
+        self._context.set_forkserver_preload(list(heavy))
 
     @contextlib.contextmanager
     def broken(self, change: Break) -> Iterator[None]:
@@ -59,30 +68,29 @@ class Copy:
         finally:
             _write(file, whole)
 
-    def test(self, tests: Sequence[str], *, limit_s: float) -> Outcome:
-        """Run test files, or single tests, until the first that fails."""
+    def test(self, tests: Sequence[str], *, marks: str = "", limit_s: float) -> Outcome:
+        """Run test files, or single tests, until the first that fails; of them those that `marks` choose (-m)."""
         failed = self.path.parent / _NAME_OF_FAILED
         failed.unlink(missing_ok=True)
-        process = self._context.Process(
-            target=_run, args=(self.path, self.packages, list(tests), self.marks, failed)
-        )
+        process = self._context.Process(target=_run, args=(self.path, self.packages, list(tests), marks, failed))
         process.start()
         try:
             process.join(limit_s)
-        finally:  # with it goes whatever its tests started
-            if process.pid is not None and process.is_alive():
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.join()
-                failed.unlink(missing_ok=True)
-                timed_out = True
-            else:
-                timed_out = False
-        if timed_out:
-            return Outcome(kind="timed out")
+            if process.is_alive():
+                return Outcome(kind="timed out")
+        finally:
+            _end(process)
         if process.exitcode in (0, 5):  # 5: there was no test that these marks choose
             return Outcome(kind="passed")
         return Outcome(kind="failed", test=failed.read_text() if failed.exists() else tests[0])
+
+
+def _end(process: BaseProcess) -> None:
+    """End a run that still goes on, and with it whatever its tests started."""
+    if process.pid is not None and process.is_alive():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.join()
 
 
 def _write(file: Path, content: bytes) -> None:
