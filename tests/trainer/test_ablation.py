@@ -119,6 +119,19 @@ def test_the_names_in_the_image_stand_outside_the_samples() -> None:
     assert samples_image([]) is None
 
 
+def test_the_name_of_a_row_ends_before_the_row_at_half_of_its_height() -> None:
+    names = Headings(columns=("seed 1",), rows=("boot", "", "bag"))
+    image = samples_image([("L1", Image.new("RGB", (128, 3 * 128), "white"), names)])
+    assert image is not None
+    margin = np.asarray(image)[-3 * 128 :, : image.width - 128].min(axis=2) < 128
+    for row, named in enumerate((True, False, True)):
+        at, across = np.nonzero(margin[row * 128 : (row + 1) * 128])
+        assert bool(len(at)) == named
+        if named:
+            assert abs(at.mean() - 64) < 5
+            assert 0 < margin.shape[1] - across.max() <= 12
+
+
 def test_a_name_that_is_wider_than_its_column_is_cut_before_the_next() -> None:
     grid = Image.new("RGB", (2 * 128, 128), "white")
     long = Headings(columns=("a very long name of a condition", "a very long name of a target"))
