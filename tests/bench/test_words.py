@@ -9,6 +9,7 @@ import pytest
 from cgan_bench.fidelity import Agreement
 from cgan_bench.page import _machine
 from cgan_bench.report import Report
+from cgan_bench.rows import Absent, Ratio
 from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB
 
 from tests.bench.test_report import MACHINE, report, row
@@ -66,3 +67,24 @@ def test_the_column_names_what_it_holds(agreements: tuple[Agreement, ...], head:
 )
 def test_a_machine_that_does_not_tell_is_shown_as_not_known(changes: dict[str, Any], name: str, shown: str) -> None:
     assert (name, shown) in _machine({**MACHINE, **changes}).rows
+
+
+def test_definitions_are_of_the_figures_that_are_there() -> None:
+    def defined(found: Report) -> set[str]:
+        return {line.partition(":")[0] for line in found.definitions()}
+
+    always = {"Latency", "images/s", "peak MB"}
+    several = {"times"}
+    assert defined(judged(IMAGE)) == always
+    assert defined(judged(IMAGE, SCORE)) == always | {"agreement"}
+    first, second = row("first"), row("second", ratio=Ratio(median=2.0, q1=1.9, q3=2.1))
+    assert defined(report(first, second)) == always | several
+    assert any("the latency of first / the row's" in line for line in report(first, second).definitions())
+
+
+def test_rows_that_are_absent_for_one_reason_share_a_line() -> None:
+    absent = tuple(
+        Absent(key=title, title=title, reason=reason) for title, reason in (("a", "x"), ("b", "y"), ("c", "x"))
+    )
+    lines = list(report(row("there"), absent=absent).not_measured())
+    assert lines == ["Not measured: a; c: x.", "Not measured: b: y."]

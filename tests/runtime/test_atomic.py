@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from collections.abc import Callable
@@ -116,6 +117,30 @@ def test_everything_is_flushed_before_its_name_appears(
     write(tmp_path / "it")
     assert read(tmp_path / "it") == "new"
     assert there == [False] * (calls - 1) + [True]
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "renameat2"), reason="only Linux exchanges two names at once")
+def test_a_folder_is_exchanged_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were it moved aside first, a reader at that moment would find nothing."""
+    write_folder(tmp_path / "it")
+
+    def aside(*_: object) -> None:
+        raise AssertionError("the folder was moved away")
+
+    monkeypatch.setattr(Path, "rename", aside)
+    write_folder(tmp_path / "it")
+    assert read_folder(tmp_path / "it") == "new"
+
+
+def test_where_names_cannot_be_exchanged_a_folder_is_replaced_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "it")
+    (tmp_path / "it" / "third").write_text("old")
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+    write_folder(tmp_path / "it")
+    assert read_folder(tmp_path / "it") == "new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["it"]
 
 
 def test_there_is_one_copy_of_this_code() -> None:

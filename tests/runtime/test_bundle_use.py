@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cgan_runtime.bundle import Bundle, read_bundle
+from cgan_runtime.contract import Contract
 from cgan_runtime.errors import BundleError
+from cgan_runtime.runners import Runner, onnxruntime
 
 
 @pytest.fixture
@@ -34,3 +37,18 @@ def test_an_artifact_that_is_gone_or_another_kind_of_file_is_refused(read: Bundl
     path.rename(path.with_name("elsewhere"))
     with pytest.raises((BundleError, OSError)):
         read.runner()
+
+
+def test_device_and_threads_reach_the_backend(read: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+    real = onnxruntime.open_runner
+
+    def opened(model: bytes, contract: Contract, **options: Any) -> Runner:
+        given.append(options)
+        return real(model, contract)
+
+    monkeypatch.setattr(onnxruntime, "open_runner", opened)
+    for use in (read.runner, read.generator):
+        use().close()
+        use(device="cuda:1", threads=3).close()
+    assert given == 2 * [{"device": None, "threads": 0}, {"device": "cuda:1", "threads": 3}]

@@ -11,7 +11,7 @@ import pytest
 from cgan_runtime.errors import UsageError
 from cgan_trainer.ablation.image import samples_image
 from cgan_trainer.ablation.page import write_page
-from cgan_trainer.ablation.report import Compared, Comparison
+from cgan_trainer.ablation.report import Compared, Comparison, write_report
 from cgan_trainer.ablation.run import ablate
 from cgan_trainer.configs.base import RunOptions
 from cgan_trainer.configs.pix2pix import Pix2pixConfig
@@ -159,6 +159,21 @@ def test_the_papers_figures_stand_beside_ours_and_the_best_variant_is_bold(pairs
     assert page.count("<small>paper</small>") == 3
     assert '<th scope="row">L1+cGAN</th><td><span class="quiet">0.66</span></td>' in page
     assert "Isola et al. 2017" in page
+
+
+def test_the_minutes_of_a_variant_are_those_of_its_last_row(pairs: Path, tmp_path: Path) -> None:
+    ablation = PIX2PIX.ablations["losses"](SMALL)
+    compared = tuple(
+        Compared(variant=variant, evaluation=evaluation(), folder=tmp_path / variant.name)
+        for variant in ablation.variants[:2]
+    )
+    compared[0].folder.mkdir()
+    (compared[0].folder / "metrics.csv").write_text("images,epoch,lr,seconds\n4,1,0.1,60.0\n8,2,0.1,7200.0\n")
+    write_report(
+        tmp_path, "losses", Comparison(ablation=ablation, compared=compared), SMALL, options(pairs, tmp_path)
+    )
+    described = json.loads((tmp_path / "losses.json").read_text())
+    assert [one["minutes"] for one in described["variants"]] == [120.0, 0.0]
 
 
 def test_what_a_variant_cannot_use_is_refused_before_any_is_trained(pairs: Path, tmp_path: Path) -> None:
