@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 import time
@@ -151,6 +152,7 @@ def mutants(
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the copy is removed
     app = cyclopts.App(name="python -m tests.mutants", help_format="plaintext")
     app.default(mutants)
     app(sys.argv[1:])
