@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup environment demo quick test lint types tests coverage format gpu-check clean
+.PHONY: help setup environment demo quick test lint types tests coverage format mutants gpu-check clean
 
 help:
 	@echo "make demo       train, export, serve, translate and benchmark on real images: demo/index.html"
 	@echo "make quick      lint, types and the tests that need no server and are not slow"
 	@echo "make test       lint, types and all tests"
 	@echo "make coverage   all tests, and the share of lines that they ran"
+	@echo "make mutants    break the code in drawn places: which breaks does no test notice? SEED=1 COUNT=200"
 	@echo "make gpu-check  everything that needs a GPU, as one table"
 	@echo "make format     let ruff format the code"
 	@echo "make clean      remove the environment, caches and the demo"
@@ -59,6 +60,12 @@ coverage: environment
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Not part of `make test`: 200 breaks take an hour or two. The code itself is never touched, only a copy of it.
+SEED ?= 1
+COUNT ?= 200
+mutants: setup
+	$(BIN)/python -m tests.mutants --seed $(SEED) --count $(COUNT)
 
 # Runs where torch with CUDA is already installed: no environment is made, nothing is downloaded.
 gpu-check:

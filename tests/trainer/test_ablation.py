@@ -11,7 +11,7 @@ import pytest
 from cgan_runtime.errors import UsageError
 from cgan_trainer.ablation.image import samples_image
 from cgan_trainer.ablation.page import write_page
-from cgan_trainer.ablation.report import Compared, Comparison
+from cgan_trainer.ablation.report import Compared, Comparison, write_report
 from cgan_trainer.ablation.run import ablate
 from cgan_trainer.configs.base import RunOptions
 from cgan_trainer.configs.pix2pix import Pix2pixConfig
@@ -119,6 +119,19 @@ def test_the_names_in_the_image_stand_outside_the_samples() -> None:
     assert samples_image([]) is None
 
 
+def test_the_name_of_a_row_ends_before_the_row_at_half_of_its_height() -> None:
+    names = Headings(columns=("seed 1",), rows=("boot", "", "bag"))
+    image = samples_image([("L1", Image.new("RGB", (128, 3 * 128), "white"), names)])
+    assert image is not None
+    margin = np.asarray(image)[-3 * 128 :, : image.width - 128].min(axis=2) < 128
+    for row, named in enumerate((True, False, True)):
+        at, across = np.nonzero(margin[row * 128 : (row + 1) * 128])
+        assert bool(len(at)) == named
+        if named:
+            assert abs(at.mean() - 64) < 5
+            assert 0 < margin.shape[1] - across.max() <= 12
+
+
 def test_a_name_that_is_wider_than_its_column_is_cut_before_the_next() -> None:
     grid = Image.new("RGB", (2 * 128, 128), "white")
     long = Headings(columns=("a very long name of a condition", "a very long name of a target"))
@@ -146,6 +159,21 @@ def test_the_papers_figures_stand_beside_ours_and_the_best_variant_is_bold(pairs
     assert page.count("<small>paper</small>") == 3
     assert '<th scope="row">L1+cGAN</th><td><span class="quiet">0.66</span></td>' in page
     assert "Isola et al. 2017" in page
+
+
+def test_the_minutes_of_a_variant_are_those_of_its_last_row(pairs: Path, tmp_path: Path) -> None:
+    ablation = PIX2PIX.ablations["losses"](SMALL)
+    compared = tuple(
+        Compared(variant=variant, evaluation=evaluation(), folder=tmp_path / variant.name)
+        for variant in ablation.variants[:2]
+    )
+    compared[0].folder.mkdir()
+    (compared[0].folder / "metrics.csv").write_text("images,epoch,lr,seconds\n4,1,0.1,60.0\n8,2,0.1,7200.0\n")
+    write_report(
+        tmp_path, "losses", Comparison(ablation=ablation, compared=compared), SMALL, options(pairs, tmp_path)
+    )
+    described = json.loads((tmp_path / "losses.json").read_text())
+    assert [one["minutes"] for one in described["variants"]] == [120.0, 0.0]
 
 
 def test_what_a_variant_cannot_use_is_refused_before_any_is_trained(pairs: Path, tmp_path: Path) -> None:
