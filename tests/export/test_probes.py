@@ -170,3 +170,20 @@ def test_a_generator_with_a_type_of_its_own_is_one_sentence() -> None:
     runner = TorchRunner(Fixed(), Fixed().contract, double=True)
     with pytest.raises(CheckFailedError, match=r"cannot be computed in float64 .*in the dtype of its inputs"):
         runner.infer({"z": np.zeros((1, 6), dtype=np.float32)})
+
+
+def test_float64_is_asked_under_the_seed_of_the_sample() -> None:
+    """An artifact that is off by 0.7 of the limit is held to float64: the same z, so the same image."""
+    runner = TorchRunner(Unconditional(), Unconditional().contract)
+    case = Case(
+        target=SeededGenerator(Changed(runner, lambda _, answer: {"picture": answer["picture"] + 7e-5})),
+        reference=SeededGenerator(runner),
+        exact=SeededGenerator(TorchRunner(Unconditional(), runner.contract, double=True)),
+        live=None,
+        samples={},
+        limits=Limits.of("fp32"),
+    )
+    assert all(case.compared().defined)
+    figures = gates.parity(case)
+    assert failed(figures) == set()
+    assert figures["parity_max_abs"].value == pytest.approx(7e-5, rel=0.05)
