@@ -16,7 +16,17 @@ from typing import Final, NoReturn, Protocol
 
 from cgan_runtime.errors import CganError
 
-__all__ = ["MAX_BYTES", "MAX_CPU_S", "Report", "Target", "fuzz", "in_bounds", "peak_bytes", "refusal", "reset_peak_bytes"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_CPU_S",
+    "Report",
+    "Target",
+    "fuzz",
+    "in_bounds",
+    "peak_bytes",
+    "refusal",
+    "reset_peak_bytes",
+]
 
 MAX_CPU_S: Final = 5.0
 MAX_BYTES: Final = 2**30

@@ -91,7 +91,9 @@ class BundleFolder:
         from cgan_runtime.manifest import _digest, _text
 
         try:
-            text = _text({**changed, "digest": _digest(changed)}) if isinstance(changed, dict) else json.dumps(changed)
+            text = (
+                _text({**changed, "digest": _digest(changed)}) if isinstance(changed, dict) else json.dumps(changed)
+            )
             (self.path / MANIFEST).write_bytes(text.encode("utf-8", "surrogatepass"))
         except ValueError:  # infinities and lone surrogates have no digest
             (self.path / MANIFEST).write_bytes(data)

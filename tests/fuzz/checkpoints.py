@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from cgan_runtime.errors import BadInputError
@@ -60,12 +60,23 @@ FILES: Final[dict[str, Callable[[], bytes]]] = {
     "affinelayer.npz": lambda: as_npz(affinelayer.variables(ngf=1)),
 }
 
+
+def tar(data: bytes) -> bytes:
+    """An archive with the file in a folder."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        member = tarfile.TarInfo("run/latest_net_G.pth")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return stream.getvalue()
+
+
 PACKINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "": lambda data: data,
     ".gz": lambda data: gzip.compress(data, 1, mtime=0),
-    ".tar": lambda data: _tar(data),
+    ".tar": tar,
     ".zip": lambda data: _zipped({"run/latest_net_G.pth": data, "run/options.txt": b"--netG resnet"}),
-    ".tar.gz": lambda data: gzip.compress(_tar(data), 1, mtime=0),
+    ".tar.gz": lambda data: gzip.compress(tar(data), 1, mtime=0),
 }
 
 
@@ -135,7 +146,9 @@ def _runs(generator: Generator) -> bool:
     """Whether zeros through it come out as finite numbers of the shapes that the contract promises."""
     contract = generator.contract
     inputs = [
-        torch.zeros([1, *(n if isinstance(n, int) else 32 for n in tensor.shape)], dtype=getattr(torch, tensor.dtype))
+        torch.zeros(
+            [1, *(n if isinstance(n, int) else 32 for n in tensor.shape)], dtype=getattr(torch, tensor.dtype)
+        )
         for tensor in contract.inputs
     ]
     with torch.inference_mode():
@@ -213,15 +226,6 @@ WAYS: Final[dict[str, Callable[[random.Random, bytes, bytes], bytes]]] = {
     "weight poisoned": poisoned,
     "description rewritten": rewritten,
 }
-
-
-def _tar(data: bytes) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        member = tarfile.TarInfo("run/latest_net_G.pth")
-        member.size = len(data)
-        archive.addfile(member, io.BytesIO(data))
-    return stream.getvalue()
 
 
 def _parts(data: bytes) -> dict[str, bytes]:

@@ -106,10 +106,10 @@ def _swapped(draws: random.Random, sound: bytes, _: bytes) -> bytes:
 def _renumbered(draws: random.Random, sound: bytes, _: bytes) -> bytes:
     """A number of one to eight bytes overwritten, in either order of bytes: lengths, counts, offsets."""
     width = draws.choice((1, 2, 4, 8))
-    number = draws.choice((*NUMBERS, len(sound), len(sound) - 1, draws.randrange(2**16))) % 256**width
+    number: int = draws.choice((*NUMBERS, len(sound), len(sound) - 1, draws.randrange(2**16))) % 256**width
     at = draws.randrange(draws.choice((min(512, len(sound)), len(sound))))
     piece = number.to_bytes(width, draws.choice(("little", "big")))
-    return sound[:at] + piece + sound[at + width :]
+    return bytes(sound[:at] + piece + sound[at + width :])
 
 
 def _digits(draws: random.Random, sound: bytes, other: bytes) -> bytes:

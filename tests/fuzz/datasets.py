@@ -1,4 +1,4 @@
-"""Every layout of data sets, one of its files damaged: what `verify` accepts can be loaded, as training loads it."""
+"""Every layout of data sets, one of its files damaged: what `verify` accepts can be loaded as training loads it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,6 @@ from tests.fuzz.damage import damaged, damaged_json
 from tests.fuzz.pictures import png_48
 from tests.helpers import LABEL_COLORS, smooth_images
 from tests.trainer.test_data_labelled import NAMES as IDX_NAMES
-from tests.trainer.test_data_labelled import idx_images, idx_labels
 
 SIDE: Final = 16
 KINDS: Final[dict[str, Callable[[], DataKind[Any]]]] = {
@@ -97,7 +97,9 @@ class Dataset:
     def _used(self, kind: DataKind[Any], arrays: Any, held_out: int) -> None:
         assert held_out > 0
         split = kind.load(self.data, "train", strict=False)
-        assert all(torch.equal(array, arrays[name]) for name, array in split.arrays.items()), "loaded twice, differs"
+        assert all(torch.equal(array, arrays[name]) for name, array in split.arrays.items()), (
+            "loaded twice, differs"
+        )
         source = kind.source(split, seed=1, device=torch.device("cpu"))
         for position in (0, len(source) - 1):
             row = source.row(position)
@@ -143,26 +145,27 @@ def _two_trees(root: Path) -> None:
     for seed, place in enumerate(("A/train", "B/train", "A/val", "B/val")):
         _images(root / place, 2, seed=seed, suffix=".jpg")
     (root / "A" / "train" / "wide.png").write_bytes(png_48())
-    (root / "B" / "train" / "wide.png").write_bytes(png_48())
+    (root / "B" / "train" / "wide.png").write_bytes(png_48(1))
 
 
 def _pairs_list(root: Path, separator: str, encoding: str) -> None:
-    images = [path.name for path in _images(root, 5, seed=2)]
-    rows = [("a", "b", "split"), *((name, images[-1], "train") for name in images[:3]), (images[3], images[4], "val")]
+    images = [path.name for path in _images(root, 6, seed=2)]
+    splits = ("train", "train", "val")
+    rows = [("a", "b", "split"), *zip(images[:3], images[3:], splits, strict=True)]
     suffix = "tsv" if separator == "\t" else "csv"
     (root / f"pairs.{suffix}").write_bytes("\n".join(map(separator.join, rows)).encode(encoding))
 
 
 def _pairs_lines(root: Path) -> None:
-    images = [path.name for path in _images(root, 4, seed=3)]
-    rows = [{"a": name, "b": images[0], "split": "val" if name == images[3] else "train"} for name in images]
+    images = [path.name for path in _images(root, 6, seed=3)]
+    rows = [{"a": images[n], "b": images[n + 3], "split": "val" if n else "train"} for n in range(3)]
     (root / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
 
 def _label_list(root: Path) -> None:
     images = [path.name for path in _images(root, 6, seed=4)]
     rows = [f"{name},{'cat' if n % 2 else 'dog'},{'val' if n > 3 else 'train'}" for n, name in enumerate(images)]
-    (root / "labels.csv").write_text("\n".join(("image,label,split", *rows)))
+    (root / "labels.csv").write_text("\n".join(("file,label,split", *rows)))
     (root / DESCRIPTION).write_text(json.dumps({"name": "pets", "kind": "labelled", "classes": ["cat", "dog"]}))
 
 
@@ -173,7 +176,11 @@ def _class_folders(root: Path) -> None:
 
 
 def _idx(root: Path, *, zipped: bool) -> None:
-    contents = (idx_images(), idx_labels(), idx_images(2), idx_labels((1, 0)))
+    contents = []
+    for count, seed in ((6, 5), (4, 6)):
+        pixels = smooth_images(count, size=SIDE, seed=seed)[:, :, :, 0]
+        contents.append(struct.pack(">4I", 2051, *pixels.shape) + pixels.tobytes())
+        contents.append(struct.pack(">2I", 2049, count) + bytes(number % 2 for number in range(count)))
     for name, data in zip(IDX_NAMES, contents, strict=True):
         path = root / (f"{name}.gz" if zipped else name)
         path.write_bytes(gzip.compress(data, mtime=0) if zipped else data)
@@ -182,7 +189,9 @@ def _idx(root: Path, *, zipped: bool) -> None:
 def _two_domains(root: Path) -> None:
     for seed, place in enumerate(("trainA", "trainB", "testA", "testB")):
         _images(root / place, 2, seed=seed, suffix=".webp" if seed % 2 else ".tif")
-    (root / DESCRIPTION).write_text(json.dumps({"name": "places", "kind": "unpaired", "domains": {"A": "a", "B": "b"}}))
+    (root / DESCRIPTION).write_text(
+        json.dumps({"name": "places", "kind": "unpaired", "domains": {"A": "a", "B": "b"}})
+    )
 
 
 LAYOUTS: Final[dict[str, tuple[str, str, Callable[[Path], None]]]] = {

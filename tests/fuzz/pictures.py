@@ -99,7 +99,7 @@ def _saved(kind: str, mode: str = "RGB", **options: Any) -> Callable[[], bytes]:
 
 
 def _several(kind: str, **options: Any) -> Callable[[], bytes]:
-    return lambda: _saved(kind, save_all=True, append_images=[_image(number=1), _image(number=2)], **options)()
+    return _saved(kind, save_all=True, append_images=[_image(number=1), _image(number=2)], **options)
 
 
 def _turned() -> bytes:
@@ -108,9 +108,9 @@ def _turned() -> bytes:
     return _saved("JPEG", exif=exif.tobytes(), icc_profile=b"no profile")()
 
 
-def png_48() -> bytes:
-    """16 bits for each of three colours, interlaced: Pillow writes neither, so one without is made by hand."""
-    wide = smooth_images(1, size=SIDE)[0].astype(">u2") * 257
+def png_48(seed: int = 0) -> bytes:
+    """16 bits for each of three colours, which Pillow cannot write."""
+    wide = smooth_images(1, size=SIDE, seed=seed)[0].astype(">u2") * 257
     rows = b"".join(b"\0" + row.tobytes() for row in wide)
     header = struct.pack(">2L5B", SIDE, SIDE, 16, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
@@ -125,7 +125,7 @@ def text_ppm() -> bytes:
 
 def wide_pgm() -> bytes:
     wide = smooth_images(1, size=SIDE)[0][:, :, 0].astype(">u2") * 16
-    return b"P5 %d %d 4095\n" % (SIDE, SIDE) + wide.tobytes()
+    return b"P5 %d %d 4095\n" % (SIDE, SIDE) + bytes(wide.tobytes())
 
 
 FILES: Final[dict[str, Callable[[], bytes]]] = {

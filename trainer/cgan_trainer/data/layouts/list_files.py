@@ -23,7 +23,7 @@ from cgan_trainer.data.layouts.base import SPLITS
 __all__ = ["SUFFIXES", "columns_of", "listed_file", "read_rows", "split_of"]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")
-SEPARATORS = ",;\t|"
+SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 HELD_OUT_ONE_IN = 10
 
 Row = TypeVar("Row")
@@ -76,7 +76,7 @@ def columns_of(path: Path) -> set[str]:
             return set(json.loads(text.partition("\n")[0]))
         headers = [set(_header(text, separator)) for separator in SEPARATORS]
         return max(headers, key=len)
-    except (OSError, BadInputError, UnicodeDecodeError, ValueError, TypeError, csv.Error):
+    except (OSError, BadInputError, ValueError, TypeError, RecursionError, csv.Error):
         return set()
 
 
@@ -130,7 +130,7 @@ def _read_csv(path: Path, text: str, required: tuple[str, str]) -> Iterator[tupl
         if any(value.strip() for value in values[len(header) :]):
             raise BadInputError(
                 f"{path}, line {reader.line_num} has {len(values)} values, but the first line names "
-                f'{len(header)}: write a name with {separator!r} in it in quotes, "like{separator}this.png".'
+                f'{len(header)}: put a name that has {SEPARATORS[separator]} in it in quotes, "like this.png".'
             )
         if any(values):
             named = {key: value.strip() for key, value in zip(header, values, strict=False)}
@@ -143,7 +143,7 @@ def _read_jsonl(path: Path, text: str, required: tuple[str, str]) -> Iterator[tu
             continue
         try:
             values = json.loads(words)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadInputError(
                 f"{path}, line {line} is no JSON ({error}): one object a line is needed."
             ) from error
