@@ -5,6 +5,8 @@ Each process is forked from this one, so it needs no second to import torch and 
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import random
 import shutil
@@ -63,7 +65,9 @@ class Exports:
             for seed, name in enumerate(("old", "new"))
         ]
         self.bundles = [folder / name for name in ("old", "new")]
+        finish(export_main, [str(self.checkpoints[0]), "-o", str(folder / "first")])
         for checkpoint, bundle in zip(self.checkpoints, self.bundles, strict=True):
+            import_what_was_imported(folder)
             began = time.monotonic()
             finish(export_main, [str(checkpoint), "-o", str(bundle)])
             self.seconds = time.monotonic() - began
@@ -101,6 +105,7 @@ class Trainings:
         write_pairs(self.data / "train", 7)
         write_pairs(self.data / "val", 3, seed=1)
         finish(train_main, self._words(folder / "first"))  # fills the cache
+        import_what_was_imported(folder)
         began = time.monotonic()
         finish(train_main, self._words(self.unbroken))
         self.seconds = time.monotonic() - began
@@ -134,10 +139,10 @@ class Trainings:
 
 
 def names_below(folder: Path) -> set[str]:
-    """Of all files; a temporary is a leftover."""
+    """Of all files but TensorBoard's, of which each start makes one; a temporary is a leftover."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
     assert not any(is_temporary(path) for path in folder.rglob("*")), "a temporary is left over"
-    return {path.relative_to(folder).as_posix() for path in paths}
+    return {path.relative_to(folder).as_posix() for path in paths if "tfevents" not in path.name}
 
 
 def begin(command: Command, words: list[str]) -> tuple[int, Path]:
@@ -154,8 +159,17 @@ def begin(command: Command, words: list[str]) -> tuple[int, Path]:
             code = int(ended.code or 0)
         finally:
             sys.stderr.flush()
+            log.with_name("modules").write_text("\n".join(sys.modules))
             os._exit(code)
     return child, log
+
+
+def import_what_was_imported(folder: Path) -> None:
+    """What the last process imported, here: its children then need no time for it."""
+    for name in (folder / "modules").read_text().split("\n"):
+        if name not in ("__main__", "__mp_main__"):
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
 
 
 def kill_after(command: Command, words: list[str], after_s: float) -> bool:
