@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, Final
 
 __all__ = ["ODD_VALUES", "damaged", "damaged_json"]
@@ -45,7 +46,7 @@ def _anywhere(draws: random.Random, document: Any) -> list[Any]:
 
 def _changed(draws: random.Random, document: Any, path: list[Any]) -> Any:
     if not path:
-        return document if draws.random() < 0.9 else draws.choice(ODD_VALUES)
+        return document if draws.random() < 0.9 else deepcopy(draws.choice(ODD_VALUES))
     inner = document
     for key in path[:-1]:
         inner = inner[key]
@@ -53,9 +54,9 @@ def _changed(draws: random.Random, document: Any, path: list[Any]) -> Any:
     if way == 0:
         del inner[last]
     elif way == 1 and isinstance(inner, list):
-        inner.extend([inner[last]] * draws.choice((1, 2, 1000)))
+        inner.extend(deepcopy([inner[last]] * draws.choice((1, 2, 1000))))
     elif way == 1:
-        inner[draws.choice(("x", "", f"{last} ", str(last).upper()))] = inner[last]
+        inner[draws.choice(("x", "", f"{last} ", str(last).upper()))] = deepcopy(inner[last])
     elif way == 2 and isinstance(inner[last], int | float) and not isinstance(inner[last], bool):
         inner[last] = draws.choice((inner[last] + 1, inner[last] - 1, -inner[last], str(inner[last])))
     elif way == 3 and isinstance(inner[last], str):
@@ -63,7 +64,7 @@ def _changed(draws: random.Random, document: Any, path: list[Any]) -> Any:
     elif way == 4:
         inner[last] = [inner[last]]
     else:
-        inner[last] = draws.choice(ODD_VALUES)
+        inner[last] = deepcopy(draws.choice(ODD_VALUES))
     return document
 
 
