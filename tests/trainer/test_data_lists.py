@@ -96,3 +96,12 @@ def test_a_row_of_too_many_values_names_the_separator_in_words(tmp_path: Path, s
     with pytest.raises(BadInputError, match=f"put a name that has {called} in it in quotes") as refused:
         find_layout(tmp_path / "pairs.csv").listing("train")
     assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".png", "a/" * 3000 + "b.png", "b\\" + "a" * 300 + ".png"])
+def test_a_name_longer_than_any_may_be_names_no_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "pairs.csv").write_text(f"a,b,split\n{name},x.png,train\n")
+    (tmp_path / "labels.csv").write_text(f"file,label,split\n{name},x,train\n")
+    for find, listed in ((find_layout, "pairs.csv"), (find_labelled, "labels.csv")):
+        with pytest.raises(BadInputError, match="does not exist"):
+            find(tmp_path / listed).listing("train")

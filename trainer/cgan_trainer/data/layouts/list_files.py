@@ -20,7 +20,7 @@ from cgan_runtime.progress import note
 
 from cgan_trainer.data.layouts.base import SPLITS
 
-__all__ = ["SUFFIXES", "columns_of", "listed_file", "read_rows", "split_of"]
+__all__ = ["SUFFIXES", "columns_of", "is_there", "listed_file", "read_rows", "split_of"]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
@@ -83,7 +83,15 @@ def columns_of(path: Path) -> set[str]:
 def listed_file(path: Path, name: str) -> Path:
     """The file that a row of the list `path` names, relative to the list; Windows' separators will do."""
     found = path.parent / name
-    return found if "\\" not in name or found.exists() else path.parent / name.replace("\\", "/")
+    return found if "\\" not in name or is_there(found) else path.parent / name.replace("\\", "/")
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file has this name; a name longer than any may be belongs to none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _split_by_name(name: str) -> str:
