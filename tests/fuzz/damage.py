@@ -60,7 +60,8 @@ def _changed(draws: random.Random, document: Any, path: list[Any]) -> Any:
     elif way == 2 and isinstance(inner[last], int | float) and not isinstance(inner[last], bool):
         inner[last] = draws.choice((inner[last] + 1, inner[last] - 1, -inner[last], str(inner[last])))
     elif way == 3 and isinstance(inner[last], str):
-        inner[last] = damaged(draws, inner[last].encode("utf-8", "surrogatepass"))[1].decode("utf-8", "surrogateescape")
+        text = inner[last].encode("utf-8", "surrogatepass")
+        inner[last] = damaged(draws, text)[1].decode("utf-8", "surrogateescape")
     elif way == 4:
         inner[last] = [inner[last]]
     else:
