@@ -86,7 +86,7 @@ installed, with `facades_train` the folder that has the file `checkpoint`:
 
 Other nets of Keras or TensorFlow have no reader: [extending.md](extending.md#a-reader) shows how to write one.
 
-Made by `python -m docs.make_checkpoints`; `python -m tests.fuzz_readers --count 10000` damages every kind of file.
+Made by `python -m docs.make_checkpoints`; `python -m tests.fuzz checkpoints --count 10000` damages them all.
 """
 
 

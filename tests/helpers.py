@@ -116,6 +116,18 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
     return stream.getvalue()
 
 
+class ReadsNoted(io.BytesIO):
+    """A file in memory that keeps what each read asks for, in bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.asked: list[int] = []
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.asked.append(-1 if size is None else size)
+        return super().read(size)
+
+
 def pix2pix_generator(*, size: int = SIZE, ngf: int = 8, seed: int = 0) -> Pix2pixGenerator:
     """A small generator whose batch-norms hold running averages that differ from the initial ones."""
     torch.manual_seed(seed)

@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from cgan_runtime.errors import BadInputError
 
-MAX_CPU_S: Final = 5.0
-MAX_BYTES: Final = 2**30
+from tests.fuzz.base import peak_bytes, reset_peak_bytes
+
 END_AFTER_S: Final = 120
 PROTO: Final = b"\x80\x02"
 
@@ -221,23 +221,14 @@ def measured(path: Path) -> dict[str, object]:
     """What reading the file came to, its CPU time in seconds, and how much memory it took at its peak, in bytes."""
     from cgan_trainer.readers import read_generator
 
-    before, cpu = _peak_bytes(), time.process_time()
+    before, cpu = reset_peak_bytes(), time.process_time()
     try:
         read_generator(path)
         said = "accepted"
     except BadInputError as error:
         said = str(error)
     used = time.process_time() - cpu
-    return {"name": path.name, "cpu_s": round(used, 2), "memory": _peak_bytes(reset=False) - before, "said": said}
-
-
-def _peak_bytes(*, reset: bool = True) -> int:
-    """The peak of resident memory of this process; `reset` begins anew. Linux only."""
-    if reset:
-        Path("/proc/self/clear_refs").write_text("5")
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
+    return {"name": path.name, "cpu_s": round(used, 2), "memory": peak_bytes() - before, "said": said}
 
 
 def main() -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-__all__ = ["first_problem", "printable"]
+__all__ = ["MAX_SENTENCE", "first_problem", "printable"]
+
+MAX_SENTENCE: Final = 4000  # letters of a message
 
 # pydantic's name of a problem -> what is needed, with the limit it tells.
 _WORDS: Final = {

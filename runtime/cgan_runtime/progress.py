@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from cgan_runtime.limits import MAX_SENTENCE, printable
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
@@ -44,10 +46,13 @@ class Report(Protocol):
 
 
 def note(sentence: str) -> None:
-    """One line on stderr; of several processes that train together, only the first prints it."""
+    """Words on stderr; of several processes that train together, only the first prints them.
+
+    File names may be in them: what would give the terminal orders is replaced.
+    """
     if not leads():
         return
-    sys.stderr.write(sentence + "\n")
+    sys.stderr.write("".join(f"{printable(line, MAX_SENTENCE)}\n" for line in sentence.split("\n")))
     sys.stderr.flush()
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from cgan_runtime.errors import BadInputError
+from cgan_trainer.readers.file_formats import MAX_PICKLE_BYTES, content_of
 
-from tests.helpers import REPOSITORY
-from tests.hostile_files import FILES, MAX_BYTES, MAX_CPU_S
+from tests.export.sources.files import LEGACY, saved
+from tests.fuzz.base import MAX_BYTES, MAX_CPU_S
+from tests.helpers import REPOSITORY, ReadsNoted
+from tests.hostile_files import FILES
 
 
 @pytest.mark.slow
@@ -34,3 +40,14 @@ def test_hostile_files_are_refused_within_bounds(tmp_path: Path) -> None:
         assert len(result["said"]) < 2500, result
         assert result["cpu_s"] <= MAX_CPU_S, result
         assert result["memory"] <= MAX_BYTES + paths[result["name"]].stat().st_size, result
+
+
+def test_no_more_of_a_file_before_torch_1_6_is_asked_for_than_it_has() -> None:
+    """A read takes memory for as much as it asks for: terabytes here, for a storage that lies about its length."""
+    sound = saved({"a.weight": torch.zeros(7)}, **LEGACY)
+    at = sound.rindex(struct.pack("<q", 7))
+    for numel in (8, 2**31, 2**39, 2**62, -1):
+        file = ReadsNoted(sound[:at] + struct.pack("<q", numel) + sound[at + 8 :])
+        with pytest.raises(BadInputError, match="a storage is shorter than it claims"):
+            content_of(file, len(sound), "a.pth", "a.pth")
+        assert max(file.asked) <= MAX_PICKLE_BYTES

@@ -21,10 +21,8 @@ from torch.nn.utils import parametrizations, parametrize
 
 from tests.export.sources import junyanz
 from tests.export.sources.files import as_npz, saved, trained_like
-from tests.fuzz_readers import KINDS, fuzz
 
 State = Mapping[str, Tensor]
-SAMPLE = 150
 
 
 @pytest.fixture(scope="module")
@@ -251,12 +249,3 @@ def test_a_pickle_bomb_of_shared_dicts_is_refused(tmp_path: Path) -> None:
     for _ in range(7):
         layers = {str(n): layers for n in range(20)}
     assert "too many" in refusal(tmp_path, saved({"x": layers}))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.slow
-def test_every_mutant_is_refused_or_sound(kind: str, tmp_path: Path) -> None:
-    """A sample; `python -m tests.fuzz_readers` runs as many as wanted."""
-    counts = fuzz(kind, SAMPLE, tmp_path)
-    assert counts["refused"] > SAMPLE / 2
-    assert counts.total() == SAMPLE

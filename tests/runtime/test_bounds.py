@@ -147,6 +147,10 @@ def changed_model(root: Path, change: Callable[[ModelProto], object]) -> None:
     with_model(root, model.SerializeToString())
 
 
+def an_operator_of_control_characters(root: Path) -> None:
+    changed_model(root, lambda model: setattr(model.graph.node[0], "op_type", "\x1b[2J\nAdd"))
+
+
 def a_sparse_tensor(root: Path) -> None:
     values = numpy_helper.from_array(np.ones(1, np.float32), "s")
     at = numpy_helper.from_array(np.zeros(1, np.int64), "i")
@@ -234,6 +238,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a negative tensor": (a_negative_tensor, "values, in"),
     "a million parts": (a_million_parts, "more than 1000000 parts"),
     "another contract": (another_contract, "another contract"),
+    "an operator of control characters": (an_operator_of_control_characters, "ONNX Runtime cannot load the model"),
     "a damaged contract": (a_damaged_contract, "metadata is damaged"),
 }
 

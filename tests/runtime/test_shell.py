@@ -96,3 +96,32 @@ def test_ctrl_c_is_told_as_such_whatever_the_code_that_it_met_made_of_it(
             signal.signal(one, handler)
     assert ended.value.code == 130
     assert capsys.readouterr().err == "x: error: interrupted.\n"
+
+
+def test_what_an_error_quotes_gives_the_terminal_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
+    command = app("x")
+
+    @command.default
+    def fail(kind: str) -> None:
+        raise CganError("bad\x1b[31m.png") if kind == "ours" else FileNotFoundError(2, "gone", "a\x1b[2J\udcff.png")
+
+    for kind, said in (("ours", "bad\ufffd[31m.png"), ("system", "a\ufffd[2J\ufffd.png: ")):
+        with pytest.raises(SystemExit):
+            run(command, [kind])
+        assert capsys.readouterr().err.startswith(f"x: error: {said}")
+
+
+def test_a_file_name_that_is_not_utf_8_is_printed_as_it_is() -> None:
+    code = """
+from cgan_runtime.cli.shell import app, run
+command = app("x")
+command.default(lambda: print("a\\udcff.png"))
+run(command, [])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )
+    assert (done.returncode, done.stdout) == (0, b"a\xff.png\n")

@@ -269,8 +269,12 @@ def test_the_config_of_a_run_asks_for_the_same_run_and_given_options_win(
     _, out, _ = outcome([*words[:-1], f"--config={tmp_path / 'mine.toml'}"], capsys)
     config = json.loads(out)["config"]
     assert (config["size"], config["lr"], config["mirror"], config["jitter"]) == (64, 0.01, False, True)
-    for text, code, sentence in (("{", 3, "cannot be read"), ('{"ngf": [1]}', 3, "holds no options"),
-                                 ('{"ngfs": 4}', 2, "--ngfs")):  # fmt: skip
+    for text, code, sentence in (
+        ("{", 3, "cannot be read"),
+        ("[" * 100_000, 3, "cannot be read"),
+        ('{"ngf": [1]}', 3, "holds no options"),
+        ('{"ngfs": 4}', 2, "--ngfs"),
+    ):
         (tmp_path / "bad.json").write_text(text)
         ended, _, err = outcome([*words, str(tmp_path / "bad.json"), "--data", str(pairs)], capsys)
         assert (ended, err.count("\n")) == (code, 1)

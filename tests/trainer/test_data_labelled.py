@@ -14,8 +14,10 @@ import torch
 from cgan_runtime.errors import BadInputError
 from cgan_trainer.data.kinds import LabelledData, PairedData, UnpairedData
 from cgan_trainer.data.layouts import find_labelled
+from cgan_trainer.data.layouts.idx import parse_idx
 from PIL import Image
 
+from tests.helpers import ReadsNoted
 from tests.trainer.conftest import write_pairs
 from tests.trainer.test_data_kinds import write_classes, write_domains
 
@@ -116,6 +118,25 @@ def test_a_bad_idx_file_is_one_sentence(tmp_path: Path, case: str) -> None:
         LabelledData(16).load(tmp_path / "data", "train")
     assert "\n" not in str(refused.value)
     assert refused.value.exit_code == 3
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_no_more_of_an_idx_file_is_asked_for_than_it_can_hold(
+    monkeypatch: pytest.MonkeyPatch, zipped: bool
+) -> None:
+    """A read takes memory for as much as it asks for: 4 GB here, for a header that lies."""
+    data = struct.pack(">4I", 2051, 2**16, 256, 255) + bytes(100)
+    file = ReadsNoted(gzip.compress(data) if zipped else data)
+    real = gzip.GzipFile.read
+
+    def noted(self: gzip.GzipFile, size: int | None = -1) -> bytes:
+        file.asked.append(size or -1)
+        return real(self, size)
+
+    monkeypatch.setattr(gzip.GzipFile, "read", noted)
+    with pytest.raises(BadInputError, match="says it holds 65536 x 256 x 255 values, but there are only 100"):
+        parse_idx(file, "x", "images")
+    assert 0 < max(file.asked) < 200_000
 
 
 def test_what_is_missing_beside_idx_files_is_named(tmp_path: Path) -> None:

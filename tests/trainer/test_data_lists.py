@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cgan_runtime.errors import BadInputError
 from cgan_trainer.data.layouts import find_labelled, find_layout
 from cgan_trainer.data.layouts.recognise import look_at
 from PIL import Image
@@ -78,3 +79,29 @@ def test_labels_are_read_from_the_same_tables(tmp_path: Path, separator: str) ->
     (tmp_path / "labels.csv").write_text(text, encoding="utf-16")
     listing = find_labelled(tmp_path / "labels.csv").listing("train")
     assert (listing.names, listing.labels) == (("plain.png", "süß, 1.png"), (1, 0))
+
+
+def test_a_list_with_a_line_that_never_ends_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"a": ' + "[" * 100_000)
+    with pytest.raises(BadInputError, match=r"line 1 is no JSON"):
+        find_layout(tmp_path / "pairs.jsonl").listing("train")
+
+
+@pytest.mark.parametrize(
+    ("sign", "called"), [(",", "a comma"), (";", "a semicolon"), ("\t", "a tab"), ("|", "a bar")]
+)
+def test_a_row_of_too_many_values_names_the_separator_in_words(tmp_path: Path, sign: str, called: str) -> None:
+    """A tab itself would be a blank in the message."""
+    (tmp_path / "pairs.csv").write_text(f"a{sign}b\nx{sign}y{sign}z\n")
+    with pytest.raises(BadInputError, match=f"put a name that has {called} in it in quotes") as refused:
+        find_layout(tmp_path / "pairs.csv").listing("train")
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".png", "a/" * 3000 + "b.png", "b\\" + "a" * 300 + ".png"])
+def test_a_name_longer_than_any_may_be_names_no_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "pairs.csv").write_text(f"a,b,split\n{name},x.png,train\n")
+    (tmp_path / "labels.csv").write_text(f"file,label,split\n{name},x,train\n")
+    for find, listed in ((find_layout, "pairs.csv"), (find_labelled, "labels.csv")):
+        with pytest.raises(BadInputError, match="does not exist"):
+            find(tmp_path / listed).listing("train")

@@ -95,8 +95,8 @@ def test_a_kill_between_log_and_save_leaves_no_double_row(
         with pytest.raises(KilledError):
             train(pairs, out)
     assert len(rows(out)) == 2
-    with (out / "metrics.csv").open("a") as stream:
-        stream.write("1")  # and half a row, from a power cut
+    with (out / "metrics.csv").open("ab") as stream:
+        stream.write(b"1\xff\0\0")  # and half a row, from a power cut
     assert train(pairs, out, resume=True) == 0
     assert_same_run(unbroken, out)
 

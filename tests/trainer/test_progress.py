@@ -14,7 +14,7 @@ import termios
 from collections.abc import Iterator
 
 import pytest
-from cgan_runtime.progress import Pace, progress
+from cgan_runtime.progress import Pace, note, progress
 
 VALUES: dict[str, float | str] = {"G_GAN": 0.9234, "G_L1": 14.129, "D": 0.61, "data": "2 ms", "step": "210 ms"}
 
@@ -224,3 +224,8 @@ def test_without_colour_if_so_asked() -> None:
 def test_a_terminal_that_cannot_go_back_gets_lines() -> None:
     received, _ = on_terminal(140, TERM="dumb")
     assert received == "a note in between\r\n", "too short for a line of its own"
+
+
+def test_a_file_name_in_a_note_gives_the_terminal_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
+    note("a\x1b[31m\udcff.png is left out:\n  süß\r.png")
+    assert capsys.readouterr().err == "a\ufffd[31m\ufffd.png is left out:\n  süß\ufffd.png\n"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -24,7 +25,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from cgan_runtime import __version__
 from cgan_runtime.errors import CganError
-from cgan_runtime.limits import first_problem
+from cgan_runtime.limits import MAX_SENTENCE, first_problem, printable
 from cgan_runtime.progress import leads
 
 __all__ = ["app", "run"]
@@ -82,6 +83,8 @@ def run(
         prepare: what becomes of the words first; it may refuse them.
     """
     os.environ.setdefault(*_SPIN)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="surrogateescape")  # a file name that is not UTF-8 comes out as it is
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -151,7 +154,7 @@ def _limit(error: CycloptsError) -> str | None:
 
 def _explain(error: BaseException, command: str) -> tuple[int, str]:
     """Exit code and sentence of an error."""
-    sentence = " ".join(str(error).split())
+    sentence = printable(" ".join(str(error).split()), MAX_SENTENCE)
     match error:
         case CycloptsError():
             return 2, _limit(error) or sentence
@@ -160,7 +163,7 @@ def _explain(error: BaseException, command: str) -> tuple[int, str]:
         case KeyboardInterrupt():
             return INTERRUPTED, "interrupted."
         case OSError():
-            where = f"{error.filename}: " if error.filename else ""
+            where = f"{printable(error.filename, MAX_SENTENCE)}: " if error.filename else ""
             return 1, f"{where}{_SYSTEM.get(error.errno or 0, error.strerror or sentence)}."
         case ModuleNotFoundError():
             extra = _EXTRAS.get(command, "all")

@@ -12,6 +12,7 @@ import numpy as np
 
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import BundleError, CganError, UsageError
+from cgan_runtime.limits import printable
 from cgan_runtime.onnx_file import metadata, require_sound
 from cgan_runtime.runners.base import Array, Runner, Tensors
 
@@ -168,4 +169,4 @@ def _require_same_contract(said: Mapping[str, str], contract: Contract) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0], 300)  # it quotes the file

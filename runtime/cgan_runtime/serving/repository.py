@@ -37,6 +37,7 @@ PACKAGE_FILES: Final = (
     "encodings/",
     "errors.py",
     "generator.py",
+    "limits.py",
     "noise.py",
     "npy.py",
     "onnx_file.py",

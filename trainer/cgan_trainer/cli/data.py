@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from cgan_runtime.cli.shell import app as shell_app
 from cgan_runtime.cli.shell import run
+from cgan_runtime.limits import MAX_SENTENCE, printable
 from cyclopts import Parameter, validators
 
 from cgan_trainer.cli.make_data import add_datasets
@@ -126,7 +127,7 @@ def _as_text(verdict: Verdict) -> str:
     lines.append(f"  at {verdict.size}x{verdict.size}: {_amount(verdict.decoded_bytes)} of decoded images, cached")
     for check in verdict.checks:
         lines.append(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.sentence}")
-        lines += [f"        {one}" for one in check.named]
+        lines += [f"        {printable(one, MAX_SENTENCE)}" for one in check.named]
     lines += [f"hint  {hint}" for hint in verdict.hints]
     return "\n".join(lines)
 

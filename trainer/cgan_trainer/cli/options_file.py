@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cgan_runtime.errors import BadInputError, UsageError
+from cgan_runtime.limits import printable
 
 __all__ = ["with_options_file"]
 
@@ -52,9 +53,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         options = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInputError(
-            f"--config {path} cannot be read ({error}): name a .json or .toml of options."
+            f"--config {path} cannot be read ({printable(error)}): name a .json or .toml of options."
         ) from error
     if isinstance(options, dict):
         options = {name: value for name, value in options.items() if name not in _NO_OPTIONS}

@@ -192,16 +192,15 @@ def _from_legacy(stream: BinaryIO, file_bytes: int) -> Any:
     widths = {s.key: _dtype(s).itemsize for s in _storages(value)}
     if not isinstance(keys, list) or any(type(key) not in (str, int) for key in keys):
         raise NotPlainError("its storages are listed in an unknown way")
-    records = {str(key): _legacy_record(stream, widths.get(str(key), 1)) for key in keys}
+    records = {str(key): _legacy_record(stream, widths.get(str(key), 1), file_bytes) for key in keys}
     return _filled(value, lambda s: records.pop(s.key), file_bytes)
 
 
-def _legacy_record(stream: BinaryIO, width: int) -> bytes:
+def _legacy_record(stream: BinaryIO, width: int, file_bytes: int) -> bytes:
     (numel,) = struct.unpack("<q", stream.read(8))
-    record = stream.read(max(numel, 0) * width) if numel < 2**40 else b""
-    if numel < 0 or len(record) != numel * width:
+    if not 0 <= numel * width <= file_bytes - stream.tell():  # first: reading takes as much memory as is asked for
         raise NotPlainError("a storage is shorter than it claims")
-    return record
+    return stream.read(numel * width)
 
 
 def _from_safetensors(data: bytes) -> dict[str, Tensor]:

@@ -146,9 +146,12 @@ class RunFolder:
     def _rows(self) -> list[dict[str, Any]]:
         if not self.metrics.exists():
             return []
-        with self.metrics.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-        # A row cut short by a power failure has no number of images worth keeping.
+        # A power failure may cut a row short, or leave bytes of no text: such a row has no figures worth keeping.
+        with self.metrics.open(newline="", encoding="utf-8", errors="replace") as stream:
+            try:
+                rows = list(csv.DictReader(stream))
+            except csv.Error as error:
+                raise BadInputError(f"{self.metrics} is damaged ({error}): move it away, and resume.") from error
         return [row for row in rows if (row.get("images") or "").isdecimal() and row.get("seconds")]
 
     def _write_rows(self, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:

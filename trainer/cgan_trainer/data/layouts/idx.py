@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,7 @@ __all__ = ["Content", "IdxFiles", "find_idx", "parse_idx", "read_idx"]
 SPLITS = {"train": "train", "test": "t10k"}
 MAGIC = {"images": 2051, "labels": 2049}
 MAX_BYTES = 4 << 30
+MOST_INFLATED = 1032  # bytes that a byte of a gzip file can stand for
 Content = Literal["images", "labels"]
 
 
@@ -138,6 +140,8 @@ def parse_idx(stream: BinaryIO, called: str, content: Content) -> Bytes:
     import numpy as np
 
     zipped = stream.read(2) == b"\x1f\x8b"
+    # A read takes memory for as much as it asks for, whether that is there or not.
+    most_bytes = stream.seek(0, os.SEEK_END) * (MOST_INFLATED if zipped else 1)
     stream.seek(0)
     try:
         opened: gzip.GzipFile | BinaryIO = gzip.GzipFile(fileobj=stream) if zipped else stream
@@ -153,7 +157,7 @@ def parse_idx(stream: BinaryIO, called: str, content: Content) -> Bytes:
         wanted = math.prod(shape) if len(shape) == _DIMENSIONS[content] else 0
         if not 0 < wanted <= MAX_BYTES:
             raise BadInputError(f"{called} says it holds {_times(shape)} values: download it again.")
-        data = opened.read(wanted + 1)
+        data = opened.read(min(wanted, most_bytes) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise BadInputError(f"{called} is damaged ({error}): download it again.") from error
     if len(data) != wanted:

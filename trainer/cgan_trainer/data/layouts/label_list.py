@@ -16,7 +16,7 @@ from cgan_runtime.errors import BadInputError
 from cgan_trainer.data.images import PLAIN, Limits, Mode, open_image
 from cgan_trainer.data.layouts.base import Orphan
 from cgan_trainer.data.layouts.labelled import LabelledFiles, LabelledLayout, class_order
-from cgan_trainer.data.layouts.list_files import listed_file, read_rows, split_of
+from cgan_trainer.data.layouts.list_files import is_there, listed_file, read_rows, split_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,7 +62,7 @@ class LabelList(LabelledLayout):
         orphans: list[Orphan] = []
         for row in rows:
             path = listed_file(self.root, row.file)
-            if path.is_file():
+            if is_there(path):
                 paths.append(path)
                 kept.append(row)
             else:

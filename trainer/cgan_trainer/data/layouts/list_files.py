@@ -20,10 +20,10 @@ from cgan_runtime.progress import note
 
 from cgan_trainer.data.layouts.base import SPLITS
 
-__all__ = ["SUFFIXES", "columns_of", "listed_file", "read_rows", "split_of"]
+__all__ = ["SUFFIXES", "columns_of", "is_there", "listed_file", "read_rows", "split_of"]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")
-SEPARATORS = ",;\t|"
+SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 HELD_OUT_ONE_IN = 10
 
 Row = TypeVar("Row")
@@ -76,14 +76,22 @@ def columns_of(path: Path) -> set[str]:
             return set(json.loads(text.partition("\n")[0]))
         headers = [set(_header(text, separator)) for separator in SEPARATORS]
         return max(headers, key=len)
-    except (OSError, BadInputError, UnicodeDecodeError, ValueError, TypeError, csv.Error):
+    except (OSError, BadInputError, ValueError, TypeError, RecursionError, csv.Error):
         return set()
 
 
 def listed_file(path: Path, name: str) -> Path:
     """The file that a row of the list `path` names, relative to the list; Windows' separators will do."""
     found = path.parent / name
-    return found if "\\" not in name or found.exists() else path.parent / name.replace("\\", "/")
+    return found if "\\" not in name or is_there(found) else path.parent / name.replace("\\", "/")
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file has this name; a name longer than any may be belongs to none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _split_by_name(name: str) -> str:
@@ -130,7 +138,7 @@ def _read_csv(path: Path, text: str, required: tuple[str, str]) -> Iterator[tupl
         if any(value.strip() for value in values[len(header) :]):
             raise BadInputError(
                 f"{path}, line {reader.line_num} has {len(values)} values, but the first line names "
-                f'{len(header)}: write a name with {separator!r} in it in quotes, "like{separator}this.png".'
+                f'{len(header)}: put a name that has {SEPARATORS[separator]} in it in quotes, "like this.png".'
             )
         if any(values):
             named = {key: value.strip() for key, value in zip(header, values, strict=False)}
@@ -143,7 +151,7 @@ def _read_jsonl(path: Path, text: str, required: tuple[str, str]) -> Iterator[tu
             continue
         try:
             values = json.loads(words)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadInputError(
                 f"{path}, line {line} is no JSON ({error}): one object a line is needed."
             ) from error

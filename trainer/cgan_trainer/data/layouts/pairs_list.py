@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.data.layouts.base import Layout, Listing, Orphan, PairFiles
-from cgan_trainer.data.layouts.list_files import listed_file, read_rows, split_of
+from cgan_trainer.data.layouts.list_files import is_there, listed_file, read_rows, split_of
 
 __all__ = ["PairsList"]
 
@@ -50,7 +50,7 @@ class PairsList(Layout):
         pairs, orphans = [], []
         for row in rows:
             a, b = listed_file(self.root, row.a), listed_file(self.root, row.b)
-            missing = next((path for path in (a, b) if not path.is_file()), None)
+            missing = next((path for path in (a, b) if not is_there(path)), None)
             if missing is None:
                 pairs.append(PairFiles(name=row.a, a=a, b=b))
             else:

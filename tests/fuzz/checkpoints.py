@@ -1,34 +1,34 @@
-"""Damaged and hostile files by the thousand: each is refused in one sentence, or is a sound model.
-
-    python -m tests.fuzz_readers --count 10000
+"""Checkpoints of every kind that is read, damaged: each mutant is refused in one sentence, or is a sound model.
 
 A file of ours that is accepted must be the identical model. In a file from other code a flipped weight cannot be
-noticed, so there the weights of whatever is accepted must at least be finite. Every mutant follows from its kind
-and number alone: a failure is repeated with --only KIND --first NUMBER --count 1.
+noticed, so there the weights of whatever is accepted must be finite, and it must run.
 """
 
 from __future__ import annotations
 
-import argparse
+import gzip
 import io
 import json
 import pickletools
 import random
 import struct
-import sys
+import tarfile
 import tempfile
 import zipfile
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import torch
 from cgan_runtime.errors import BadInputError
+from cgan_trainer.generator import Generator
 from cgan_trainer.readers import read_generator
 
 from tests.export.sources import affinelayer, junyanz, pytorch_gan
 from tests.export.sources.files import LEGACY, as_npz, as_safetensors, saved, trained_like
+from tests.fuzz.base import Target, refusal
+from tests.fuzz.damage import damaged
 from tests.helpers import pix2pix_generator, write_pix2pix_checkpoint
 
 HUGE: Final = (0, 255, 65535, 2**31 - 1)
@@ -45,8 +45,8 @@ def _ours() -> bytes:
         return write_pix2pix_checkpoint(Path(folder) / "a.pt", pix2pix_generator(ngf=1)).read_bytes()
 
 
-KINDS: Final[dict[str, Callable[[], bytes]]] = {
-    "ours": _ours,
+FILES: Final[dict[str, Callable[[], bytes]]] = {
+    "ours.pt": _ours,
     "junyanz-unet.pth": lambda: saved(_small_unet()),
     "junyanz-unet-legacy.pth": lambda: saved(_small_unet(), **LEGACY),
     "junyanz-unet.safetensors": lambda: as_safetensors(_small_unet()),
@@ -61,27 +61,100 @@ KINDS: Final[dict[str, Callable[[], bytes]]] = {
 }
 
 
-def mutant(kind: str, number: int, sound: bytes, other: bytes) -> tuple[str, bytes]:
-    """The name of what was done and the damaged file."""
-    draws = random.Random(f"{kind} {number}")
-    name = draws.choice(list(WAYS))
-    return name, WAYS[name](draws, sound, other)
+def tar(data: bytes) -> bytes:
+    """An archive with the file in a folder."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        member = tarfile.TarInfo("run/latest_net_G.pth")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return stream.getvalue()
 
 
-def flipped(draws: random.Random, sound: bytes, _: bytes) -> bytes:
-    """One to three bits, half of them where the structure is."""
-    data = bytearray(sound)
-    for _count in range(draws.choice((1, 1, 1, 3))):
-        edge = draws.random() < 0.5
-        at = draws.choice((draws.randrange(min(4096, len(data))), -1 - draws.randrange(min(4096, len(data)))))
-        data[at if edge else draws.randrange(len(data))] ^= 1 << draws.randrange(8)
-    return bytes(data)
+PACKINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "": lambda data: data,
+    ".gz": lambda data: gzip.compress(data, 1, mtime=0),
+    ".tar": tar,
+    ".zip": lambda data: _zipped({"run/latest_net_G.pth": data, "run/options.txt": b"--netG resnet"}),
+    ".tar.gz": lambda data: gzip.compress(tar(data), 1, mtime=0),
+}
 
 
-def truncated(draws: random.Random, sound: bytes, _: bytes) -> bytes:
-    """Cut off, a piece missing in the middle, or bytes too many."""
-    at, length = draws.randrange(len(sound)), draws.randrange(1, 200)
-    return draws.choice((sound[:at], sound[:at] + sound[at + length :], sound + draws.randbytes(length)))
+@dataclass
+class CheckpointFile:
+    """One file, in an archive or not; `reference` is the only model it may be, None: any that is sound."""
+
+    name: str
+    path: Path
+    sound: bytes
+    other: bytes
+    pack: Callable[[bytes], bytes]
+    reference: dict[str, torch.Tensor] | None
+
+    def damage(self, draws: random.Random) -> str:
+        """Damage the file, the description in it, or the archive around it."""
+        chosen = draws.random()
+        if chosen < 0.5:
+            way = draws.choice(list(WAYS))
+            data = self.pack(WAYS[way](draws, self.sound, self.other))
+        elif chosen < 0.75:
+            way, data = damaged(draws, self.pack(self.sound), self.other)
+        else:
+            way, data = damaged(draws, self.sound, self.other)
+            data = self.pack(data)
+        self.path.write_bytes(data)
+        return way
+
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+    def use(self) -> str:
+        try:
+            generator = read_generator(self.path).generator
+        except BadInputError as error:
+            return refusal(error)
+        state = generator.state_dict()
+        assert all(bool(torch.isfinite(value).all()) for value in state.values()), "a weight is not finite"
+        if self.reference is None:
+            return "a model whose results are finite" if _runs(generator) else "a model that overflows"
+        assert state.keys() == self.reference.keys()
+        assert all(torch.equal(value, self.reference[name]) for name, value in state.items()), "another model"
+        return "the identical model"
+
+
+def targets(folder: Path) -> list[Target]:
+    """One for each of FILES, and each way of packing one of them."""
+    files = {name: make() for name, make in FILES.items()}
+    contents = list(files.values())
+    packed = [(name, "") for name in files] + [("junyanz-resnet.pth", packing) for packing in PACKINGS if packing]
+    found: list[Target] = []
+    for number, (name, packing) in enumerate(packed):
+        path, pack = folder / f"{name}{packing}", PACKINGS[packing]
+        path.write_bytes(pack(files[name]))
+        state = read_generator(path).generator.state_dict()
+        reference = {key: value.clone() for key, value in state.items()} if name == "ours.pt" else None
+        other = contents[(number + 1) % len(contents)]
+        found.append(
+            CheckpointFile(
+                name=path.name, path=path, sound=files[name], other=other, pack=pack, reference=reference
+            )
+        )
+    return found
+
+
+def _runs(generator: Generator) -> bool:
+    """Whether zeros through it come out as finite numbers of the shapes that the contract promises."""
+    contract = generator.contract
+    inputs = [
+        torch.zeros(
+            [1, *(n if isinstance(n, int) else 32 for n in tensor.shape)], dtype=getattr(torch, tensor.dtype)
+        )
+        for tensor in contract.inputs
+    ]
+    with torch.inference_mode():
+        outputs = generator(*inputs)
+    assert len(outputs) == len(contract.outputs)
+    return all(bool(torch.isfinite(output).all()) for output in outputs)
 
 
 def spliced(draws: random.Random, sound: bytes, other: bytes) -> bytes:
@@ -137,7 +210,7 @@ def poisoned(draws: random.Random, sound: bytes, _: bytes) -> bytes:
 def rewritten(draws: random.Random, sound: bytes, _: bytes) -> bytes:
     """A byte of the description changed, or code put in its place, under sums that are right."""
     if not sound.startswith(b"PK"):
-        return HOSTILE + sound if draws.random() < 0.05 else flipped(draws, sound[:3000], b"") + sound[3000:]
+        return HOSTILE + sound if draws.random() < 0.05 else damaged(draws, sound[:3000])[1] + sound[3000:]
     parts = _parts(sound)
     name = draws.choice([name for name in parts if name.endswith((".pkl", ".npy"))])
     data = bytearray(parts[name])
@@ -148,51 +221,11 @@ def rewritten(draws: random.Random, sound: bytes, _: bytes) -> bytes:
 
 
 WAYS: Final[dict[str, Callable[[random.Random, bytes, bytes], bytes]]] = {
-    "bits flipped": flipped,
-    "truncated": truncated,
-    "spliced": spliced,
+    "part of another": spliced,
     "shape changed": resized,
     "weight poisoned": poisoned,
     "description rewritten": rewritten,
 }
-
-
-def outcome(path: Path, data: bytes, reference: dict[str, torch.Tensor] | None) -> str:
-    """What reading came to.
-
-    Raises:
-        AssertionError: a model that is neither sound nor refused, or a refusal of several lines.
-    """
-    path.write_bytes(data)
-    try:
-        state = read_generator(path).generator.state_dict()
-    except BadInputError as error:
-        assert "\n" not in str(error), error
-        return "refused"
-    assert all(bool(torch.isfinite(value).all()) for value in state.values()), "a weight is not finite"
-    if reference is None:
-        return "a finite model"
-    assert state.keys() == reference.keys()
-    assert all(torch.equal(value, reference[name]) for name, value in state.items()), "another model"
-    return "the identical model"
-
-
-def fuzz(kind: str, count: int, folder: Path, first: int = 0) -> Counter[str]:
-    """How many mutants of a kind came to what; stops at the first that is neither refused nor sound."""
-    kinds = list(KINDS)
-    sound, other = KINDS[kind](), KINDS[kinds[(kinds.index(kind) + 1) % len(kinds)]]()
-    path = folder / f"mutant{Path(kind).suffix or '.pt'}"
-    path.write_bytes(sound)
-    accepted = read_generator(path).generator.state_dict()
-    reference = {name: value.clone() for name, value in accepted.items()} if kind == "ours" else None
-    counts: Counter[str] = Counter()
-    for number in range(first, first + count):
-        way, data = mutant(kind, number, sound, other)
-        try:
-            counts[outcome(path, data, reference)] += 1
-        except Exception as error:
-            raise AssertionError(f"{kind}, mutant {number} ({way}): {error!r}") from error
-    return counts
 
 
 def _parts(data: bytes) -> dict[str, bytes]:
@@ -223,21 +256,3 @@ def _renumbered_npy(draws: random.Random, data: bytes) -> bytes:
     digits = [at for at in range(10, min(128, len(data))) if data[at : at + 1].isdigit()]
     at = draws.choice(digits or [0])
     return data[:at] + str(draws.randrange(10)).encode() + data[at + 1 :]
-
-
-def main() -> None:
-    """Print the counts of every kind as one JSON line each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--only", choices=KINDS)
-    words = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        for kind in [words.only] if words.only else KINDS:
-            counts = fuzz(kind, words.count, Path(folder), words.first)
-            sys.stdout.write(json.dumps({"kind": kind, "mutants": words.count, **counts}) + "\n")
-            sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
