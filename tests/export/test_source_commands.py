@@ -69,7 +69,8 @@ def test_what_cannot_be_used_is_refused_before_torch_is_loaded(tmp_path: Path) -
         ((path, "--size", "12by13"), 2, "is not a size"),
         ((path, "--precision", "fp61"), 2, "--precision fp61 is not known"),
         ((path, "--conditions", tmp_path / "none"), 3, "does not exist: name a folder of images"),
-        ((path, "--calibrate", path), 3, "is no folder"),
+        ((path, "--precision", "int8", "--calibrate", path), 3, "is no folder"),
+        ((path, "--calibrate", tmp_path / "none"), 2, "--calibrate is for INT8"),
         ((path, "--palette", tmp_path / "colors"), 3, "a line that is no colour"),
     ):
         out = () if "-o" in words else ("-o", tmp_path / "out")
