@@ -66,7 +66,7 @@ def gather(context: BuildContext, artifact: BuiltArtifact) -> Diagnostics:
     )
     if artifact.passed:
         return replace(first, others=tuple(further))
-    worst = _worst(case.measures[0], compared)
+    worst, _ = _worst(case.measures[0], compared)
     return replace(first, divergence=_divergence(context, artifact, worst), others=tuple(further))
 
 
@@ -95,22 +95,24 @@ def _compared(case: Case) -> Iterator[_Compared]:
                 )
 
 
-def _worst(measure: OutputMeasure, compared: list[_Compared]) -> _Compared:
+def _worst(measure: OutputMeasure, compared: list[_Compared]) -> tuple[_Compared, float]:
+    """The sample of the lowest quality, and that quality."""
     scores = measure.quality_db([one.pairs[measure.output.name] for one in compared])
-    return compared[int(np.argmin(scores))]
+    row = int(np.argmin(scores))
+    return compared[row], scores[row]
 
 
 def _of_output(
     case: Case, measure: OutputMeasure, compared: list[_Compared], spread: SpreadMaps | None
 ) -> Diagnostics:
-    worst = _worst(measure, compared)
+    worst, psnr_db = _worst(measure, compared)
     pair = worst.pairs[measure.output.name]
     image = case.contract.image_condition
     alike = image is not None and image.encoding == measure.output.encoding
     return Diagnostics(
         output=measure.output,
         sample=worst.name,
-        psnr_db=min(measure.quality_db([one.pairs[measure.output.name] for one in compared])),
+        psnr_db=psnr_db,
         condition=worst.conditions[image.name][0] if image is not None and alike else None,
         ours=pair[0],
         theirs=pair[1],

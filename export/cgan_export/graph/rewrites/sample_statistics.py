@@ -14,6 +14,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from cgan_export.graph.rewrites.unused import drop_unused
+
 __all__ = ["write_out_instance_normalisation"]
 
 ROWS, COLUMNS = "axis_of_rows", "axis_of_columns"
@@ -45,10 +47,7 @@ def write_out_instance_normalisation(model: onnx.ModelProto) -> int:
     )
     del graph.node[:]
     graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input}
-    kept = [item for item in graph.initializer if item.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    drop_unused(model)
     return changed
 
 

@@ -17,6 +17,8 @@ import numpy.typing as npt
 import onnx
 from onnx import NodeProto, helper, numpy_helper
 
+from cgan_export.graph.rewrites.unused import drop_unused
+
 __all__ = ["subpixel_transposed_convolutions"]
 
 # Kernel taps of output parity 0 and 1, the tap on the earlier input pixel first.
@@ -45,7 +47,7 @@ def subpixel_transposed_convolutions(model: onnx.ModelProto) -> int:
         changed += 1
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    _drop_unused(model)
+    drop_unused(model)
     return changed
 
 
@@ -99,10 +101,3 @@ def _input_sides(model: onnx.ModelProto) -> dict[str, int]:
         if len(axes) == 4:
             sides[value.name] = min(axes[2:])
     return sides
-
-
-def _drop_unused(model: onnx.ModelProto) -> None:
-    used = {name for node in model.graph.node for name in node.input}
-    kept = [item for item in model.graph.initializer if item.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
