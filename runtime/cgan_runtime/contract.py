@@ -12,8 +12,16 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from cgan_runtime.image_values import Limits
 from cgan_runtime.noise import DISTRIBUTIONS
 
 __all__ = [
@@ -63,24 +71,47 @@ class Value(BaseModel):
 class ImageEncoding(Value):
     """How a tensor [C, H, W] stands for an 8-bit image: ``value = (pixel / 255 - mean) / std``.
 
-    In: an image of another size is resampled to H x W by `size_rule` and `filter`. Out: the value is turned
-    back into 0..255, clamped, and made whole by `rounding` (halves to even).
+    In: an image of another size is resampled to H x W by `size_rule` and `filter`. Values of more than 8 bits are
+    scaled to 0..255 by the range they are meant in: `integers` or `floats`; None: the usual range that holds those
+    of the one image (image_values.py). Transparency is laid on white, or kept as the fourth channel of "RGBA".
+
+    Out: the value is turned back into 0..255, clamped, and made whole by `rounding` (halves to even).
     """
 
     kind: Literal["image"] = "image"
-    color: Literal["RGB", "L"] = "RGB"
+    color: Literal["RGB", "L", "RGBA"] = "RGB"
     mean: tuple[Mean, ...] = (0.5, 0.5, 0.5)
     std: tuple[Deviation, ...] = (0.5, 0.5, 0.5)
     size_rule: Literal["stretch"] = "stretch"
     filter: Literal["bicubic", "bilinear", "box", "nearest"] = "bicubic"
     rounding: Literal["nearest", "truncate"] = "nearest"
+    integers: Range | None = None
+    floats: Range | None = None
 
     @model_validator(mode="after")
     def _one_figure_per_channel(self) -> Self:
-        channels = len(self.color) if self.color == "RGB" else 1
+        channels = len(self.color)
         if not len(self.mean) == len(self.std) == channels:
             raise ValueError(f"{self.color} needs {channels} mean and std values")
         return self
+
+    @model_validator(mode="after")
+    def _ranges_go_up(self) -> Self:
+        for limits in (self.integers, self.floats):
+            if limits is not None and limits[0] >= limits[1]:
+                raise ValueError(f"a range goes up, not from {limits[0]} to {limits[1]}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_usual_ranges(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Left out where there is none: what has 8 bits is written, and hashed, as before there were ranges."""
+        values: dict[str, Any] = plain(self)
+        return {k: v for k, v in values.items() if v is not None or k not in ("integers", "floats")}
+
+    @property
+    def limits(self) -> Limits:
+        """The ranges of values of more than 8 bits."""
+        return Limits(integers=self.integers, floats=self.floats)
 
 
 class LabelEncoding(Value):

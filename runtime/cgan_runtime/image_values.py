@@ -8,8 +8,9 @@ else over the one image: the same image then always gives the same result.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AUTO",
+    "PLAIN",
     "Extent",
+    "Limits",
     "Range",
     "is_wide",
     "parse_range",
@@ -50,6 +53,31 @@ class Extent:
         return Extent(low=min(self.low, other.low), high=max(self.high, other.high))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The ranges that values of more than 8 bits are meant in.
+
+    Attributes:
+        integers: of integers; None: the usual range that holds those of the one image.
+        floats: of floats, likewise.
+    """
+
+    integers: Range | None = None
+    floats: Range | None = None
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """Of the values that `dataclasses.asdict` gives, also after JSON.
+
+        Raises:
+            TypeError, ValueError: they are none.
+        """
+        return cls(**{kind: None if ends is None else _range(*ends) for kind, ends in plain.items()})
+
+
+PLAIN: Final = Limits()
+
+
 def is_wide(mode: str) -> bool:
     """Whether Pillow's mode holds more than 8 bits a value: "I;16", "I", "F" and their kind."""
     return mode.startswith(("I", "F"))
@@ -76,6 +104,12 @@ def with_all_bits(image: PilImage.Image) -> PilImage.Image:
         return image
     values = np.asarray(image).view(np.uint32)
     return Image.fromarray(values.astype(np.float32)) if values.max() >= 2**31 else image
+
+
+def _range(low: float, high: float) -> Range:
+    if not -np.inf < low < high < np.inf:
+        raise ValueError(f"a range goes up, not from {low} to {high}")
+    return (float(low), float(high))
 
 
 def range_of(extent: Extent, *, floats: bool) -> Range | None:
@@ -109,25 +143,27 @@ def parse_range(text: str) -> Range | None:
     raise ValueError(f"{text!r} is no range: give auto, the largest value (4095), or both ends (-1000,1000)")
 
 
-def to_8_bit(values: npt.NDArray[Any], limits: Range | None, called: str) -> npt.NDArray[np.uint8]:
+def to_8_bit(values: npt.NDArray[Any], limits: Limits, called: str) -> npt.NDArray[np.uint8]:
     """Values as 0..255, rounded to the nearest, cut at the ends of the range.
 
     Args:
         values: of any real dtype.
-        limits: (low, high); None: the usual range that holds these values.
+        limits: the ranges of integers and of floats.
         called: the image, for the message.
 
     Raises:
         ImageError: no usual range holds them.
     """
-    if limits is None:
+    floats = values.dtype.kind == "f"
+    chosen = limits.floats if floats else limits.integers
+    if chosen is None:
         extent = Extent(low=float(values.min()), high=float(values.max()))
-        limits = range_of(extent, floats=values.dtype.kind == "f")
-        if limits is None:
+        chosen = range_of(extent, floats=floats)
+        if chosen is None:
             raise ImageError(
                 f"{called} has values from {extent.low:.6g} to {extent.high:.6g}, which is no usual range (0..1, "
                 "0..255, 0..4095, 0..65535, -1..1): scale them to one, or train with --range LOW,HIGH."
             )
-    low, high = limits
+    low, high = chosen
     share = (values.astype(np.float64) - low) / (high - low)
     return np.floor(np.clip(share, 0, 1) * 255 + 0.5).astype(np.uint8)

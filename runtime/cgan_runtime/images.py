@@ -1,10 +1,10 @@
 """Images in and out: a file of any format that is read to the tensor a generator wants, its answer to a PNG.
 
 Read: the caps are checked on the header before a pixel is decoded; EXIF rotation is applied; transparency is laid
-on white; palettes, CMYK, 1-bit and grey images are converted to the generator's colour. Grey of more than 8 bits
-and floats are scaled by their range (image_values.py); colour of 16 bits is read with its high bytes, as Pillow
-does. Of an animation or of several pages the first is used; colour profiles are ignored. The size then follows the
-contract's `size_rule`.
+on white, or kept for a generator that takes RGBA; palettes, CMYK, 1-bit and grey images are converted to the
+generator's colour. Grey of more than 8 bits and floats are scaled by their range (image_values.py); colour of 16
+bits is read with its high bytes, as Pillow does. Of an animation or of several pages the first is used; colour
+profiles are ignored. The size then follows the contract's `size_rule`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cgan_runtime.axes import nearest_size
 from cgan_runtime.contract import Condition, ImageEncoding, SizeRule, image_size
 from cgan_runtime.errors import ImageError
 from cgan_runtime.image_formats import READ, READ_SUFFIXES, READ_WORDS, describe_image, raw_sentence
-from cgan_runtime.image_values import Range, is_wide, to_8_bit, wide_values, with_all_bits
+from cgan_runtime.image_values import PLAIN, Limits, is_wide, to_8_bit, wide_values, with_all_bits
 
 if TYPE_CHECKING:
     from PIL import Image as PilImage
@@ -33,13 +33,13 @@ __all__ = [
     "MIN_SIDE",
     "SUFFIXES",
     "decode_image",
+    "eight_bit",
     "image_text",
     "pixels_from_tensor",
     "png_bytes",
     "png_text",
     "read_image",
     "resized",
-    "rgb_or_grey",
     "stored_mode",
     "tensor_from_image",
 ]
@@ -55,18 +55,24 @@ Float32 = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
 
-def read_image(source: Path | bytes, name: str | None = None) -> PilImage.Image:
-    """An upright 8-bit image of mode "RGB" or "L" from a file or from its bytes: what serving takes.
+def read_image(
+    source: Path | bytes, name: str | None = None, encoding: ImageEncoding | None = None
+) -> PilImage.Image:
+    """An upright 8-bit image of mode "RGB", "L" or "RGBA" from a file or from its bytes: what serving takes.
 
     Args:
         source: a path, or the encoded image.
         name: what to call it in messages; the path by default.
+        encoding: whose ranges are taken and whose transparency is kept; None: usual ranges, laid on white.
 
     Raises:
         ImageError: not of a format that is read, damaged, with values of no usual range, or a side outside
             MIN_SIDE .. MAX_SIDE or more than MAX_PIXELS in all.
     """
-    return rgb_or_grey(decode_image(source, name), called=_called(source, name))
+    image, called = decode_image(source, name), _called(source, name)
+    if encoding is None:
+        return eight_bit(image, called=called)
+    return eight_bit(image, encoding.limits, alpha=encoding.color == "RGBA", called=called)
 
 
 def decode_image(source: Path | bytes, name: str | None = None, *, caps: bool = True) -> PilImage.Image:
@@ -125,12 +131,15 @@ def stored_mode(path: Path) -> str:
         return ""
 
 
-def rgb_or_grey(image: PilImage.Image, limits: Range | None = None, *, called: str = "the image") -> PilImage.Image:
-    """8 bits, mode "RGB" or "L": transparency on white, values of more bits scaled.
+def eight_bit(
+    image: PilImage.Image, limits: Limits = PLAIN, *, alpha: bool = False, called: str = "the image"
+) -> PilImage.Image:
+    """8 bits, mode "RGB" or "L", values of more bits scaled; "RGBA" where there is transparency that is kept.
 
     Args:
         image: as `decode_image` gives it.
-        limits: the range of values of more than 8 bits; None: the usual one that holds those of this image.
+        limits: the ranges of values of more than 8 bits.
+        alpha: keep transparency; otherwise it is laid on white.
         called: the image, for messages.
 
     Raises:
@@ -142,6 +151,8 @@ def rgb_or_grey(image: PilImage.Image, limits: Range | None = None, *, called: s
         return Image.fromarray(to_8_bit(wide_values(image, called), limits, called))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
+        if alpha:
+            return image
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image if image.mode in ("RGB", "L") else image.convert("L" if image.mode == "1" else "RGB")
 
@@ -166,7 +177,7 @@ def tensor_from_image(image: PilImage.Image, condition: Condition, sides: SizeRu
 
 
 def pixels_from_tensor(tensor: npt.NDArray[np.floating], encoding: ImageEncoding) -> Pixels:
-    """The 8-bit image [H, W] or [H, W, 3] that a tensor [C, H, W] stands for."""
+    """The 8-bit image [H, W], [H, W, 3] or [H, W, 4] that a tensor [C, H, W] stands for."""
     mean, std = (np.asarray(values, dtype=np.float32) for values in (encoding.mean, encoding.std))
     scaled = (tensor.astype(np.float32).transpose(1, 2, 0) * std + mean) * np.float32(255)
     whole = np.rint(scaled) if encoding.rounding == "nearest" else np.trunc(scaled)

@@ -72,7 +72,7 @@ def diagnostics(error: float, *, tensor: str | None = None) -> Diagnostics:
         output=CONTRACT.outputs[0],
         sample="number 3",
         psnr_db=41.0,
-        condition=theirs,
+        condition=np.zeros((64, 64, 3), dtype=np.uint8),
         ours=(theirs + np.float32(error)),
         theirs=theirs,
         spread=None,

@@ -144,6 +144,25 @@ def test_every_next_command_works_whatever_the_channels(
         assert ended.returncode == 0, ended.stderr
 
 
+def test_four_channels_are_an_image_with_transparency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run_here("cgan-export", resnet(tmp_path, 4, 4), "-o", "out", "--size", "32x16")
+    assert done.returncode == 0, done.stderr
+    assert "the 4 channels of A are red, green, blue and alpha (--palette, where each is a class)" in done.stderr
+    rgba = np.random.default_rng(0).integers(0, 256, (16, 32, 4)).astype(np.uint8)
+    Image.fromarray(rgba).save("given.png")
+    done = run_here("cgan-translate", "given.png", "--bundle", "out", "--seed", "7", "--out", "made.png")
+    assert done.returncode == 0, done.stderr
+    loaded = read_generator(tmp_path / "facades.pth", Choices(size=(16, 32)))
+    with torch.no_grad():
+        given = torch.from_numpy(rgba).permute(2, 0, 1)[None].float() / 127.5 - 1
+        (theirs,) = loaded.generator.eval()(given)
+    expected = ((theirs[0].permute(1, 2, 0) + 1) * 127.5).clamp(0, 255).numpy()
+    with Image.open("made.png") as made:
+        assert made.mode == "RGBA"
+        assert np.abs(np.asarray(made) - expected).max() <= 1.01
+
+
 def test_a_palette_makes_a_picture_of_one_channel_for_each_class(tmp_path: Path) -> None:
     path, colors = resnet(tmp_path, 4), ((255, 0, 0), (0, 255, 0), (0, 0, 255), (9, 9, 9))
     loaded = read_generator(path, Choices(size=(16, 16), palette=colors))

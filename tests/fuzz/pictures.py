@@ -14,8 +14,9 @@ from typing import Any, Final
 import numpy as np
 from cgan_runtime.contract import Condition, ImageEncoding
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.image_values import PLAIN
 from cgan_runtime.images import MAX_PIXELS, MAX_SIDE, MIN_SIDE, read_image, tensor_from_image
-from cgan_trainer.data.images import PLAIN, open_image
+from cgan_trainer.data.images import open_image
 from PIL import Image
 
 from tests.fuzz.base import Target, refusal

@@ -32,10 +32,12 @@ def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     return stream.getvalue()
 
 
+def encoding_of(color: str) -> ImageEncoding:
+    return ImageEncoding(color=color, mean=(0.5,) * len(color), std=(0.5,) * len(color))  # type: ignore[arg-type]  # cases of any form
+
+
 def condition(color: str = "RGB", size: tuple[int, int] = (32, 32)) -> Condition:
-    channels = 3 if color == "RGB" else 1
-    encoding = ImageEncoding(color=color, mean=(0.5,) * channels, std=(0.5,) * channels)  # type: ignore[arg-type]  # cases of any form
-    return Condition(name="condition", shape=(channels, *size), encoding=encoding)
+    return Condition(name="condition", shape=(len(color), *size), encoding=encoding_of(color))
 
 
 def test_an_rgb_image_keeps_every_pixel() -> None:
@@ -72,6 +74,7 @@ def test_every_mode_becomes_rgb_or_grey(mode: str) -> None:
     assert read.mode in ("RGB", "L")
     assert tensor_from_image(read, condition()).shape == (3, 32, 32)
     assert tensor_from_image(read, condition("L")).shape == (1, 32, 32)
+    assert tensor_from_image(read, condition("RGBA")).shape == (4, 32, 32)
 
 
 def test_exif_rotation_is_applied() -> None:
@@ -222,3 +225,42 @@ def test_an_unsigned_tiff_of_32_bits_is_not_taken_for_a_signed_one() -> None:
     assert unsigned != data
     with pytest.raises(ImageError, match=r"from 0 to 4\.29497e\+09"):
         read_image(unsigned, "scan.tif")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_transparency_is_kept_for_a_generator_that_takes_it(kind: str) -> None:
+    rgba = np.dstack([PIXELS, 1 + np.arange(32 * 32).reshape(32, 32) % 255]).astype(np.uint8)
+    encoding = encoding_of("RGBA")
+    options = {"lossless": True} if kind == "WEBP" else {}
+    read = read_image(saved(Image.fromarray(rgba), kind, **options), encoding=encoding)
+    np.testing.assert_array_equal(np.asarray(read), rgba)
+    tensor = tensor_from_image(read, condition("RGBA"))
+    np.testing.assert_allclose(tensor, rgba.transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
+    np.testing.assert_array_equal(pixels_from_tensor(tensor, encoding), rgba)
+
+
+def test_an_image_without_transparency_is_opaque_and_what_is_hidden_does_not_bleed_into_a_smaller_one() -> None:
+    opaque = tensor_from_image(read_image(png(PIXELS), encoding=encoding_of("RGBA")), condition("RGBA"))
+    assert (opaque[3] == 1).all()
+    rgba = np.zeros((32, 32, 4), dtype=np.uint8)
+    rgba[:, :16] = (255, 0, 0, 255)
+    rgba[:, 16:] = (0, 255, 0, 0)  # green that cannot be seen
+    half = condition("RGBA", size=(16, 16))
+    smaller = tensor_from_image(read_image(saved(Image.fromarray(rgba)), encoding=encoding_of("RGBA")), half)
+    seen = smaller[3] > 0
+    assert (smaller[1][seen] < -0.9).all()
+
+
+@pytest.mark.parametrize(("dtype", "top"), [("uint16", 4095), ("float32", 1000.0)])
+def test_a_dark_image_is_read_by_the_range_that_the_generator_was_trained_with(dtype: str, top: float) -> None:
+    dark = (LEVELS * top / 8).astype(dtype)  # alone it would be taken for 10 bits, or for 0..255
+    encoding = ImageEncoding(integers=(0, 4095), floats=(0, 1000))
+    read = np.asarray(read_image(wide(dark), encoding=encoding)).astype(int)
+    assert np.abs(read - np.rint(LEVELS * 255 / 8)).max() <= 1
+    alone = np.asarray(read_image(wide(dark))).astype(int)
+    assert alone.max() > 2 * read.max()
+
+
+def test_a_range_that_goes_down_is_none() -> None:
+    with pytest.raises(ValueError, match="a range goes up"):
+        ImageEncoding(integers=(4095, 0))

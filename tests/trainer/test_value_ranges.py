@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from cgan_runtime.contract import ImageEncoding
 from cgan_runtime.errors import BadInputError, UsageError
+from cgan_runtime.image_values import PLAIN, Limits
 from cgan_trainer.cli.data import main as data_main
 from cgan_trainer.configs.base import RunOptions, check_config, command_line
+from cgan_trainer.configs.cyclegan import CycleganConfig
 from cgan_trainer.configs.pix2pix import Pix2pixConfig
 from cgan_trainer.data import value_ranges
 from cgan_trainer.data.kinds import LabelledData, PairedData, UnpairedData
+from cgan_trainer.data.kinds.paired import Direction
 from cgan_trainer.data.verify import verify
+from cgan_trainer.families.base import Family, Recipe
+from cgan_trainer.families.cyclegan import CYCLEGAN
+from cgan_trainer.families.pix2pix import PIX2PIX
 from cgan_trainer.training.start import train
 from PIL import Image
 
@@ -191,3 +200,32 @@ def test_one_hot_pixel_does_not_hide_a_black_side_from_verify_or_training(
     said = capsys.readouterr().err
     assert "The target images are nearly black" in said
     assert "The condition images" not in said
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_the_range_of_the_conditions_goes_with_the_generator(tmp_path: Path, direction: Direction) -> None:
+    write_pairs(tmp_path, 4095, "uint16", ".png")
+    config = Pix2pixConfig(size=64, ngf=1, ndf=1, direction=direction)
+    kind = PIX2PIX.data(config, 64)
+    recipe = PIX2PIX.recipe(config, kind.facts(tmp_path, kind.load(tmp_path, "train")))
+    taken = limits_of(PIX2PIX, recipe, "main")
+    assert taken == (Limits(integers=(0, 4095)) if direction == "BtoA" else PLAIN)
+
+
+def test_the_ranges_of_two_domains_go_with_their_generators(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 1, "float32", ".tif", low=-1)
+    config = CycleganConfig(size=64, ngf=1, ndf=1)
+    kind = CYCLEGAN.data(config, 64)
+    recipe = CYCLEGAN.recipe(config, kind.facts(tmp_path, kind.load(tmp_path, "train")))
+    assert limits_of(CYCLEGAN, recipe, "AtoB") == PLAIN
+    assert limits_of(CYCLEGAN, recipe, "BtoA") == Limits(floats=(-1, 1))
+
+
+def limits_of(family: Family[Any, Any], recipe: Recipe[Any, Any], graph: str) -> Limits:
+    """What the contract of a generator says, which is rebuilt from what a checkpoint keeps of it."""
+    options = json.loads(json.dumps(recipe.graph_options(graph)))
+    condition = family.rebuild(graph, options).contract.image_condition
+    assert condition is not None
+    assert isinstance(condition.encoding, ImageEncoding)
+    assert ImageEncoding.model_validate_json(condition.encoding.model_dump_json()) == condition.encoding
+    return condition.encoding.limits

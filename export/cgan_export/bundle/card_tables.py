@@ -67,7 +67,7 @@ def kind_of(tensor: Condition | Output) -> str:
     """What a tensor is: "RGB image", "class"."""
     match tensor.encoding:
         case ImageEncoding(color=color):
-            return "RGB image" if color == "RGB" else "grey image"
+            return "grey image" if color == "L" else f"{color} image"
         case LabelEncoding():
             return "class"
         case None:

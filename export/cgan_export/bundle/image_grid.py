@@ -16,7 +16,7 @@ from cgan_runtime.images import png_bytes
 from cgan_runtime.runners.base import Array
 
 from cgan_export.export import Exported
-from cgan_export.fidelity.heatmap import condition_pixels, has_pixels, output_pixels
+from cgan_export.fidelity.heatmap import as_rgb, condition_pixels, has_pixels, output_pixels
 
 __all__ = ["grid_caption", "image_grid"]
 
@@ -75,23 +75,19 @@ def _rows(exported: Exported) -> list[_Row]:
 def _tiles(exported: Exported, row: _Row) -> list[Pixels]:
     contract = exported.contract
     tiles = [
-        _rgb(condition_pixels(row.conditions[c.name][0], c.encoding))
+        as_rgb(condition_pixels(row.conditions[c.name][0], c.encoding))
         for c in contract.conditions
         if isinstance(c.encoding, ImageEncoding)
     ]
     results = [exported.generator.generate(row.conditions, [seed], [0]) for seed in row.seeds]
     for output in contract.outputs:
         if has_pixels(output):
-            tiles += [_rgb(output_pixels(result[output.name][0], output)) for result in results]
+            tiles += [as_rgb(output_pixels(result[output.name][0], output)) for result in results]
     return tiles
 
 
 def _label_name(contract: Contract) -> str | None:
     return next((c.name for c in contract.conditions if isinstance(c.encoding, LabelEncoding)), None)
-
-
-def _rgb(pixels: Pixels) -> Pixels:
-    return np.repeat(pixels[:, :, None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
 def _joined(tiles: list[Pixels], axis: int) -> Pixels:

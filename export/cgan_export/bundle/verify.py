@@ -103,13 +103,13 @@ def _golden(bundle: Bundle, generator: SeededGenerator, stored: list[dict[str, A
 def _stored_output(bundle: Bundle, path: str, output: Output) -> Array:
     """Pixels uint8 of an image, the array of any other kind."""
     if isinstance(output.encoding, ImageEncoding):
-        return np.asarray(read_image(bundle.read(path), path))
+        return np.asarray(read_image(bundle.read(path), path, output.encoding))
     return _array(bundle, path, output)
 
 
 def _condition(bundle: Bundle, path: str, condition: Condition) -> Array:
     if isinstance(condition.encoding, ImageEncoding):
-        return tensor_from_image(read_image(bundle.read(path), path), condition)
+        return tensor_from_image(read_image(bundle.read(path), path, condition.encoding), condition)
     return _array(bundle, path, condition)
 
 

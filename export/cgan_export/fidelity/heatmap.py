@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from cgan_runtime.contract import HeatmapEncoding, ImageEncoding, Output
 from cgan_runtime.encodings.heatmap import heatmap_pixels
-from cgan_runtime.images import pixels_from_tensor
+from cgan_runtime.images import eight_bit, pixels_from_tensor
 from cgan_runtime.runners.base import Array
+from PIL import Image
 
-__all__ = ["coloured", "condition_pixels", "has_pixels", "output_pixels"]
+__all__ = ["as_rgb", "coloured", "condition_pixels", "has_pixels", "output_pixels"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -18,6 +19,13 @@ def coloured(values: Array, top: float | None = None) -> Pixels:
     """Values [H, W] >= 0 as RGB [H, W, 3]: 0 is black, `top` (the largest by default) and beyond is white."""
     finite = values[np.isfinite(values)]
     return heatmap_pixels(values, (0.0, top or (float(finite.max()) if finite.size else 0.0) or 1.0))
+
+
+def as_rgb(pixels: Pixels) -> Pixels:
+    """Pixels [H, W] or [H, W, C] as RGB [H, W, 3]: grey three times, transparency on white."""
+    if pixels.ndim == 2:
+        return np.repeat(pixels[:, :, None], 3, axis=2)
+    return np.asarray(eight_bit(Image.fromarray(pixels)))
 
 
 def has_pixels(output: Output) -> bool:

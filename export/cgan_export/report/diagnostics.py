@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
-from cgan_runtime.contract import Output
+from cgan_runtime.contract import Condition, ImageEncoding, Output
 from cgan_runtime.generator import noise_tensors, sizes_of
 from cgan_runtime.runners.base import Array
 
 from cgan_export.artifacts.artifacts import BuildContext, BuiltArtifact, case_of
 from cgan_export.fidelity.case import Case
+from cgan_export.fidelity.heatmap import Pixels, condition_pixels
 from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.noise_gate import SPREAD_SEEDS, spread_samples
 from cgan_export.fidelity.output_kinds import OutputMeasure, Pair
@@ -38,7 +39,7 @@ class Diagnostics:
         output: which one.
         sample: its worst sample: "number 3", or a kind of made-up images.
         psnr_db: that sample's quality (`OutputMeasure.quality_db`).
-        condition: the image it was made from [C, H, W], where it is shown in the same way as the output.
+        condition: the first image it was made from, [H, W] or [H, W, C]; None: it is made from none.
         ours: the output without the batch axis, from the artifact.
         theirs: the same from PyTorch.
         spread: where the generator has noise.
@@ -49,7 +50,7 @@ class Diagnostics:
     output: Output
     sample: str
     psnr_db: float
-    condition: Array | None
+    condition: Pixels | None
     ours: Array
     theirs: Array
     spread: SpreadMaps | None
@@ -108,17 +109,21 @@ def _of_output(
     worst, psnr_db = _worst(measure, compared)
     pair = worst.pairs[measure.output.name]
     image = case.contract.image_condition
-    alike = image is not None and image.encoding == measure.output.encoding
     return Diagnostics(
         output=measure.output,
         sample=worst.name,
         psnr_db=psnr_db,
-        condition=worst.conditions[image.name][0] if image is not None and alike else None,
+        condition=None if image is None else _pixels(worst.conditions[image.name][0], image),
         ours=pair[0],
         theirs=pair[1],
         spread=spread,
         divergence=None,
     )
+
+
+def _pixels(value: Array, condition: Condition) -> Pixels:
+    assert isinstance(condition.encoding, ImageEncoding)  # noqa: S101 - it is the contract's image
+    return condition_pixels(value, condition.encoding)
 
 
 def _spread(case: Case) -> dict[str, SpreadMaps]:

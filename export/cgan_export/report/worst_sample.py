@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from cgan_runtime.contract import Contract, ImageEncoding, Output
+from cgan_runtime.contract import Contract, Output
+from cgan_runtime.images import eight_bit
 from cgan_runtime.manifest import Figure
 from cgan_runtime.pages import CaptionedImage, Exhibit, Table, data_uri, readable
 from PIL import Image
 
-from cgan_export.fidelity.heatmap import Pixels, coloured, condition_pixels, has_pixels, output_pixels
+from cgan_export.fidelity.heatmap import Pixels, coloured, has_pixels, output_pixels
 from cgan_export.report.diagnostics import Diagnostics, SpreadMaps
 
 __all__ = ["OutputPart", "output_part"]
@@ -85,10 +86,8 @@ def _worst(figures: dict[str, Figure], output: Output, found: Diagnostics, prefi
             f"difference of the two: at most {error.max():.2g}; white is {white}",
         ),
     ]
-    if found.condition is not None and isinstance(output.encoding, ImageEncoding):
-        images.insert(
-            0, _image(condition_pixels(found.condition, output.encoding), "condition", f"condition of {sample}")
-        )
+    if found.condition is not None:
+        images.insert(0, _image(found.condition, "condition", f"condition of {sample}"))
     return Scaled(images=Exhibit(images=tuple(images)), white=white)
 
 
@@ -131,4 +130,5 @@ def _spread_maps(maps: SpreadMaps) -> Scaled:
 
 
 def _image(pixels: Pixels, heading: str, alt: str) -> CaptionedImage:
-    return CaptionedImage(uri=data_uri(Image.fromarray(pixels), "png"), heading=heading, alt=alt, sharp=True)
+    shown = eight_bit(Image.fromarray(pixels))  # transparency would show the page
+    return CaptionedImage(uri=data_uri(shown, "png"), heading=heading, alt=alt, sharp=True)

@@ -12,11 +12,11 @@ from cgan_runtime.errors import UsageError
 from cgan_runtime.image_formats import READ_WORDS
 from cgan_runtime.images import (
     Pixels,
+    eight_bit,
     pixels_from_tensor,
     png_bytes,
     read_image,
     resized,
-    rgb_or_grey,
     tensor_from_image,
 )
 
@@ -39,12 +39,14 @@ class ImageEncoder(Encoder):
         """
         from PIL import Image, ImageOps
 
+        encoding = condition.encoding
+        assert isinstance(encoding, ImageEncoding)  # noqa: S101 - chosen by the encoding's kind
         if isinstance(given, str | Path):
-            image = read_image(Path(given))
+            image = read_image(Path(given), encoding=encoding)
         elif isinstance(given, bytes):
-            image = read_image(given, name or condition.name)
-        elif isinstance(given, Image.Image):
-            image = rgb_or_grey(ImageOps.exif_transpose(given))  # as `read_image` does with a file
+            image = read_image(given, name or condition.name, encoding)
+        elif isinstance(given, Image.Image):  # as `read_image` does with a file
+            image = eight_bit(ImageOps.exif_transpose(given), encoding.limits, alpha=encoding.color == "RGBA")
         else:
             raise UsageError(f"{name or condition.name} needs {self.choices(condition)}.")
         return tensor_from_image(image, condition, sides)
@@ -77,7 +79,7 @@ class ImageDecoder(Decoder):
 def png_of_size(
     pixels: Pixels, text: Mapping[str, str] | None, size: tuple[int, int] | None, filter_name: str
 ) -> bytes:
-    """A PNG of pixels [H, W] or [H, W, 3], scaled to `size` = (width, height) if one is given."""
+    """A PNG of pixels [H, W], [H, W, 3] or [H, W, 4], scaled to `size` = (width, height) if one is given."""
     from PIL import Image
 
     image = Image.fromarray(pixels)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.image_values import PLAIN, Limits
 
-from cgan_trainer.data.images import CHANNELS, PLAIN, Limits, Mode, open_image, resize
+from cgan_trainer.data.images import CHANNELS, Mode, open_image, resize
 from cgan_trainer.data.layouts import PairFiles
 
 if TYPE_CHECKING:

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cgan_runtime.errors import BadInputError
 from cgan_runtime.image_formats import list_images
-from cgan_runtime.image_values import Range
-from cgan_runtime.images import decode_image, resized, rgb_or_grey
+from cgan_runtime.image_values import PLAIN, Limits
+from cgan_runtime.images import decode_image, eight_bit, resized
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["CHANNELS", "PLAIN", "Limits", "Mode", "decode_rgb", "list_images", "open_image", "open_rgb", "resize"]
+__all__ = ["CHANNELS", "Mode", "decode_rgb", "list_images", "open_image", "open_rgb", "resize"]
 
 # How the pixels of a side are meant: colours, one brightness, or names of classes that must never be mixed.
 Mode = Literal["rgb", "grey", "labels"]
 CHANNELS: dict[Mode, int] = {"rgb": 3, "grey": 1, "labels": 3}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The ranges of values of more than 8 bits; None: the usual one that holds those of the image."""
-
-    integers: Range | None = None
-    floats: Range | None = None
-
-
-PLAIN = Limits()
 
 
 def open_rgb(path: Path) -> Image:
@@ -43,7 +31,7 @@ def open_rgb(path: Path) -> Image:
 
 def decode_rgb(source: Path | bytes, called: str) -> Image:
     """As `open_rgb`, from the bytes of a file too; errors call the image `called`."""
-    return rgb_or_grey(decode_image(source, called, caps=False), called=called).convert("RGB")
+    return eight_bit(decode_image(source, called, caps=False), called=called).convert("RGB")
 
 
 def open_image(path: Path, mode: Mode, limits: Limits = PLAIN) -> Image:
@@ -60,8 +48,7 @@ def open_image(path: Path, mode: Mode, limits: Limits = PLAIN) -> Image:
     image = decode_image(path, caps=False)
     if mode == "labels" and image.mode.startswith("I"):
         return _class_numbers(image, path)
-    taken = limits.floats if image.mode.startswith("F") else limits.integers
-    return rgb_or_grey(image, taken, called=str(path)).convert("RGB").convert("L" if mode == "grey" else "RGB")
+    return eight_bit(image, limits, called=str(path)).convert("RGB").convert("L" if mode == "grey" else "RGB")
 
 
 def resize(image: Image, size: int, mode: Mode) -> Image:

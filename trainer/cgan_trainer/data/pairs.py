@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.image_values import PLAIN, Limits
 from cgan_runtime.progress import note
 from jaxtyping import UInt8
 from torch import Tensor
@@ -16,7 +17,6 @@ from cgan_trainer.data.arrays import Decoding, load_arrays, name_problems
 from cgan_trainer.data.cache import key_of
 from cgan_trainer.data.decoding import ArraySpec, Bytes, Modes, Rows, open_pair, pixels_of
 from cgan_trainer.data.domains import Domains, palette_of, read_domains
-from cgan_trainer.data.images import PLAIN, Limits
 from cgan_trainer.data.layouts import Layout, PairFiles, find_layout
 from cgan_trainer.data.layouts.held_out import held_out_split
 from cgan_trainer.data.value_ranges import Found, all_listings, find_ranges
@@ -46,6 +46,7 @@ class Pairs:
         b: side B, likewise.
         sha256: hex digest over names and pixels: equal digests train equal weights.
         skipped: names of what is in the dataset but broken or without partner.
+        limits: the ranges that values of more than 8 bits of A and of B were scaled by.
     """
 
     files: tuple[str, ...]
@@ -53,6 +54,7 @@ class Pairs:
     b: UInt8[Tensor, "n cb h w"]
     sha256: str
     skipped: tuple[str, ...] = ()
+    limits: tuple[Limits, Limits] = (PLAIN, PLAIN)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -137,6 +139,7 @@ def load_pairs(
         b=torch.from_numpy(entry.arrays["b"]),
         sha256=entry.sha256,
         skipped=tuple(name for name, _ in problems),
+        limits=limits,
     )
 
 

@@ -15,13 +15,12 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 from cgan_runtime.errors import BadInputError
-from cgan_runtime.image_values import Extent, Range, is_wide, parse_range, range_of, wide_values
+from cgan_runtime.image_values import PLAIN, Extent, Limits, Range, is_wide, parse_range, range_of, wide_values
 from cgan_runtime.images import decode_image, stored_mode
 
 from cgan_trainer.data.arrays import Decoding, load_arrays
 from cgan_trainer.data.cache import cache_folder, extents_folder, key_of
 from cgan_trainer.data.decoding import ArraySpec, Rows
-from cgan_trainer.data.images import PLAIN, Limits
 from cgan_trainer.data.layouts.base import SPLITS
 
 __all__ = ["Found", "all_listings", "find_ranges"]

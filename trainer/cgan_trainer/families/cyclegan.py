@@ -23,6 +23,7 @@ from typing import Any, Literal, cast, get_args
 
 import torch
 from cgan_runtime.contract import ImageEncoding
+from cgan_runtime.image_values import PLAIN, Limits
 from torch import Tensor, nn
 
 from cgan_trainer.configs.cyclegan import CycleganConfig, size_problem
@@ -77,6 +78,7 @@ class CycleganOptions:
         norm: of every layer that has one.
         source: what the condition shows ("map"), for the contract.
         target: what the image shows ("satellite"), for the contract.
+        limits: the ranges that values of more than 8 bits of the condition are meant in, for the contract.
     """
 
     size: int = 256
@@ -85,6 +87,7 @@ class CycleganOptions:
     norm: Norm = "instance"
     source: str = "A"
     target: str = "B"
+    limits: Limits = PLAIN
 
     def __post_init__(self) -> None:
         for name, choices in (("net", Net), ("norm", Norm)):
@@ -106,7 +109,10 @@ class CycleganGenerator(ImageTranslator):
             _network(options),
             c_in=3,
             size=(options.size, options.size),
-            source=ImageSpec(meaning=options.source, encoding=ImageEncoding()),
+            source=ImageSpec(
+                meaning=options.source,
+                encoding=ImageEncoding(integers=options.limits.integers, floats=options.limits.floats),
+            ),
             target=ImageSpec(meaning=options.target, encoding=ImageEncoding()),
             statistics="none" if options.norm == "none" else "per_sample",
             name="unet" if options.net == "unet" else "resnet",
@@ -122,8 +128,8 @@ class CycleganRecipe(Recipe[CycleganConfig, UnpairedFacts]):
     def __init__(self, config: CycleganConfig, facts: UnpairedFacts) -> None:
         super().__init__(config, facts)
         self.networks = {
-            "G_AB": CycleganGenerator(_options(config, facts.a, facts.b)),
-            "G_BA": CycleganGenerator(_options(config, facts.b, facts.a)),
+            "G_AB": CycleganGenerator(_options(config, facts, "AtoB")),
+            "G_BA": CycleganGenerator(_options(config, facts, "BtoA")),
             "D_A": _discriminator(config),
             "D_B": _discriminator(config),
         }
@@ -203,8 +209,7 @@ class CycleganRecipe(Recipe[CycleganConfig, UnpairedFacts]):
 
     def graph_options(self, graph: str) -> dict[str, Any]:
         """The fields of `CycleganOptions`."""
-        a, b = self.facts.a, self.facts.b
-        return asdict(_options(self.config, *((a, b) if graph == "AtoB" else (b, a))))
+        return asdict(_options(self.config, self.facts, graph))
 
     def examples(self, graph: str, held_out: Split) -> dict[str, Tensor]:
         """The first held-out images of the kind that the graph starts from."""
@@ -252,9 +257,16 @@ class CycleganRecipe(Recipe[CycleganConfig, UnpairedFacts]):
         return shown
 
 
-def _options(config: CycleganConfig, source: str, target: str) -> CycleganOptions:
+def _options(config: CycleganConfig, facts: UnpairedFacts, way: str) -> CycleganOptions:
+    forward = way == "AtoB"
     return CycleganOptions(
-        size=config.size, net=config.net, ngf=config.ngf, norm=config.norm, source=source, target=target
+        size=config.size,
+        net=config.net,
+        ngf=config.ngf,
+        norm=config.norm,
+        source=facts.a if forward else facts.b,
+        target=facts.b if forward else facts.a,
+        limits=facts.limits_a if forward else facts.limits_b,
     )
 
 
@@ -279,6 +291,8 @@ CYCLEGAN = Family(
         size, jitter=config.jitter, mirror=config.mirror, value_range=config.range
     ),
     recipe=CycleganRecipe,
-    rebuild=lambda _graph, options: CycleganGenerator(CycleganOptions(**options)),
+    rebuild=lambda _graph, options: CycleganGenerator(
+        CycleganOptions(**{**options, "limits": Limits.from_plain(options.get("limits", {}))})
+    ),
     judge=judge_unpaired,
 )

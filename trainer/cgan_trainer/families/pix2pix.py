@@ -67,6 +67,7 @@ class Pix2pixRecipe(Recipe[Pix2pixConfig, PairedFacts]):
             palette=facts.palette,
             source=facts.source,
             target=facts.target,
+            limits=facts.limits,
         )
         self.generator = Pix2pixGenerator(self.options)
         self.networks = {"generator": self.generator}

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from cgan_runtime.contract import ImageEncoding
+from cgan_runtime.image_values import PLAIN, Limits
 from torch import nn
 
 from cgan_trainer.configs.pix2pix import HALVINGS
@@ -62,6 +63,7 @@ class Pix2pixOptions:
         palette: the condition is a label map in these colours; the network sees one channel per class.
         source: what the condition shows ("map"), for the contract.
         target: what the image shows ("satellite"), for the contract.
+        limits: the ranges that values of more than 8 bits of the condition are meant in, for the contract.
     """
 
     size: int = 256
@@ -75,6 +77,7 @@ class Pix2pixOptions:
     palette: Palette | None = None
     source: str = "A"
     target: str = "B"
+    limits: Limits = PLAIN
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
@@ -117,7 +120,8 @@ class Pix2pixGenerator(ImageTranslator):
             c_in=options.in_channels,
             size=(options.size, options.size),
             source=ImageSpec(
-                meaning=options.source, encoding=_encoding(options.in_channels, labels=palette is not None)
+                meaning=options.source,
+                encoding=_encoding(options.in_channels, labels=palette is not None, limits=options.limits),
             ),
             target=ImageSpec(meaning=options.target, encoding=_encoding(options.out_channels)),
             statistics="none" if options.norm == "none" else "per_sample",
@@ -133,6 +137,7 @@ class Pix2pixGenerator(ImageTranslator):
         if (palette := plain.get("palette")) is not None:
             colors = tuple((int(red), int(green), int(blue)) for red, green, blue in palette["colors"])
             plain["palette"] = Palette(names=tuple(map(str, palette["names"])), colors=colors)
+        plain["limits"] = Limits.from_plain(plain.get("limits", {}))
         return cls(Pix2pixOptions(**plain))
 
 
@@ -182,8 +187,13 @@ def _network(options: Pix2pixOptions) -> nn.Module:
     )
 
 
-def _encoding(channels: int, *, labels: bool = False) -> ImageEncoding:
-    if channels == 1:
-        return ImageEncoding(color="L", mean=(0.5,), std=(0.5,))
-    # A colour between two classes would be a third one: label maps are never resampled smoothly.
-    return ImageEncoding(filter="nearest" if labels else "bicubic")
+def _encoding(channels: int, *, labels: bool = False, limits: Limits = PLAIN) -> ImageEncoding:
+    return ImageEncoding(
+        color="L" if channels == 1 else "RGB",
+        mean=(0.5,) * channels,
+        std=(0.5,) * channels,
+        # A colour between two classes would be a third one: label maps are never resampled smoothly.
+        filter="nearest" if labels else "bicubic",
+        integers=limits.integers,
+        floats=limits.floats,
+    )

@@ -9,7 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final
 
-from cgan_runtime.contract import Condition, Output
+from cgan_runtime.contract import Condition, ImageEncoding, Output
 from cgan_runtime.errors import BadInputError, UsageError
 from torch import Tensor
 
@@ -120,7 +120,7 @@ def _read(path: Path, choices: Choices) -> Loaded:
         raise unknown_layout(state, label, READERS)
     notes = Notes(label=label, file_name=content.name, choices=choices, part=found.part.path)
     generator, options = build(reader, state, notes)
-    notes.assumed.extend(map(_as_tensor, _raw_maps(generator)))
+    notes.assumed.extend(_channels_told(generator))
     return Loaded(
         path=path,
         family=reader.name,
@@ -137,16 +137,20 @@ def _read(path: Path, choices: Choices) -> Loaded:
     )
 
 
-def _raw_maps(generator: Generator) -> list[Condition | Output]:
-    """The conditions and outputs whose channels are no picture."""
-    contract = generator.contract
+def _channels_told(generator: Generator) -> list[str]:
+    """What is made of the channels of conditions and outputs where they are neither grey nor RGB."""
+    contract, told = generator.contract, []
     tensors: list[Condition | Output] = [*contract.conditions, *contract.outputs]
-    return [tensor for tensor in tensors if tensor.encoding is None and len(tensor.shape) == 3]
-
-
-def _as_tensor(tensor: Condition | Output) -> str:
-    words = f"the {tensor.shape[0]} channels of {tensor.meaning} are a tensor, as numpy.save writes it"
-    return f"{words} (--palette, where each is a class)" if isinstance(tensor, Condition) else words
+    for tensor in tensors:
+        words = f"the {tensor.shape[0]} channels of {tensor.meaning} are" if len(tensor.shape) == 3 else ""
+        if words and tensor.encoding is None:
+            words += " a tensor, as numpy.save writes it"
+        elif isinstance(tensor.encoding, ImageEncoding) and tensor.encoding.color == "RGBA":
+            words += " red, green, blue and alpha"
+        else:
+            continue
+        told.append(f"{words} (--palette, where each is a class)" if isinstance(tensor, Condition) else words)
+    return told
 
 
 def _content(path: Path, stream: BufferedReader) -> tuple[Content, str]:

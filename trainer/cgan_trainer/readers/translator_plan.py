@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from cgan_runtime.contract import ImageEncoding, Statistics
 from cgan_runtime.errors import UsageError
@@ -16,6 +16,7 @@ from cgan_trainer.readers.base import Entry, Filter, Notes, Plan
 __all__ = ["choose_eps", "choose_size", "sides", "sizes_that_fit", "translator_plan"]
 
 MAX_SIDE: Final = 8192
+COLORS: Final[dict[int, Literal["L", "RGB", "RGBA"]]] = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def sides(notes: Notes, *, rounding: str, filter_: str, direction: str = "AtoB") -> dict[str, Any]:
@@ -94,10 +95,22 @@ def translator_plan(
     statistics: Statistics,
     options: Mapping[str, Any],
     unused: frozenset[str] = frozenset(),
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5),
-    std: tuple[float, ...] = (0.5, 0.5, 0.5),
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5, 0.5),
+    std: tuple[float, ...] = (0.5, 0.5, 0.5, 0.5),
 ) -> Plan:
-    """The plan of an ImageTranslator: 1 or 3 channels are images, others raw tensors, or classes of a palette.
+    """The plan of an ImageTranslator: 1, 3 or 4 channels are images, others raw tensors, or classes of a palette.
+
+    Args:
+        make_net: the net itself.
+        entries: its tensors in the file.
+        channels: in and out.
+        size: (height, width).
+        ends: what is said of both sides ("source", "target", "filter", "rounding", "palette").
+        statistics: what its normalisation goes by.
+        options: of the net, to write down.
+        unused: tensors of the file that are not needed.
+        mean: of red (or grey), green, blue and alpha as pixel / 255, of both sides; as many as there are channels.
+        std: the same.
 
     Raises:
         UsageError: the palette has another number of colours than the net has channels.
@@ -111,12 +124,12 @@ def translator_plan(
     one_hot = OneHot(palette) if palette is not None else None
 
     def side(name: str, count: int, filter_: Filter) -> ImageSpec:
-        if count not in (1, 3):
+        if count not in COLORS:
             return ImageSpec(meaning=ends[name], encoding=None)
         return ImageSpec(
             meaning=ends[name],
             encoding=ImageEncoding(
-                color="RGB" if count == 3 else "L",
+                color=COLORS[count],
                 mean=mean[:count],
                 std=std[:count],
                 filter=filter_,

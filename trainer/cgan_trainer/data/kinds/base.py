@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 import torch
+from cgan_runtime.image_values import Limits
 from torch import Tensor
 
 __all__ = ["DataKind", "Facts", "OnFile", "Source", "Split"]
@@ -43,6 +44,7 @@ class Split:
         count: images of one epoch.
         sha256: hex digest over names and values: equal digests train equal weights.
         skipped: names of what is in the dataset, but broken or incomplete.
+        limits: by array, the ranges that values of more than 8 bits were scaled by; absent: none had any.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Split:
     count: int
     sha256: str
     skipped: tuple[str, ...] = field(default=())
+    limits: Mapping[str, Limits] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.count

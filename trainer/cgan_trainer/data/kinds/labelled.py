@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.image_values import Limits
 from cgan_runtime.progress import note
 from torch import Tensor
 
@@ -16,7 +17,6 @@ from cgan_trainer.data.arrays import Decoding, load_arrays, name_problems
 from cgan_trainer.data.cache import key_of
 from cgan_trainer.data.decoding import ArraySpec, Rows, pixels_of
 from cgan_trainer.data.description import read_description
-from cgan_trainer.data.images import Limits
 from cgan_trainer.data.kinds.base import DataKind, Facts, OnFile, Source, Split
 from cgan_trainer.data.layouts import LabelledFiles, LabelledLayout, find_labelled
 from cgan_trainer.data.layouts.held_out import held_out_split

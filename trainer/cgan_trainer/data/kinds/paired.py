@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
+from cgan_runtime.image_values import PLAIN, Limits
 from torch import Tensor
 
 from cgan_trainer.data.decoding import Modes
@@ -36,6 +37,7 @@ class PairedFacts(Facts):
         source_palette: the classes of the conditions as dataset.json names them.
         target_palette: the classes of the targets as dataset.json names them.
         direction: "AtoB": A is the condition.
+        limits: the ranges that values of more than 8 bits of the conditions are scaled by.
     """
 
     source: str
@@ -44,6 +46,7 @@ class PairedFacts(Facts):
     source_palette: Palette | None
     target_palette: Palette | None
     direction: Direction
+    limits: Limits = PLAIN
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class PairedData(DataKind[PairedFacts]):
         return (self.condition, self.picture) if self.direction == "AtoB" else (self.picture, self.condition)
 
     def facts(self, root: Path, train: Split | None = None) -> PairedFacts:
-        """See the base. Without `train` a palette that dataset.json does not name is missing."""
+        """See the base. Without `train` the ranges and a palette that dataset.json does not name are missing."""
         told = read_domains(root)
         sides: dict[Literal["A", "B"], tuple[str, Palette | None]] = {
             "A": (told.a, told.palette_a),
@@ -101,6 +104,7 @@ class PairedData(DataKind[PairedFacts]):
             target_palette=target_palette,
             direction=self.direction,
             partial=self.condition == "labels" and palette is None,
+            limits=PLAIN if train is None else train.limits.get("condition", PLAIN),
         )
 
     def held_out(self, root: Path) -> str:
@@ -128,6 +132,7 @@ class PairedData(DataKind[PairedFacts]):
             value_range=self.value_range,
         )
         condition, target = (pairs.a, pairs.b) if self.direction == "AtoB" else (pairs.b, pairs.a)
+        limits = pairs.limits if self.direction == "AtoB" else pairs.limits[::-1]
         return Split(
             name=split,
             arrays={"condition": condition, "target": target},
@@ -135,6 +140,7 @@ class PairedData(DataKind[PairedFacts]):
             count=len(pairs),
             sha256=pairs.sha256,
             skipped=pairs.skipped,
+            limits={"condition": limits[0], "target": limits[1]},
         )
 
     def for_judging(self, root: Path) -> PairedData:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
+from cgan_runtime.image_values import PLAIN, Limits
 from cgan_runtime.progress import note
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from cgan_trainer.data.arrays import Decoding, load_arrays, name_problems
 from cgan_trainer.data.cache import key_of
 from cgan_trainer.data.decoding import ArraySpec, Bytes, Rows, pixels_of
 from cgan_trainer.data.domains import read_domains
-from cgan_trainer.data.images import PLAIN, Limits, Mode, open_image
+from cgan_trainer.data.images import Mode, open_image
 from cgan_trainer.data.kinds.base import DataKind, Facts, OnFile, Source, Split
 from cgan_trainer.data.layouts import TwoDomains, find_unpaired
 from cgan_trainer.data.layouts.held_out import held_out_split
@@ -35,12 +36,16 @@ class UnpairedFacts(Facts):
         b: what those of domain B show, else "B".
         palette_a: the classes of A where dataset.json names them.
         palette_b: the classes of B, likewise.
+        limits_a: the ranges that values of more than 8 bits of A are scaled by.
+        limits_b: those of B.
     """
 
     a: str = "A"
     b: str = "B"
     palette_a: Palette | None = None
     palette_b: Palette | None = None
+    limits_a: Limits = PLAIN
+    limits_b: Limits = PLAIN
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,19 @@ class UnpairedData(DataKind[UnpairedFacts]):
     value_range: str = "auto"
 
     def facts(self, root: Path, train: Split | None = None) -> UnpairedFacts:
-        """See the base; `train` tells nothing more."""
-        del train
+        """See the base; `train` tells the ranges."""
         find_unpaired(root)
         told = read_domains(root)
-        return UnpairedFacts(name=told.name, a=told.a, b=told.b, palette_a=told.palette_a, palette_b=told.palette_b)
+        limits = {} if train is None else train.limits
+        return UnpairedFacts(
+            name=told.name,
+            a=told.a,
+            b=told.b,
+            palette_a=told.palette_a,
+            palette_b=told.palette_b,
+            limits_a=limits.get("a", PLAIN),
+            limits_b=limits.get("b", PLAIN),
+        )
 
     def held_out(self, root: Path) -> str:
         """See the base."""
@@ -137,6 +150,7 @@ class UnpairedData(DataKind[UnpairedFacts]):
             count=max(map(len, entry.arrays.values())),
             sha256=entry.sha256,
             skipped=tuple(name for name, _ in entry.skipped),
+            limits={side.lower(): limits for side, limits in ranges.limits.items()},
         )
 
     def ranges(self, layout: TwoDomains) -> Found:

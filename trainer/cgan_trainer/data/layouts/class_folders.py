@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cgan_runtime.errors import BadInputError
 from cgan_runtime.image_formats import READ_SUFFIXES, READ_WORDS
+from cgan_runtime.image_values import PLAIN, Limits
 
-from cgan_trainer.data.images import PLAIN, Limits, Mode, list_images, open_image
+from cgan_trainer.data.images import Mode, list_images, open_image
 from cgan_trainer.data.layouts.base import SPLITS
 from cgan_trainer.data.layouts.labelled import LabelledFiles, LabelledLayout, class_order
 

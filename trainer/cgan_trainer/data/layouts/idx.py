@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal
 
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.image_values import PLAIN, Limits
 
-from cgan_trainer.data.images import PLAIN, Limits, Mode
+from cgan_trainer.data.images import Mode
 from cgan_trainer.data.layouts.labelled import LabelledFiles, LabelledLayout
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.image_values import PLAIN, Limits
 
-from cgan_trainer.data.images import PLAIN, Limits, Mode, open_image
+from cgan_trainer.data.images import Mode, open_image
 from cgan_trainer.data.layouts.base import Orphan
 from cgan_trainer.data.layouts.labelled import LabelledFiles, LabelledLayout, class_order
 from cgan_trainer.data.layouts.list_files import is_there, listed_file, read_rows, split_of

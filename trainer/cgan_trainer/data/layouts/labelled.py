@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from cgan_trainer.data.images import PLAIN, Limits, Mode
+from cgan_runtime.image_values import PLAIN, Limits
+
+from cgan_trainer.data.images import Mode
 from cgan_trainer.data.layouts.base import Orphan
 
 if TYPE_CHECKING:

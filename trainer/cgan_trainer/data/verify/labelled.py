@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.image_values import Limits
 
-from cgan_trainer.data.images import Limits
 from cgan_trainer.data.kinds.labelled import LabelledData
 from cgan_trainer.data.layouts import SPLITS, LabelledFiles, LabelledLayout, find_labelled
 from cgan_trainer.data.layouts.base import Orphan

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from cgan_runtime.errors import BadInputError
+from cgan_runtime.image_values import Limits
 
 from cgan_trainer.data.decoding import open_pair
 from cgan_trainer.data.domains import MAX_DERIVED, Domains, read_domains
-from cgan_trainer.data.images import Limits
 from cgan_trainer.data.layouts import SPLITS, Layout, PairFiles, find_layout
 from cgan_trainer.data.layouts.base import Orphan
 from cgan_trainer.data.pairs import pair_ranges
