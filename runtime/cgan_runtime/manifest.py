@@ -282,7 +282,7 @@ def loads(data: bytes, label: str) -> tuple[Manifest, str]:
         raise BundleError(f"{label} is not a bundle manifest or is damaged; export the checkpoint again.")
     version = document["schema_version"]
     if type(version) is not int or version not in SCHEMA_VERSIONS:
-        known = " and ".join(map(str, SCHEMA_VERSIONS))
+        known = f"{', '.join(map(str, SCHEMA_VERSIONS[:-1]))} and {SCHEMA_VERSIONS[-1]}"
         raise BundleError(
             f"{label} has schema version {printable(repr(version), 40)}, this release reads {known}; "
             "upgrade cgan-deploy."

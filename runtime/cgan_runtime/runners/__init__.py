@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final, Protocol, cast, final
+from typing import TYPE_CHECKING, Final, Protocol, cast, final
 
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CganError
-from cgan_runtime.manifest import Plan
 from cgan_runtime.runners.base import Array, Runner, Tensors
+
+if TYPE_CHECKING:
+    from cgan_runtime.manifest import Plan
 
 __all__ = ["RUNNERS", "Array", "Backend", "Runner", "RunnerKind", "Tensors", "runner_kind"]
 
