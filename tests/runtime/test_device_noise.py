@@ -18,6 +18,7 @@ from cgan_runtime.cuda.driver import DriverError
 from cgan_runtime.errors import UsageError
 from cgan_runtime.generator import noise_tensors
 
+from tests.helpers import REPOSITORY
 from tests.runtime.cpu_noise import CpuDriver, compile_for_the_cpu, drawn, noise_input
 from tests.runtime.test_noise import FLOAT_HASHES, KEEP_HASHES, NORMALS, TOP, WORDS, sha
 from tests.runtime.test_noise_tensors import published, rows_of, whole
@@ -246,6 +247,17 @@ def test_a_graph_draws_the_rows_that_are_set_when_it_runs(driver: CpuDriver) -> 
         driver.launch_graph(graph, 5)
         values = driver.written(address).view(np.float32).reshape(2, 4)
         np.testing.assert_array_equal(values, by_numpy(item, (4,), False, seeds, draws))
+
+
+def test_the_documented_lines_draw_the_noise(driver: CpuDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (REPOSITORY / "docs" / "tensorrt.md").read_text(encoding="utf-8")
+    lines = text.partition("## Noise on the device")[2].partition("```python\n")[2].partition("```")[0]
+    monkeypatch.setattr("cgan_runtime.cuda.driver.open_driver", lambda: driver)
+    mask = noise_input("mask", 1, p=0.5)
+    address = driver.allocate(2 * 2 * 8192)
+    exec(compile(lines, "docs/tensorrt.md", "exec"), {"mask": mask, "address": address})
+    found = driver.written(address).view(np.float16).reshape(2, 512, 4, 4)
+    np.testing.assert_array_equal(found, by_numpy(mask, (512, 4, 4), True, [7, 8], [0, 0]))
 
 
 def test_everything_is_given_back_whichever_call_fails(library: Path) -> None:
