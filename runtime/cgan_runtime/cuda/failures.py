@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cgan_runtime.cuda.driver import DriverError
+from cgan_runtime.limits import printable
 
 __all__ = ["NO_MEMORY", "SAID", "driver_error", "no_host_memory", "no_memory", "no_such_device", "size_words"]
 
@@ -46,7 +47,8 @@ def driver_error(call: str, code: int, text: str) -> DriverError:
         code: CUresult; -1 where the library does not tell.
         text: what cuGetErrorString says about it.
     """
-    return DriverError(SAID.get(code, f"{call} failed: {text}" + (f" (CUDA error {code})." if code >= 0 else ".")))
+    number = f" (CUDA error {code})" if code >= 0 else ""
+    return DriverError(SAID.get(code, f"{call} failed: {printable(text.rstrip(' .-'), 300)}{number}."))
 
 
 def no_memory(asked: int, free: int | None) -> DriverError:

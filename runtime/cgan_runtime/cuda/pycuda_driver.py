@@ -259,7 +259,8 @@ def _translated(cuda: Any, library: LibCuda) -> Iterator[None]:
         yield
     except cuda.Error as error:  # "cuMemAlloc failed: out of memory"
         call, _, text = str(error).partition(" failed: ")
-        code = NO_MEMORY if isinstance(error, cuda.MemoryError) else library.code_of(text)
+        known = text.partition(" - ")[0]  # what the compiler of PTX said follows
+        code = NO_MEMORY if isinstance(error, cuda.MemoryError) else library.code_of(known)
         raise driver_error(call, code, text or "an unknown error") from error
 
 
