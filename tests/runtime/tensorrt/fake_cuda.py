@@ -24,9 +24,10 @@ Step = tuple[Callable[[], None], Callable[[], object]]
 
 @dataclass
 class Faults:
-    """Which call fails: the one with number `fail_at`, counted from 0; none by default."""
+    """Which call fails: number `fail_at`, counted from 0, and every one named `fail_named`; none by default."""
 
     fail_at: int | None = None
+    fail_named: str = ""
     calls: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -34,7 +35,7 @@ class Faults:
         """Whether this call is the one that fails."""
         with self._lock:
             self.calls.append(name)
-            return len(self.calls) - 1 == self.fail_at
+            return name == self.fail_named or len(self.calls) - 1 == self.fail_at
 
 
 class FakeDriver:

@@ -81,7 +81,7 @@ def test_closing_twice_is_allowed_and_using_it_then_is_not(opened: Open, blends:
             one.runner.infer(inputs)
 
 
-def test_tensorrts_own_words_are_in_the_error(opened: Open, blends: Bundle) -> None:
+def test_tensorrts_own_words_are_in_the_error(blends: Bundle) -> None:
     driver = FakeDriver()
     contract = blends.manifest.contract
     for plan in (b"something else", b""):
@@ -91,27 +91,23 @@ def test_tensorrts_own_words_are_in_the_error(opened: Open, blends: Bundle) -> N
             TensorRtRunner(plan, contract, driver=driver, flavour=TENSORRT, module=FakeTensorRt(driver))
         assert not driver.alive()
         driver = FakeDriver()
+
+
+@pytest.mark.parametrize("name", ["set_input_shape", "infer_shapes", "set_tensor_address", "execute_async_v3"])
+@pytest.mark.parametrize("rtx", [False, True], ids=["tensorrt", "rtx"])
+def test_shapes_that_failed_do_not_reach_those_that_worked(
+    opened: Open, blends: Bundle, rtx: bool, name: str
+) -> None:
+    """Batch 2 works, 3 fails half-way, 2 comes again: nothing of 3 may be left in the context."""
     faults = Faults()
-    one = opened(blends, (1, 4), faults=faults)
-    faults.fail_at = len(faults.calls) + next(
-        number for number, name in enumerate(calls_of_one_run(blends)) if name == "execute_async_v3"
-    )
-    with pytest.raises(CganError, match=r"refused to run: execute_async_v3 did not work\."):
-        one.runner.infer(inputs_of(contract, 1))
-
-
-def calls_of_one_run(bundle: Bundle) -> list[str]:
-    driver = FakeDriver()
-    contract = bundle.manifest.contract
-    samples = {tensor.name: tuple(map(int, tensor.shape)) for tensor in contract.inputs}
-    one = open_on_fakes(
-        bundle.read(bundle.manifest.artifacts[0]), contract, batches(samples, (1, 4)), driver=driver
-    )
-    before = len(driver.faults.calls)
-    one.runner.infer(inputs_of(contract, 1))
-    calls = driver.faults.calls[before:]
-    one.runner.close()
-    return calls
+    one = opened(blends, (1, 4), faults=faults, rtx=rtx)
+    two, three = (inputs_of(one.runner.contract, batch) for batch in (2, 3))
+    one.runner.infer(two)
+    faults.fail_named = name
+    with pytest.raises(CganError, match=f"refused.*: {name} did not work"):
+        one.runner.infer(three)
+    faults.fail_named = ""
+    assert_same(one.runner.infer(two), blends.runner().infer(two))
 
 
 def test_rtx_is_asked_whether_the_plan_suits_the_gpu(blends: Bundle) -> None:

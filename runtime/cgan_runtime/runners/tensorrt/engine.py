@@ -19,7 +19,7 @@ from cgan_runtime.runners.tensorrt.buffers import PlanTensor
 from cgan_runtime.runners.tensorrt.flavours import Flavour, version_of
 from cgan_runtime.runners.tensorrt.profiles import ProfileRange, Shape
 
-__all__ = ["Context", "CudaEngine", "Engine"]
+__all__ = ["Context", "CudaEngine", "Engine", "logger_of"]
 
 HEADER_BYTES: Final = 64  # of a TensorRT-RTX plan; its validity follows from them
 # By (type of the contract, name of TensorRT's DataType): others are no form of the same values.
@@ -111,7 +111,7 @@ class Engine:
         self.captures_graphs = flavour.is_rtx
         self._module = module
         self._one_at_a_time = Lock()  # an engine is not made for several threads, its contexts are
-        self._logger = _logger(module)
+        self._logger = logger_of(module)
         runtime = module.Runtime(self._logger)
         if flavour.is_rtx:
             validity, diagnostics = runtime.get_engine_validity(plan[:HEADER_BYTES])
@@ -201,7 +201,7 @@ class Engine:
         return tuple(low), tuple(high)
 
 
-def _logger(module: Any) -> Any:
+def logger_of(module: Any) -> Any:
     """A logger that keeps the last error instead of writing to stderr; ours carry it."""
 
     class LastError(module.ILogger):  # type: ignore[misc] # the base is known at run time only
