@@ -62,6 +62,16 @@ class EngineValidity(enum.Enum):
     INVALID = 2
 
 
+class EngineInvalidityDiagnostics(enum.IntFlag):
+    VERSION_MISMATCH = 1
+    UNSUPPORTED_CC = 2
+    OLD_CUDA_DRIVER = 4
+    OLD_CUDA_RUNTIME = 8
+    INSUFFICIENT_GPU_MEMORY = 16
+    MALFORMED_ENGINE = 32
+    CUDA_ERROR = 64
+
+
 class Severity(enum.Enum):
     ERROR = 1
     INFO = 3
@@ -73,11 +83,12 @@ class FakeTensorRt:
     __version__ = "11.4.0.106"
     TensorIOMode = TensorIOMode
     EngineValidity = EngineValidity
+    EngineInvalidityDiagnostics = EngineInvalidityDiagnostics
 
     def __init__(self, driver: FakeDriver, *, rtx: bool = False) -> None:
         self.driver = driver
         self.is_rtx = rtx
-        self.is_valid = True
+        self.invalid: int | None = None  # what is wrong with every plan, as EngineInvalidityDiagnostics
         self.alive: weakref.WeakSet[Any] = weakref.WeakSet()
         self.contexts_made = 0
         self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
@@ -101,12 +112,10 @@ class FakeRuntime:
         self.engine_host_code_allowed = False
         trt.alive.add(self)
 
-    def get_engine_validity(self, header: bytes) -> tuple[EngineValidity, str]:
+    def get_engine_validity(self, header: bytes) -> tuple[EngineValidity, int]:
         assert self.trt.is_rtx
         assert len(header) == 64
-        if self.trt.is_valid:
-            return EngineValidity.VALID, ""
-        return EngineValidity.INVALID, "TensorRT-RTX does not support this compute capability"
+        return (EngineValidity.VALID, 0) if self.trt.invalid is None else (EngineValidity.INVALID, self.trt.invalid)
 
     def deserialize_cuda_engine(self, plan: bytes) -> FakeEngine | None:
         if not plan.startswith(HEADER) or self.fails("deserialize_cuda_engine"):

@@ -17,7 +17,7 @@ from cgan_runtime.manifest import Artifact, Batch, Plan, Profile
 from cgan_runtime.runners import RUNNERS, runner_kind
 from cgan_runtime.runners.tensorrt import backend, engine
 from cgan_runtime.runners.tensorrt.backend import TENSORRT_BACKEND, TENSORRT_RTX_BACKEND
-from cgan_runtime.runners.tensorrt.flavours import TENSORRT, TENSORRT_RTX, Flavour, version_of
+from cgan_runtime.runners.tensorrt.flavours import TENSORRT_RTX, Flavour, version_of
 
 from tests.runtime.tensorrt.conftest import assert_same, inputs_of
 from tests.runtime.tensorrt.fake_cuda import FakeDriver
@@ -186,9 +186,21 @@ def test_names_that_are_used_are_names_of_tensorrt() -> None:
     assert "EAGER" in dir(trt.DynamicShapesKernelSpecializationStrategy)
     assert "WHOLE_GRAPH_CAPTURE" in dir(trt.CudaGraphStrategy)
     assert "INVALID" in dir(trt.EngineValidity)
+    assert set(engine.WHY_INVALID) <= set(dir(trt.EngineInvalidityDiagnostics))
     assert {"ERROR", "INTERNAL_ERROR", "log"} <= set(dir(trt.ILogger))
     assert {"deserialize_cuda_engine", "get_engine_validity", "engine_host_code_allowed"} <= set(dir(trt.Runtime))
-    assert trt.Runtime(engine.logger_of(trt)) is not None or TENSORRT.absence()
+
+
+def test_tensorrt_rtx_itself_refuses_what_is_no_plan(shoes: Bundle) -> None:
+    """The real one, which says why even without a GPU."""
+    if (reason := TENSORRT_RTX.absence()) is not None:
+        pytest.skip(reason)
+    contract = shoes.manifest.contract
+    for data in (b"", b"no plan" * 100):
+        with pytest.raises(
+            BundleError, match=r"TensorRT-RTX 1\.\d.* cannot run this plan here: it is damaged, or no plan"
+        ):
+            engine.Engine(data, contract, flavour=TENSORRT_RTX, module=TENSORRT_RTX.load())
 
 
 def test_both_are_in_the_table() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Contract
-from cgan_runtime.errors import BundleError, CganError
+from cgan_runtime.errors import BundleError, CganError, UsageError
 from cgan_runtime.runners.base import Array
 from cgan_runtime.runners.tensorrt.flavours import TENSORRT, TENSORRT_RTX
 from cgan_runtime.runners.tensorrt.runner import TensorRtRunner
@@ -110,14 +110,29 @@ def test_shapes_that_failed_do_not_reach_those_that_worked(
     assert_same(one.runner.infer(two), blends.runner().infer(two))
 
 
-def test_rtx_is_asked_whether_the_plan_suits_the_gpu(blends: Bundle) -> None:
+@pytest.mark.parametrize(
+    ("invalid", "words"),
+    [
+        (2, r"TensorRT-RTX 11\.4\.0\.106 cannot run this plan here: it was not built for this GPU; build it"),
+        (5, "another version of TensorRT-RTX built it and the NVIDIA driver is too old for it"),
+        (0, "it gives no reason"),
+    ],
+)
+def test_rtx_is_asked_whether_the_plan_suits_the_gpu(blends: Bundle, invalid: int, words: str) -> None:
     driver = FakeDriver(target="sm90")
     trt = FakeTensorRt(driver, rtx=True)
-    trt.is_valid = False
-    with pytest.raises(BundleError, match="does not support this compute capability"):
+    trt.invalid = invalid
+    with pytest.raises(BundleError, match=words):
         TensorRtRunner(
             fake_plan(b"", []), blends.manifest.contract, driver=driver, flavour=TENSORRT_RTX, module=trt
         )
+    assert not driver.alive()
+
+
+def test_no_context_is_refused(blends: Bundle) -> None:
+    driver = FakeDriver()
+    with pytest.raises(UsageError, match="contexts 0; give 1 or more"):
+        open_on_fakes(b"", blends.manifest.contract, [], contexts=0, driver=driver)
     assert not driver.alive()
 
 

@@ -30,6 +30,17 @@ TYPES: Final[dict[tuple[str, str], type[np.generic[Any]]]] = {
     ("int64", "INT32"): np.int32,
 }
 
+# TensorRT-RTX's EngineInvalidityDiagnostics, by name.
+WHY_INVALID: Final = {
+    "VERSION_MISMATCH": "another version of TensorRT-RTX built it",
+    "UNSUPPORTED_CC": "it was not built for this GPU",
+    "OLD_CUDA_DRIVER": "the NVIDIA driver is too old for it",
+    "OLD_CUDA_RUNTIME": "the CUDA libraries are too old for it",
+    "INSUFFICIENT_GPU_MEMORY": "the GPU has too little memory",
+    "MALFORMED_ENGINE": "it is damaged, or no plan of TensorRT-RTX",
+    "CUDA_ERROR": "CUDA reports an error",
+}
+
 
 class Context(Protocol):
     """What is used of TensorRT's IExecutionContext; a result of False means refused."""
@@ -116,7 +127,9 @@ class Engine:
         if flavour.is_rtx:
             validity, diagnostics = runtime.get_engine_validity(plan[:HEADER_BYTES])
             if validity == module.EngineValidity.INVALID:
-                raise BundleError(f"{self.name} cannot run this plan here ({diagnostics}); build it for this GPU.")
+                raise BundleError(
+                    f"{self.name} cannot run this plan here: {_why_invalid(module, diagnostics)}; build it for this machine."
+                )
         # A version compatible plan holds program code; the caller has checked where the plan comes from.
         runtime.engine_host_code_allowed = True
         engine: CudaEngine | None = runtime.deserialize_cuda_engine(plan)
@@ -199,6 +212,13 @@ class Engine:
             return fixed, fixed
         low, _, high = self._engine.get_tensor_profile_shape(name, profile)
         return tuple(low), tuple(high)
+
+
+def _why_invalid(module: Any, diagnostics: int) -> str:
+    """The reasons of a bit mask, in words."""
+    bits = module.EngineInvalidityDiagnostics
+    reasons = [words for name, words in WHY_INVALID.items() if diagnostics & int(getattr(bits, name))]
+    return " and ".join(reasons) or "it gives no reason (is a GPU here?)"
 
 
 def logger_of(module: Any) -> Any:

@@ -50,7 +50,8 @@ class Flavour:
         Raises:
             CganError: it is not installed or cannot be loaded; the message says what to install.
         """
-        if find_spec(self.module) is None:
+        spec = find_spec(self.module)
+        if spec is None or spec.origin is None:  # a folder with nothing but type stubs has no origin
             raise CganError(f"{self.name} is not installed; run: pip install {self.package}")
         try:
             for path in self._library_paths():

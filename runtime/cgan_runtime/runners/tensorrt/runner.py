@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from cgan_runtime.contract import Contract
-from cgan_runtime.errors import CganError
+from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.runners.base import Array, Runner, Tensors
 from cgan_runtime.runners.tensorrt.engine import Engine
 from cgan_runtime.runners.tensorrt.lane import Lane
@@ -39,8 +39,10 @@ class TensorRtRunner(Runner):
         graphs: launch shapes that come again as CUDA graphs.
 
     Raises:
+        UsageError: no context.
         BundleError: the plan cannot be loaded, or has another signature.
         DriverError: no memory on the GPU.
+        CganError: TensorRT refuses something.
     """
 
     def __init__(
@@ -55,6 +57,9 @@ class TensorRtRunner(Runner):
         graphs: bool = True,
     ) -> None:
         super().__init__(contract)
+        if contexts < 1:
+            driver.close()
+            raise UsageError(f"contexts {contexts}; give 1 or more.")
         self._driver = driver
         self._closing = Lock()
         self._idle: LifoQueue[Lane | None] = LifoQueue()  # the lane used last has the graphs of recent shapes
