@@ -28,6 +28,7 @@ class Faults:
 
     fail_at: int | None = None
     fail_named: str = ""
+    spare: int = 0  # so many of those named do not fail first
     calls: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -35,7 +36,10 @@ class Faults:
         """Whether this call is the one that fails."""
         with self._lock:
             self.calls.append(name)
-            return name == self.fail_named or len(self.calls) - 1 == self.fail_at
+            if name == self.fail_named:
+                self.spare -= 1
+                return self.spare < 0
+            return len(self.calls) - 1 == self.fail_at
 
 
 class FakeDriver:

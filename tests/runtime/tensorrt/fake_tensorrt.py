@@ -90,6 +90,7 @@ class FakeTensorRt:
         self.is_rtx = rtx
         self.invalid: int | None = None  # what is wrong with every plan, as EngineInvalidityDiagnostics
         self.alive: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.freed_late: list[str] = []  # after the driver was closed
         self.contexts_made = 0
         self.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
         self.DynamicShapesKernelSpecializationStrategy = SimpleNamespace(EAGER="eager")
@@ -100,6 +101,16 @@ class FakeTensorRt:
             INTERNAL_ERROR = Severity.ERROR
 
         self.ILogger = ILogger
+
+    def note(self, made: Any) -> None:
+        """Watch when something is freed: TensorRT needs the CUDA context for it."""
+
+        def freed(name: str) -> None:
+            if self.driver.is_closed:
+                self.freed_late.append(name)
+
+        self.alive.add(made)
+        weakref.finalize(made, freed, type(made).__name__)
 
     def Runtime(self, logger: Any) -> FakeRuntime:  # noqa: N802 # TensorRT's name
         return FakeRuntime(self, logger)
@@ -145,7 +156,7 @@ class FakeEngine:
         self.num_io_tensors = len(self.tensors)
         self.num_optimization_profiles = len(profiles)
         self._shapes: dict[tuple[Shape, ...], dict[str, Shape]] = {}
-        self.trt.alive.add(self)
+        self.trt.note(self)
 
     def get_tensor_name(self, index: int) -> str:
         return str(list(self.tensors)[index])
@@ -199,9 +210,11 @@ class FakeContext:
         self.found: dict[str, Shape] = {}
         self.addresses: dict[str, int] = {}
         self.scratch: tuple[int, int] | None = None
-        self.changes = 0
-        self.flushed = -1
-        engine.trt.alive.add(self)
+        self.changes = 0  # of shapes
+        self.moves = 0  # of addresses
+        self.inferred = -1
+        self.flushed = -1, -1
+        engine.trt.note(self)
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
         del stream_handle
@@ -229,6 +242,7 @@ class FakeContext:
         if self.fails("infer_shapes"):
             return [*missing, "something"]
         if not missing:
+            self.inferred = self.changes
             ordered = {name: self.shapes[name] for name in self.engine.inputs}
             self.found = self.shapes | self.engine.output_shapes(ordered)
         return missing
@@ -241,25 +255,25 @@ class FakeContext:
         if self.fails("set_tensor_address"):
             return False
         self.addresses[name] = memory
-        self.changes += 1
+        self.moves += 1
         return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         assert set(self.addresses) == set(self.engine.tensors)
-        if self.fails("execute_async_v3"):
-            return False
+        if self.fails("execute_async_v3") or self.inferred != self.changes:
+            return False  # TensorRT would compute the shapes of what was set in part
         if self.driver.is_recorded(stream_handle):
             assert not self.engine.trt.is_rtx, "TensorRT-RTX records by itself"
-            assert self.flushed == self.changes, "a context is run once before it is recorded"
-        changes = self.changes
+            assert self.flushed == (self.changes, self.moves), "a context is run once before it is recorded"
+        state = self.changes, self.moves
 
         def compute() -> None:
             # A graph keeps nothing alive, so what it was recorded from must still be there, and as it was.
-            assert changes == self.changes, "the context was changed after its graph was recorded"
+            assert state == (self.changes, self.moves), "the context was changed after its graph was recorded"
             self._compute()
 
         self.driver.put(stream_handle, compute)
-        self.flushed = self.changes
+        self.flushed = self.changes, self.moves
         return True
 
     def _compute(self) -> None:

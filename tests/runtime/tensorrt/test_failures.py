@@ -76,6 +76,7 @@ def test_closing_twice_is_allowed_and_using_it_then_is_not(opened: Open, blends:
     one.runner.infer(inputs)
     one.runner.close()
     one.runner.close()
+    assert not one.trt.freed_late
     for _ in range(2):
         with pytest.raises(CganError, match="was closed; open another one"):
             one.runner.infer(inputs)
@@ -93,17 +94,27 @@ def test_tensorrts_own_words_are_in_the_error(blends: Bundle) -> None:
         driver = FakeDriver()
 
 
-@pytest.mark.parametrize("name", ["set_input_shape", "infer_shapes", "set_tensor_address", "execute_async_v3"])
+@pytest.mark.parametrize(
+    ("name", "spare"),
+    [
+        ("set_input_shape", 0),
+        ("set_input_shape", 2),
+        ("infer_shapes", 0),
+        ("set_tensor_address", 0),
+        ("set_tensor_address", 5),
+        ("execute_async_v3", 0),
+    ],
+)
 @pytest.mark.parametrize("rtx", [False, True], ids=["tensorrt", "rtx"])
 def test_shapes_that_failed_do_not_reach_those_that_worked(
-    opened: Open, blends: Bundle, rtx: bool, name: str
+    opened: Open, blends: Bundle, rtx: bool, name: str, spare: int
 ) -> None:
     """Batch 2 works, 3 fails half-way, 2 comes again: nothing of 3 may be left in the context."""
     faults = Faults()
     one = opened(blends, (1, 4), faults=faults, rtx=rtx)
     two, three = (inputs_of(one.runner.contract, batch) for batch in (2, 3))
     one.runner.infer(two)
-    faults.fail_named = name
+    faults.fail_named, faults.spare = name, spare
     with pytest.raises(CganError, match=f"refused.*: {name} did not work"):
         one.runner.infer(three)
     faults.fail_named = ""

@@ -127,22 +127,21 @@ class Engine:
         if flavour.is_rtx:
             validity, diagnostics = runtime.get_engine_validity(plan[:HEADER_BYTES])
             if validity == module.EngineValidity.INVALID:
-                raise BundleError(
-                    f"{self.name} cannot run this plan here: {_why_invalid(module, diagnostics)}; build it for this machine."
-                )
+                why = _why_invalid(module, diagnostics)
+                raise BundleError(f"{self.name} cannot run this plan here: {why}; build it for this machine.")
         # A version compatible plan holds program code; the caller has checked where the plan comes from.
         runtime.engine_host_code_allowed = True
-        engine: CudaEngine | None = runtime.deserialize_cuda_engine(plan)
-        if engine is None:
+        loaded: CudaEngine | None = runtime.deserialize_cuda_engine(plan)
+        if loaded is None:
             raise BundleError(f"{self.name} cannot load the plan: {self.last_words}; build it again.")
-        self._engine = engine
+        self._loaded: CudaEngine | None = loaded
         self._names: dict[bool, set[str]] = {True: set(), False: set()}
-        for index in range(engine.num_io_tensors):
-            name = engine.get_tensor_name(index)
-            self._names[engine.get_tensor_mode(name) == module.TensorIOMode.INPUT].add(name)
+        for index in range(loaded.num_io_tensors):
+            name = loaded.get_tensor_name(index)
+            self._names[loaded.get_tensor_mode(name) == module.TensorIOMode.INPUT].add(name)
         self.inputs = self._checked("takes", contract.inputs, is_input=True)
         self.outputs = self._checked("gives", contract.outputs, is_input=False)
-        self.profiles = tuple(self._profile(number) for number in range(max(1, engine.num_optimization_profiles)))
+        self.profiles = tuple(self._profile(number) for number in range(max(1, loaded.num_optimization_profiles)))
 
     @property
     def last_words(self) -> str:
@@ -153,6 +152,16 @@ class Engine:
     def scratch_bytes(self) -> int:
         """Device memory that a context needs while it runs, for the largest profile."""
         return self._engine.device_memory_size_v2
+
+    @property
+    def _engine(self) -> CudaEngine:
+        if self._loaded is None:
+            raise CganError(f"{self.name}: the plan was closed.")
+        return self._loaded
+
+    def close(self) -> None:
+        """Let TensorRT free the engine; its contexts are gone, the driver is still open."""
+        self._loaded = None
 
     def context(self) -> Context:
         """A context without memory.

@@ -67,6 +67,7 @@ class TensorRtRunner(Runner):
             stack.callback(driver.close)
             driver.activate()
             engine = Engine(plan, contract, flavour=flavour, module=module)
+            stack.callback(engine.close)
             for _ in range(contexts):
                 lane = Lane(engine, driver, graphs=graphs)
                 stack.callback(lane.close)
