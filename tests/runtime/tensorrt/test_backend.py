@@ -135,8 +135,12 @@ def test_a_library_that_is_not_installed_or_broken_is_named(
 ) -> None:
     absent = Flavour(name="TensorRT", module="tensorrt_that_nobody_has", package="tensorrt")
     assert absent.absence() == "TensorRT is not installed; run: pip install tensorrt"
+    (tmp_path / "stubs_of_tensorrt").mkdir()
+    (tmp_path / "stubs_of_tensorrt" / "__init__.pyi").touch()
     (tmp_path / "broken_tensorrt.py").write_text("raise ImportError('libnvinfer.so.11: no such file')")
     monkeypatch.syspath_prepend(str(tmp_path))
+    stubs = Flavour(name="TensorRT", module="stubs_of_tensorrt", package="tensorrt")
+    assert stubs.absence() == absent.absence()
     broken = Flavour(name="TensorRT", module="broken_tensorrt", package="tensorrt")
     words = (
         "TensorRT cannot be loaded (libnvinfer.so.11: no such file); run: pip install --force-reinstall tensorrt"

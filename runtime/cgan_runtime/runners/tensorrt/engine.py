@@ -134,7 +134,7 @@ class Engine:
         loaded: CudaEngine | None = runtime.deserialize_cuda_engine(plan)
         if loaded is None:
             raise BundleError(f"{self.name} cannot load the plan: {self.last_words}; build it again.")
-        self._loaded: CudaEngine | None = loaded
+        self._engine = loaded
         self._names: dict[bool, set[str]] = {True: set(), False: set()}
         for index in range(loaded.num_io_tensors):
             name = loaded.get_tensor_name(index)
@@ -152,16 +152,6 @@ class Engine:
     def scratch_bytes(self) -> int:
         """Device memory that a context needs while it runs, for the largest profile."""
         return self._engine.device_memory_size_v2
-
-    @property
-    def _engine(self) -> CudaEngine:
-        if self._loaded is None:
-            raise CganError(f"{self.name}: the plan was closed.")
-        return self._loaded
-
-    def close(self) -> None:
-        """Let TensorRT free the engine; its contexts are gone, the driver is still open."""
-        self._loaded = None
 
     def context(self) -> Context:
         """A context without memory.

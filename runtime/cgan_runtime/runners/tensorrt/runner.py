@@ -67,7 +67,6 @@ class TensorRtRunner(Runner):
             stack.callback(driver.close)
             driver.activate()
             engine = Engine(plan, contract, flavour=flavour, module=module)
-            stack.callback(engine.close)
             for _ in range(contexts):
                 lane = Lane(engine, driver, graphs=graphs)
                 stack.callback(lane.close)
@@ -118,7 +117,7 @@ class TensorRtRunner(Runner):
                 return
             for _ in range(self._contexts):
                 self._idle.get()
-            self._engine = None
+            self._engine = None  # with its lanes it is freed, before the driver is closed
             self._idle.put(None)  # for whoever asks from now on
             with self._owned:  # what it owns is given back even where the context cannot be made current
                 self._driver.activate()
