@@ -114,9 +114,16 @@ def another_thread_takes_part(cuda: Driver) -> None:
 
 def another_thread_may_close() -> None:
     opened = open_driver(0, NAME)
-    closing = threading.Thread(target=opened.close)
+    depths: list[int] = []
+
+    def close() -> None:
+        opened.close()
+        depths.append(FAKE.fake_depth() if FAKE is not None else 0)
+
+    closing = threading.Thread(target=close)
     closing.start()
     closing.join()
+    assert depths == [0], "the context is still current in the thread that closed it"
     assert FAKE is None or FAKE.fake_alive() == 0
 
 
