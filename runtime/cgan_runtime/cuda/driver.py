@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from cgan_runtime.errors import CganError
 
-__all__ = ["DRIVERS", "Bytes", "Device", "Driver", "DriverError", "absence", "open_driver"]
+__all__ = ["DRIVERS", "Bytes", "Device", "Driver", "DriverError", "absence", "find_device", "open_driver"]
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -48,9 +48,10 @@ class Device:
 class Driver(Protocol):
     """One device, on its primary context, which TensorRT, PyTorch and ONNX Runtime share.
 
-    Every method may raise DriverError. Calls come from one thread at a time; another thread calls `activate` first.
-    Copies and launches on a stream are asynchronous; the host memory of a copy is pinned and stays until the stream
-    is synchronised.
+    Every method may raise DriverError. Several threads may use it at once, each after it has called `activate`, and
+    each on streams of its own. Copies and launches on a stream are asynchronous; the host memory of a copy is
+    pinned and stays until the stream is synchronised. A call that gives something back has done so even where it
+    raises: CUDA reports errors of earlier work there.
     """
 
     @property
@@ -130,8 +131,11 @@ class Driver(Protocol):
 
 
 class _Module(Protocol):
-    def absence(self) -> str | None:
-        """Why the library cannot be used here and what to install; None where it can."""
+    def check(self) -> None:
+        """Raises CganError where the library is not installed, DriverError where there is no driver or no GPU."""
+
+    def find_device(self, number: int) -> Device:
+        """A GPU, without a context on it."""
 
     def open_driver(self, device: int) -> Driver:
         """The driver of one GPU."""
@@ -146,8 +150,21 @@ DRIVERS: Final = {
 
 def absence(name: str | None = None) -> str | None:
     """Why no library (or not the named one) can be used here, and what to install; None where one can."""
-    reasons = {key: _module(key).absence() for key in ([name] if name else DRIVERS)}
-    return None if None in reasons.values() else " ".join(filter(None, reasons.values()))
+    problems = [_problem(key) for key in ([name] if name else DRIVERS)]
+    if None in problems:
+        return None
+    # A library that is there tells more than one that is not.
+    return str(next((problem for problem in problems if isinstance(problem, DriverError)), problems[-1]))
+
+
+def find_device(number: int = 0, name: str | None = None) -> Device:
+    """A GPU as CUDA counts the visible ones, without a context on it.
+
+    Raises:
+        CganError: no library can be used here.
+        DriverError: there is no such GPU.
+    """
+    return _usable(name).find_device(number)
 
 
 def open_driver(device: int = 0, name: str | None = None) -> Driver:
@@ -157,10 +174,22 @@ def open_driver(device: int = 0, name: str | None = None) -> Driver:
         CganError: no library can be used here.
         DriverError: there is no such GPU.
     """
+    return _usable(name).open_driver(device)
+
+
+def _usable(name: str | None) -> _Module:
     for key in [name] if name else DRIVERS:
-        if _module(key).absence() is None:
-            return _module(key).open_driver(device)
+        if _problem(key) is None:
+            return _module(key)
     raise CganError(absence(name) or "")
+
+
+def _problem(name: str) -> CganError | None:
+    try:
+        _module(name).check()
+    except CganError as error:
+        return error
+    return None
 
 
 def _module(name: str) -> _Module:

@@ -1,7 +1,8 @@
 """Runners: one file per backend, one interface, one line in the table.
 
 A backend's module is imported when its runner is asked for, so a package that is not installed costs nothing. Each
-module has two functions, `absence` and `open_runner`; one whose artifacts have a plan has `misfit` (`Backend`).
+module has two functions, `absence` and `open_runner`; one whose artifacts have a plan has `misfit` (`Backend`). A
+module with two backends names an object with these methods for each.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class RunnerKind:
 
     Attributes:
         name: as people call it: "ONNX Runtime".
-        module: the module that executes, imported on first use.
+        module: the module that executes, imported on first use; "module:name" for an object of it.
         runs_code: an artifact of it may hold program code, as a TensorRT plan does; it is then opened only where it
             was built here, or from a bundle whose signature was required.
     """
@@ -80,12 +81,20 @@ class RunnerKind:
         return self._backend().open_runner(model, contract, device=device, threads=threads)
 
     def _backend(self) -> Backend:
-        return cast("Backend", import_module(self.module))
+        module, _, name = self.module.partition(":")
+        found = import_module(module)
+        return cast("Backend", getattr(found, name) if name else found)
 
 
 # By the `backend` of an artifact.
 RUNNERS: Final[dict[str, RunnerKind]] = {
     "onnxruntime": RunnerKind(name="ONNX Runtime", module="cgan_runtime.runners.onnxruntime"),
+    "tensorrt": RunnerKind(
+        name="TensorRT", module="cgan_runtime.runners.tensorrt.backend:TENSORRT_BACKEND", runs_code=True
+    ),
+    "tensorrt_rtx": RunnerKind(
+        name="TensorRT-RTX", module="cgan_runtime.runners.tensorrt.backend:TENSORRT_RTX_BACKEND", runs_code=True
+    ),
 }
 
 
