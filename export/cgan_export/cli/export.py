@@ -209,18 +209,28 @@ def verify_command(
 
 
 @command.command(name="compare")
-def compare_command(old: Path, new: Path, /, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+def compare_command(
+    old: Path,
+    new: Path,
+    /,
+    *,
+    require_signature: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
     """Report what differs between two bundles, and how far their outputs are apart.
 
     Args:
         old: The bundle that the other is held to.
         new: The newer bundle.
+        require_signature: A public key (PEM); both bundles must be signed with its private key.
         as_json: Print the result as one JSON object.
     """
-    _compare(old, new, compare=True, as_json=as_json)
+    _compare(old, new, compare=True, as_json=as_json, require_signature=require_signature)
 
 
-def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> None:
+def _compare(
+    old: Path, new: Path | None, *, compare: bool, as_json: bool, require_signature: Path | None = None
+) -> None:
     if new is None or not compare:
         raise UsageError(
             "one path is a checkpoint to export, two are bundles to compare: cgan-export compare OLD NEW "
@@ -230,8 +240,9 @@ def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> No
 
     from cgan_export.bundle.compare import compare_bundles, print_comparison
 
+    first, second = (read_bundle(path, require_signature=require_signature) for path in (old, new))
     with Progress() as progress:
-        comparison = compare_bundles(read_bundle(old), read_bundle(new), progress.say)
+        comparison = compare_bundles(first, second, progress.say)
     if as_json:
         print(json.dumps(comparison.plain()))
     else:
