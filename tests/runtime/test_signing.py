@@ -231,6 +231,7 @@ def test_the_newer_of_two_bundles_is_held_to_the_signature_too(
         assert_one_sentence(done, 3, f"{bundle_path} is not signed")
 
 
+@pytest.mark.slow
 def test_a_bundle_is_signed_by_the_command_of_the_library(
     signed: Path, keys: tuple[Path, Path], tmp_path: Path
 ) -> None:
