@@ -209,6 +209,8 @@ def test_a_claim_that_waits_says_so_once_and_begins_when_the_other_has_ended(tmp
 
         with claim(tmp_path / "out", wait=say):
             assert said == ["waiting"]
+            with pytest.raises(CganError, match="another process is writing"), claim(tmp_path / "out"):
+                pass
     with claim(tmp_path / "out", wait=say):
         assert said == ["waiting"], "there was nothing to wait for"
     assert list(tmp_path.iterdir()) == []
