@@ -206,6 +206,7 @@ def test_a_claim_that_waits_says_so_once_and_begins_when_the_other_has_ended(tmp
         def say() -> None:
             said.append("waiting")
             holder.send_signal(signal.SIGKILL)
+            holder.wait()
 
         with claim(tmp_path / "out", wait=say):
             assert said == ["waiting"]
