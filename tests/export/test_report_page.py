@@ -12,7 +12,8 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import pytest
-from cgan_export.artifacts.artifacts import BuiltArtifact, Precision
+from cgan_export.artifacts.artifacts import BuiltArtifact
+from cgan_export.precisions import Precision
 from cgan_export.report.diagnostics import Diagnostics, SpreadMaps
 from cgan_export.report.layer_compare import Divergence, Layerwise
 from cgan_export.report.page import report_html

@@ -24,11 +24,10 @@ PACKAGES: Final = {
     "cgan_export": Path("export/cgan_export"),
     "cgan_bench": Path("bench/cgan_bench"),
 }
-# No test imports what runs inside the server; these talk to it.
+# What runs inside the server is imported by no test, and what it prints needs a server; these tests have one.
 ELSEWHERE: Final = {
-    Path("runtime/cgan_runtime/serving/models.py"): [
-        f"tests/runtime/test_serving{name}.py" for name in ("_seeds", "_contracts", "")
-    ]
+    Path(f"runtime/cgan_runtime/serving/{name}.py"): [f"tests/runtime/test_serving{part}.py" for part in tests]
+    for name, tests in {"models": ("_seeds", "_contracts", ""), "examples": ("_contracts", "")}.items()
 }
 
 

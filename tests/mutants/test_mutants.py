@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import REPOSITORY
-from tests.mutants.__main__ import Judge, sources_of
+from tests.mutants.__main__ import ELSEWHERE, Judge, sources_of
 from tests.mutants.breaks import Break, breaks_of, draw
 from tests.mutants.running import Copy
 from tests.mutants.tests_of import Imports
@@ -151,6 +151,15 @@ def test_a_draw_follows_from_its_seed_and_serves_every_package() -> None:
     for package in sources:
         assert sum(package in one.file.parts for one in first) == 10
     assert len(set(first)) == 40
+
+
+def test_what_only_a_server_shows_is_asked_of_tests_that_have_one() -> None:
+    """Their files exist, and some test in each needs the server: the marks of the others would leave it out."""
+    assert {file.stem for file in ELSEWHERE} == {"models", "examples"}
+    for file, tests in ELSEWHERE.items():
+        assert (REPOSITORY / file).is_file()
+        for path in tests:
+            assert "server: TritonServer" in (REPOSITORY / path).read_text(), path
 
 
 def test_the_nearest_tests_come_first() -> None:

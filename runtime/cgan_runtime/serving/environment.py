@@ -7,17 +7,17 @@ Pillow and pydantic. It lies in the user's cache folder, named by what is in it,
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cgan_runtime.atomic import sweep_leftovers, temporary_folder
+from cgan_runtime.claims import claim
 from cgan_runtime.errors import CganError
 
 __all__ = ["ServerEnvironment", "default_root", "find_environment", "make_environment"]
@@ -91,33 +91,14 @@ def make_environment(root: Path | None = None, say: Callable[[str], None] = prin
     if found is not None:
         return found
     _require_platform()
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(root, say):
+    # One process at a time: two would fetch the same 150 MB twice.
+    with claim(root, wait=lambda: say(f"another process is making {root}; waiting for it")):
         made = find_environment(root)  # by the process that held the lock before
         if made is not None:
             return made
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise CganError(f"{root} is not a complete environment of the server: remove it and try again.")
         return _make(root, say)
-
-
-@contextlib.contextmanager
-def _lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """One process at a time makes an environment: two would fetch the same 150 MB twice."""
-    import filelock
-
-    path = root.with_name(f"{root.name}.lock")
-    lock = filelock.FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        say(f"another process is making {root}; waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)  # still held: whoever waits on the removed file notices and starts afresh
-        lock.release()
 
 
 def _make(root: Path, say: Callable[[str], None]) -> ServerEnvironment:

@@ -20,9 +20,10 @@ from cgan_trainer.part_names import direction_of, is_average, is_rival, kin
 from cgan_trainer.readers.rejections import is_discriminator, is_munit
 from cgan_trainer.readers.reparametrization import plain_key
 
-__all__ = ["Part", "Unwrapped", "state_from"]
+__all__ = ["Part", "Unwrapped", "generators_in", "state_from"]
 
 State = dict[str, Tensor]
+Recognised = Callable[[Mapping[str, Tensor]], bool]
 Direction = Literal["AtoB", "BtoA"]
 
 _PREFIXES: Final = ("module.", "_orig_mod.")
@@ -63,10 +64,30 @@ class Unwrapped:
     names: tuple[str, ...] = ()
 
 
+def generators_in(content: Any, label: str, recognised: Recognised) -> tuple[list[Part], tuple[str, ...]]:
+    """Every generator in a file, and what each is called; none where the file has no layout that is known.
+
+    Args:
+        content: what the file holds.
+        label: the file, for messages.
+        recognised: whether these are the weights of a layout some reader knows.
+
+    Raises:
+        BadInputError: no weights can be in it.
+    """
+    if not isinstance(content, Mapping):
+        raise BadInputError(
+            f"{label} holds a {type(content).__name__}, not a state dict: save generator.state_dict()."
+        )
+    found = [part for path, state in _states(content, ()) for part in _known_parts(path, state, recognised)]
+    found = _without_doubles(_without_rivals(found))
+    return found, _names(found)
+
+
 def state_from(
     content: Any,
     label: str,
-    recognised: Callable[[Mapping[str, Tensor]], bool],
+    recognised: Recognised,
     *,
     direction: Direction | None = None,
     graph: str | None = None,
@@ -74,9 +95,9 @@ def state_from(
     """The state dict of the generator, tensors only.
 
     Args:
-        content: what the file holds.
-        label: the file, for messages.
-        recognised: whether these are the weights of a layout some reader knows.
+        content: as for `generators_in`, like the next two.
+        label: the file.
+        recognised: whether a layout is known.
         direction: which of two generators to take, where their names say it.
         graph: the name of the one to take.
 
@@ -84,16 +105,9 @@ def state_from(
         BadInputError: no state dict of a generator is in it, or several are and none was chosen.
         UsageError: no generator has the name that was chosen.
     """
-    if not isinstance(content, Mapping):
-        raise BadInputError(
-            f"{label} holds a {type(content).__name__}, not a state dict: save generator.state_dict()."
-        )
-    states = list(_states(content, ()))
-    found = [part for path, state in states for part in _known_parts(path, state, recognised)]
+    found, names = generators_in(content, label, recognised)
     if not found:
-        return _of_unknown_layout(content, states, label)
-    found = _without_doubles(_without_rivals(found))
-    names = _names(found)
+        return _of_unknown_layout(content, list(_states(content, ())), label)
     chosen = _chosen(found, names, label, direction, graph)
     part = found[chosen]
     several = len(found) > 1
@@ -120,9 +134,7 @@ def _states(content: Mapping[Any, Any], path: tuple[str, ...]) -> Iterator[tuple
                 yield from _states(value, (*path, str(key)))
 
 
-def _known_parts(
-    path: tuple[str, ...], state: State, recognised: Callable[[Mapping[str, Tensor]], bool]
-) -> list[Part]:
+def _known_parts(path: tuple[str, ...], state: State, recognised: Recognised) -> list[Part]:
     """The state dict, or those groups of its keys, that a reader recognises."""
     steps = []
     for _ in range(MAX_DEPTH):
