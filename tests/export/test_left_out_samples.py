@@ -105,5 +105,5 @@ def test_a_bad_sample_after_those_left_out_is_shown_under_its_own_seed_and_refer
 def test_the_report_says_which_samples_it_counts(exported: Exported, tmp_path: Path) -> None:
     bundle = written(exported, tmp_path / "toy")
     said = check_page((bundle.path / "report.html").read_text()).text
-    assert f"Left out, because PyTorch itself is undefined there: {', '.join(exported.undefined)}." in said
+    assert f"Left out, because the generator itself is undefined there: {', '.join(exported.undefined)}." in said
     assert "sample 1 is drawn with seed 1" in said
