@@ -55,7 +55,7 @@ class Affinelayer:
         live = bool(notes.choose("dropout", True, "dropout live, as the source's test mode", "--no-dropout"))
         ends = sides(notes, rounding="nearest", filter_="box")
         size = choose_size(notes, SIDE, SIDE, f"{DEPTH} levels halve the image {DEPTH} times")
-        sites = SITES if live else ()
+        sites: tuple[int, ...] = SITES if live else ()
         if live and size == (SIDE, SIDE) and _is_silent(state, suffix):
             sites = SITES[1:]
             notes.found(f"decoder_{DEPTH} makes zeros, so its dropout is left out")
