@@ -7,6 +7,7 @@ Pillow and pydantic. It lies in the user's cache folder, named by what is in it,
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -26,6 +27,7 @@ __all__ = ["ServerEnvironment", "default_root", "find_environment", "make_enviro
 TRITON_WHEEL: Final = "nvidia-pytriton==0.7.0"  # Triton 2.51.0, the container release 24.10
 MODEL_PACKAGES: Final = ("numpy>=1.26,<2", "onnxruntime>=1.27,<2", "pillow>=11,<14", "pydantic>=2.10,<3")
 READY_MARK: Final = "cgan-ready"
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ def make_environment(root: Path | None = None, say: Callable[[str], None] = prin
 
     Raises:
         CganError: venv, pip or the platform failed; says which and what to install. Nothing is left behind.
+        OSError: there is no room for it, or no permission; the same.
     """
     root = root or default_root()
     found = find_environment(root)
@@ -105,10 +108,11 @@ def _make(root: Path, say: Callable[[str], None]) -> ServerEnvironment:
     say(f"making the server environment in {root} (once, about 150 MB)")
     sweep_leftovers(root.parent)
     with temporary_folder(root) as unfinished:
-        _command(
-            [sys.executable, "-m", "venv", str(unfinished)], "python -m venv (Debian: apt install python3-venv)"
-        )
-        pip = [str(unfinished / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        python = str(unfinished / "bin" / "python")
+        # In two steps, for venv keeps to itself what ensurepip said, as that the disk is full.
+        _command([sys.executable, "-m", "venv", "--without-pip", str(unfinished)], "python -m venv")
+        _command([python, "-m", "ensurepip"], "python -m ensurepip (Debian: apt install python3-venv)")
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _command([*pip, "--no-deps", TRITON_WHEEL], f"pip install {TRITON_WHEEL}")
         _command([*pip, *MODEL_PACKAGES], "pip install of the model packages")
         _link_backend(unfinished)
@@ -163,6 +167,8 @@ def _command(words: list[str], what: str) -> None:
     variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
     if done.returncode != 0:
+        if (full := next((n for n in _NO_ROOM if os.strerror(n) in done.stderr + done.stdout), None)) is not None:
+            raise OSError(full, os.strerror(full))
         last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
         raise CganError(f"{what} failed: {last}")
 

@@ -124,7 +124,7 @@ def graphs_in(path: Path) -> Held:
             if is_own(stream.read(HEAD_BYTES)):
                 own = read_checkpoint(path).graphs
                 return Held(path=path, ways=dict.fromkeys(own), default=next(iter(own)))
-            content, _ = _content(path, stream)
+            content = _content(path, stream)
         parts, names = generators_in(content.value, str(path), _recognised)
         if len(parts) <= 1:
             way = direction_of(parts[0].path) if parts else None
@@ -138,8 +138,12 @@ def _read(path: Path, choices: Choices) -> Loaded:
     with _opened(path) as stream:
         if is_own(stream.read(HEAD_BYTES)):
             return _own(path, choices)
-        content, file_sha256 = _content(path, stream)
+        return _foreign(path, stream, choices)
+
+
+def _foreign(path: Path, stream: BufferedReader, choices: Choices) -> Loaded:
     label = str(path)
+    content = _content(path, stream)
     if isinstance(content.value, Mapping) and content.value.get("format") == FORMAT:
         raise BadInputError(f"{label} is an archive around a checkpoint of cgan-train: unpack it first.")
     found = state_from(content.value, label, _recognised, direction=choices.direction, graph=choices.graph)
@@ -161,7 +165,7 @@ def _read(path: Path, choices: Choices) -> Loaded:
         provenance={},
         inferred=(f"{content.kind} file", *content.steps, *found.steps, *folds, *notes.inferred),
         assumed=tuple(notes.assumed),
-        file_sha256=file_sha256,
+        file_sha256=_sha256(stream),
         graph=found.name or "main",
         graphs=found.names or ("main",),
     )
@@ -203,15 +207,19 @@ def _channels_told(generator: Generator) -> list[str]:
     return told
 
 
-def _content(path: Path, stream: BufferedReader) -> tuple[Content, str]:
-    """What the file holds, and its digest."""
+def _content(path: Path, stream: BufferedReader) -> Content:
+    """What the file holds."""
     file_bytes = path.stat().st_size
     if file_bytes > MAX_FILE_BYTES:
         raise BadInputError(f"{path} has more than the {MAX_FILE_BYTES >> 30} GiB a checkpoint may have.")
     stream.seek(0)
-    content = content_of(stream, file_bytes, str(path), path.name)
+    return content_of(stream, file_bytes, str(path), path.name)
+
+
+def _sha256(stream: BufferedReader) -> str:
+    """Of the whole file; asked last, for a file that is refused needs none."""
     stream.seek(0)
-    return content, hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _recognised(state: Mapping[str, Tensor]) -> bool:
@@ -219,12 +227,11 @@ def _recognised(state: Mapping[str, Tensor]) -> bool:
 
 
 def _sound(state: Mapping[str, Tensor], label: str, file_bytes: int) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The state dict in FP32 with reparametrised weights folded, and what was folded, in words."""
+    """The state dict with reparametrised weights folded, and what was folded, in words."""
     if sum(value.numel() * 4 for value in state.values()) > 2 * inflated_limit(file_bytes):
         raise BadInputError(f"{label} is damaged: its tensors claim more bytes than the file has.")
     refuse_absurd_weights(state, label)
-    plain = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    plain, what = folded(plain, label)
+    plain, what = folded(state, label)
     if what:
         refuse_absurd_weights(plain, label)
     return plain, (f"{what} folded into the weights",) if what else ()

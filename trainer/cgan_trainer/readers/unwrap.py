@@ -7,6 +7,7 @@ one of them recognises is a generator, whatever it is called. Names are asked on
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,6 @@ Direction = Literal["AtoB", "BtoA"]
 
 _PREFIXES: Final = ("module.", "_orig_mod.")
 MAX_DEPTH: Final = 6
-MOST_COMPARED: Final = 16
 MOST_NAMED: Final = 8
 
 
@@ -80,7 +80,8 @@ def generators_in(content: Any, label: str, recognised: Recognised) -> tuple[lis
             f"{label} holds a {type(content).__name__}, not a state dict: save generator.state_dict()."
         )
     found = [part for path, state in _states(content, ()) for part in _known_parts(path, state, recognised)]
-    found = _without_doubles(_without_rivals(found))
+    found = _without_rivals(found)
+    found = _without_doubles(found) if len(found) > 1 else found
     return found, _names(found)
 
 
@@ -164,19 +165,19 @@ def _without_rivals(parts: list[Part]) -> list[Part]:
 
 def _without_doubles(parts: list[Part]) -> list[Part]:
     """Without parts that are equal to one before them, as where a script saves a net under two names."""
-    if len(parts) > MOST_COMPARED:
-        return parts
-    kept: list[Part] = []
+    kept: dict[str, Part] = {}
     for part in parts:
-        if not any(_equal(part.state, other.state) for other in kept):
-            kept.append(part)
-    return kept
+        kept.setdefault(_digest(part.state), part)
+    return list(kept.values())
 
 
-def _equal(a: State, b: State) -> bool:
-    return a.keys() == b.keys() and all(
-        value.dtype == b[key].dtype and torch.equal(value, b[key]) for key, value in a.items()
-    )
+def _digest(state: State) -> str:
+    """Of keys, types, shapes and bytes. Each part is read once, where comparing all with all has no such bound."""
+    digest = hashlib.sha256()
+    for key, value in sorted(state.items()):
+        digest.update(f"{key!r} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _names(parts: list[Part]) -> tuple[str, ...]:
