@@ -25,7 +25,7 @@ __all__ = ["ServerEnvironment", "default_root", "find_environment", "make_enviro
 
 # --no-deps: the binary, the backend and the stubs need none of pytriton's own dependencies.
 TRITON_WHEEL: Final = "nvidia-pytriton==0.7.0"  # Triton 2.51.0, the container release 24.10
-MODEL_PACKAGES: Final = ("numpy>=1.26,<2", "onnxruntime>=1.27,<2", "pillow>=11,<14", "pydantic>=2.10,<3")
+MODEL_PACKAGES: Final = ("numpy>=1.26,<2", "onnxruntime>=1.27,<2", "pillow>=11,<14", "pydantic>=2.12,<3")
 READY_MARK: Final = "cgan-ready"
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
