@@ -55,8 +55,11 @@ width]`, as numpy.save writes it, with the values that the net was trained on; t
 a golden file of the bundle, which shows the form. Where each channel is a class, `--palette FILE` makes the
 condition a picture: the file has a colour on each line, `#RRGGBB` or `R,G,B`, in the order of the channels.
 
-Nothing in a file is ever run: pickles go through a machine that can call nothing. A file of up to 1 GiB that
-cannot be used is refused within 5 seconds of CPU time and 1 GiB more memory than it has, whatever is in it;
+Nothing in a file is ever run: pickles go through a machine that can call nothing. A file that cannot be used is
+refused within 5 seconds of CPU time, whatever is in it: of up to 1 GiB, and of up to 256 MiB where it is
+compressed (`.gz`, a packed `.zip`, `savez_compressed`), which takes up to 9 seconds for each GiB. It takes 1 GiB
+more memory than the file has; where that is a `.safetensors` or an archive, than twice as much, and where it is a
+`.safetensors` in an archive, than three times; weights that are folded count once more, in FP32.
 `python -m tests.hostile_files` measures that on small files that would take for ever or fill the memory.
 
 Fidelity: largest difference from a plain forward pass of the source's layout, noise given, output range -1..1.

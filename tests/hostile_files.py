@@ -174,6 +174,34 @@ def many_tar_members() -> bytes:
     return header.ljust(512, b"\0") * 200_000
 
 
+def lying_tar() -> bytes:
+    """A member that says it has a terabyte."""
+    size = b"\x80" + (2**40).to_bytes(11, "big")
+    header = b"latest_net_G.pth".ljust(124, b"\0") + size + b" " * 20 + b"0".ljust(101, b"\0") + b"ustar\x0000"
+    return header.ljust(512, b"\0") + saved({})
+
+
+def zip_of_zeros() -> bytes:
+    """A checkpoint of a megabyte that inflates to a gigabyte."""
+    return zipped({"latest_net_G.pth": b"PK\x03\x04" + bytes(1000 * 2**20)}, compressed=True)
+
+
+def claiming_storage(file: Callable[..., bytes]) -> bytes:
+    """A storage that says it has a terabyte, and a tensor that is all of it."""
+    numel = b"\x8a\x06" + (2**38).to_bytes(6, "little")
+    return file(as_values(tensor(storage(numel=numel), numel + b"\x85", b"K\x01\x85")))
+
+
+def claiming_safetensors() -> bytes:
+    tensors = {"a": {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}}
+    return safetensors(json.dumps(tensors).encode()) + bytes(1000)
+
+
+def claiming_npz() -> bytes:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (274877906944,)}".ljust(117) + b"\n"
+    return zipped({"a.npy": b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(1000)})
+
+
 def safetensors(header: bytes) -> bytes:
     return struct.pack("<Q", len(header)) + header
 
@@ -214,6 +242,13 @@ FILES: Final[dict[str, Callable[[], bytes]]] = {
     "header.safetensors": lambda: safetensors(b'{"a":[' + b"[]," * 20_000_000),
     "deep-header.safetensors": lambda: safetensors(b'{"a":' + b"[" * 3_000_000),
     "members.tar": many_tar_members,
+    "claims.tar": lying_tar,
+    "claims.zip": zip_of_zeros,
+    "claims.pt": lambda: claiming_storage(torch_zip),
+    "claims-ours.pt": lambda: claiming_storage(ours),
+    "claims-old.pt": lambda: claiming_storage(old),
+    "claims.safetensors": claiming_safetensors,
+    "claims.npz": claiming_npz,
 }
 
 

@@ -41,13 +41,19 @@ class AnyShape:
 
 
 class FieldInfo:
-    """What ``Field(...)`` gives: a default, or metadata of an ``Annotated`` type."""
+    """What ``Field(...)`` gives: a default, when it is not written, or metadata of an ``Annotated`` type."""
 
     def __init__(
-        self, default: Any = _MISSING, *, default_factory: Callable[[], Any] | None = None, **_: object
+        self,
+        default: Any = _MISSING,
+        *,
+        default_factory: Callable[[], Any] | None = None,
+        exclude_if: Callable[[Any], bool] | None = None,
+        **_: object,
     ) -> None:
         self.default = default
         self.default_factory = default_factory
+        self.exclude_if = exclude_if
 
 
 class BaseModel:
@@ -86,7 +92,12 @@ class BaseModel:
 
     def model_dump(self, **_: object) -> dict[str, Any]:
         """Plain values, as for ``mode="json"``."""
-        return {name: _plain(value) for name, value in self._values().items()}
+        return {name: _plain(value) for name, value in self._values().items() if not self._excluded(name, value)}
+
+    @classmethod
+    def _excluded(cls, name: str, value: Any) -> bool:
+        field = getattr(cls, name, None)
+        return isinstance(field, FieldInfo) and field.exclude_if is not None and field.exclude_if(value)
 
     @classmethod
     def model_validate_json(cls, *_: object) -> BaseModel:

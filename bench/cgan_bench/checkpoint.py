@@ -76,9 +76,11 @@ def _read(path: Path, manifest: Manifest) -> Loaded:
     """The file, with the choices of the export where it is from other code."""
     from cgan_trainer.readers import READERS, Choices, read_generator
 
+    graph = manifest.provenance.graph
+    chosen = Choices(graph=None if graph == "main" else graph)  # main: of files that hold one
     if not any(reader.name == manifest.family for reader in READERS):
-        return read_generator(path)  # our own files leave nothing open
-    told = _from_command(manifest.provenance.command)
+        return read_generator(path, chosen)  # our own files leave nothing else open
+    told = {**_from_command(manifest.provenance.command), "graph": chosen.graph}
     loaded = read_generator(path, Choices(**told))
     ours, theirs = _recorded(loaded.options), _recorded(manifest.provenance.options)
     # Only what differs is given: a choice that means nothing for a layout is refused.

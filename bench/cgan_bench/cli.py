@@ -47,6 +47,7 @@ def bench(
     checkpoint: Path | None = None,
     size: str | None = None,
     precision: str | None = None,
+    require_signature: Path | None = None,
     url: str | None = None,
     model: str | None = None,
     concurrency: Positive | None = None,
@@ -88,6 +89,7 @@ def bench(
         size: Size of the images, 256 or WIDTHxHEIGHT, where the bundle leaves it free; with --train 64, 128, 256
             or 512. [default: that of the bundle's golden samples; with --train 256]
         precision: Artifacts of the bundle to measure, separated by commas: fp32, fp16, int8. [default: all it has]
+        require_signature: A public key (PEM); the bundle must be signed with its private key.
         url: Measure a server instead: http://HOST:PORT or grpc://HOST:PORT. With a bundle, both.
         model: Name of the served model.
         concurrency: Clients that ask the server at once. [default: 1]
@@ -110,11 +112,13 @@ def bench(
         concurrency=concurrency,
         device=device,
         precision=precision,
+        require_signature=require_signature,
     )
     about_inference = {
         "a bundle": bundle,
         "--checkpoint": checkpoint,
         "--precision": precision,
+        "--require-signature": require_signature,
         "--url": url,
         "--concurrency": concurrency,
     }
@@ -132,7 +136,8 @@ def bench(
             setup = {"size": side, "ngf": ngf, "ndf": ndf, "threads": threads}
             report = _measure_training(data, setup, batches, plan, device, stack)
         else:
-            target = _target(bundle, checkpoint, _server(url, model, concurrency), size, precision, stack)
+            server = _server(url, model, concurrency)
+            target = _target(bundle, checkpoint, server, size, precision, require_signature, stack)
             options.check_batches(batches, target)
             if device == "cuda":
                 _require_cuda()
@@ -230,6 +235,7 @@ def _target(
     server: Server | None,
     size: str | None,
     precision: str | None,
+    require_signature: Path | None,
     stack: ExitStack,
 ) -> Target:
     from platformdirs import user_cache_path
@@ -246,7 +252,14 @@ def _target(
         assert target.contract is not None  # noqa: S101 - it is a bundle
         at_size(target.contract, wanted)
         return target
-    target = target_of_bundle(bundle, checkpoint=checkpoint, server=server, size=wanted, precisions=precisions)
+    target = target_of_bundle(
+        bundle,
+        checkpoint=checkpoint,
+        server=server,
+        size=wanted,
+        precisions=precisions,
+        require_signature=require_signature,
+    )
     if checkpoint is None:
         return target
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cgan-bench-")))

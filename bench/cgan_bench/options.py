@@ -74,12 +74,15 @@ def check_inference(
     concurrency: int | None,
     device: str,
     precision: str | None,
+    require_signature: Path | None,
 ) -> None:
     """Raises UsageError where options of a bundle or a server stand without it, or exclude each other."""
     if checkpoint is not None and bundle is None:
         raise UsageError("--checkpoint adds rows to those of a bundle; name the bundle too.")
     if precision is not None and bundle is None:
         raise UsageError("--precision chooses among the artifacts of a bundle; name the bundle too.")
+    if require_signature is not None and bundle is None:
+        raise UsageError("--require-signature is about a bundle; name the bundle too.")
     if (url is None) != (model is None):
         raise UsageError("--url and --model belong together; give both to measure a server.")
     if concurrency is not None and url is None:

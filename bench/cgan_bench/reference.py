@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cgan_runtime.atomic import atomic_folder
 from cgan_runtime.bundle import Bundle, file_entry, read_bundle, write_manifest
-from cgan_runtime.errors import BundleError, CganError, UsageError
+from cgan_runtime.claims import claim
+from cgan_runtime.errors import BundleError, CganError
 from cgan_runtime.manifest import Artifact, Batch, File, Manifest, Provenance
 
 from cgan_bench.backends.base import missing_package
@@ -59,18 +60,9 @@ def reference_target(
         OSError: no room in the cache.
     """
     folder = cache / f"reference-{_fingerprint(options)}"
-    bundle = _kept(folder)
-    if bundle is None:
-        if missing := missing_package("torch", "onnx", "onnxscript", "jaxtyping", extra="export"):
-            raise CganError(f"the reference model cannot be built: {missing}, or give a bundle.")
-        say("building the reference model, once")
-        try:
-            with atomic_folder(folder) as root, Worker("the reference model") as worker:
-                worker.run(write_reference, root, options)
-        except UsageError:
-            if not folder.exists():  # else another cgan-bench was faster
-                raise
-        bundle = read_bundle(folder / "bundle")
+    # One process at a time: a second one would build the same model.
+    with claim(folder, wait=lambda: say("another process is building the reference model; waiting for it")):
+        bundle = _kept(folder) or _built(folder, options, say)
     _sweep(cache, keep=folder)
     return Target(
         title="pix2pix U-Net-256, random weights" if options == PAPER else f"pix2pix {options}, random weights",
@@ -78,6 +70,15 @@ def reference_target(
         plain=folder / "plain.onnx",
         checkpoint=folder / "weights.pt",
     )
+
+
+def _built(folder: Path, options: dict[str, Any], say: Callable[[str], None]) -> Bundle:
+    if missing := missing_package("torch", "onnx", "onnxscript", "jaxtyping", extra="export"):
+        raise CganError(f"the reference model cannot be built: {missing}, or give a bundle.")
+    say("building the reference model, once")
+    with atomic_folder(folder) as root, Worker("the reference model") as worker:
+        worker.run(write_reference, root, options)
+    return read_bundle(folder / "bundle")
 
 
 def _kept(folder: Path) -> Bundle | None:

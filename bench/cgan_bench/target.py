@@ -82,17 +82,19 @@ def target_of_bundle(
     server: Server | None = None,
     size: Size | None = None,
     precisions: tuple[str, ...] | None = None,
+    require_signature: Path | None = None,
 ) -> Target:
-    """A bundle, checked whole.
+    """A bundle, checked whole; with `require_signature` also by `read_bundle` for the signature of this key.
 
     Raises:
-        BundleError: damaged, incomplete or not a bundle.
+        BundleError: damaged, incomplete or not a bundle; or not signed with the key.
         BadInputError: the checkpoint is not there.
-        UsageError: the generator does not take the size, or the bundle has no such precision.
+        UsageError: the generator does not take the size, or the bundle has no such precision; or a key that cannot
+            be read.
     """
     if checkpoint is not None and not checkpoint.is_file():
         raise BadInputError(f"{checkpoint} does not exist; name the checkpoint the bundle was exported from.")
-    bundle = read_bundle(path)
+    bundle = read_bundle(path, require_signature=require_signature)
     have = sorted({artifact.precision for artifact in bundle.manifest.artifacts})
     if missing := [name for name in precisions or () if name not in have]:
         raise UsageError(

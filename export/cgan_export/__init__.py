@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cgan_runtime import __version__
 
 if TYPE_CHECKING:
-    from cgan_export.artifacts.artifacts import ArtifactOptions, parse_precisions
+    from cgan_export.artifacts.artifacts import ArtifactOptions
     from cgan_export.bundle.compare import Comparison, compare_bundles
     from cgan_export.bundle.verify import verify_bundle
     from cgan_export.bundle.writer import provenance, write_bundle
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cgan_export.fidelity.limits import Limits
     from cgan_export.fidelity.samples import sample_conditions
     from cgan_export.fidelity.torch_runner import TorchRunner
+    from cgan_export.precisions import parse_precisions
     from cgan_export.size_wish import SizeWish, parse_size
 
 __all__ = [
@@ -58,7 +59,7 @@ _MODULES: Final = {
     "compare_bundles": "bundle.compare",
     "export_checkpoint": "export",
     "export_generator": "export",
-    "parse_precisions": "artifacts.artifacts",
+    "parse_precisions": "precisions",
     "parse_size": "size_wish",
     "provenance": "bundle.writer",
     "require_passed": "export",

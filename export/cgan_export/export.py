@@ -179,12 +179,17 @@ def export_generator(
 
 
 def _where_defined(context: BuildContext, case: Case) -> BuildContext:
-    """The context without the samples and made-up conditions at which the function is undefined."""
+    """The context without the samples and made-up conditions at which the function is undefined.
+
+    The others keep their numbers, and so their seeds: where noise decides, another seed may be undefined. If fewer
+    than MIN_SAMPLES are left they are used again.
+    """
     kept = np.flatnonzero(case.compared().defined)
     rows = kept[np.arange(max(len(kept), MIN_SAMPLES)) % len(kept)]
+    numbers = tuple(case.seeds[row] for row in rows)
     probes = {name: one for name, one in context.probes.items() if case.on_probe(name).compared().defined[0]}
     samples = {name: value[rows] for name, value in context.samples.items()}
-    return replace(context, exact=None, samples=samples, probes=probes)
+    return replace(context, samples=samples, numbers=numbers, probes=probes)
 
 
 def require_passed(figures: dict[str, Figure], what: str, *, advice: str = "") -> None:

@@ -12,14 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cgan_runtime.image_values import Limits
 from cgan_runtime.noise import DISTRIBUTIONS
@@ -85,8 +78,9 @@ class ImageEncoding(Value):
     size_rule: Literal["stretch"] = "stretch"
     filter: Literal["bicubic", "bilinear", "box", "nearest"] = "bicubic"
     rounding: Literal["nearest", "truncate"] = "nearest"
-    integers: Range | None = None
-    floats: Range | None = None
+    # Left out where there is none: what has 8 bits is written, and hashed, as before there were ranges.
+    integers: Range | None = Field(default=None, exclude_if=lambda limits: limits is None)
+    floats: Range | None = Field(default=None, exclude_if=lambda limits: limits is None)
 
     @model_validator(mode="after")
     def _one_figure_per_channel(self) -> Self:
@@ -101,12 +95,6 @@ class ImageEncoding(Value):
             if limits is not None and limits[0] >= limits[1]:
                 raise ValueError(f"a range goes up, not from {limits[0]} to {limits[1]}")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_usual_ranges(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Left out where there is none: what has 8 bits is written, and hashed, as before there were ranges."""
-        values: dict[str, Any] = plain(self)
-        return {k: v for k, v in values.items() if v is not None or k not in ("integers", "floats")}
 
     @property
     def limits(self) -> Limits:

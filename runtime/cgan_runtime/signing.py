@@ -75,7 +75,7 @@ def require_signed(root: Path, hashes: Mapping[str, str], public_key: Path) -> N
     except Exception as error:  # OSError, or one of several of the cryptography package
         raise UsageError(f"{public_key} cannot be used as a public key: {_PUBLIC}.") from error
     if not (root / SIGNATURE).exists():
-        raise BundleError(f"{root} is not signed: sign it with cgan-export --sign, or ask for a signed one.")
+        raise BundleError(f"{root} is not signed: ask for a signed one, or sign it (docs/bundle.md, Signatures).")
     data = read_plain(root / SIGNATURE, MAX_SIGNATURE_BYTES)
     try:
         with tempfile.NamedTemporaryFile(suffix=".sig") as copy, contextlib.redirect_stdout(sys.stderr):

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cgan_bench.train.loop_runner import _OurStage, _PlainStage
-from cgan_bench.train.loops import Setup, loops
+from cgan_bench.train.loop_runner import _OurStage, _PlainStage, open_stage
+from cgan_bench.train.loops import Loop, Setup, loops
 from cgan_bench.train.sample_pairs import write_pairs
 from cgan_trainer.nets.patchgan import patchgan
 from torch import nn
@@ -37,3 +37,14 @@ def test_both_have_its_widths_and_the_loops_weight(setup: Setup, weight: float) 
     widths = [next(network.parameters()).shape for network in (plain.discriminator, networks["discriminator"])]
     assert widths[0] == widths[1] == (3, 6, 4, 4)
     assert plain.lambda_l1 == ours.config.lambda_l1 == weight
+
+
+@pytest.mark.parametrize("loop", [PLAIN, OURS], ids=["plain", "ours"])
+@pytest.mark.parametrize("threads", [3, 0])
+def test_both_have_its_threads_and_0_leaves_them(
+    setup: Setup, loop: Loop, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    open_stage(loop, replace(setup, threads=threads), 2)
+    assert asked == [threads] * (threads > 0)

@@ -14,12 +14,15 @@ from cgan_bench.fidelity import MIN_PSNR_DB
 from cgan_bench.target import target_of_bundle
 from cgan_export.fidelity.limits import Limits
 from cgan_runtime.errors import BadInputError, UsageError
+from cgan_trainer.checkpoint import Graph, write_checkpoint
 from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
 from cgan_trainer.nets.init import init_weights
 
 from tests.bench.toys import TwoOutputs, write_toy_bundle
+from tests.export.sources import junyanz
 from tests.export.sources.files import FILES
 from tests.helpers import assert_one_sentence, run_here, write_pix2pix_checkpoint
+from tests.trainer.cyclegans import recipe_of
 
 BRIEF = ("--rounds", "2", "--warmup", "0", "--json")
 
@@ -91,6 +94,35 @@ def test_the_reference_has_the_statistics_and_the_contract_of_the_bundle(foreign
     assert not contract.noise
     eps = {m.eps for m in generator.modules() if isinstance(m, torch.nn.BatchNorm2d)}
     assert eps == {0.01}
+
+
+@pytest.mark.slow
+def test_of_a_file_with_several_generators_the_one_of_the_bundle_is_the_reference(tmp_path: Path) -> None:
+    """The second of a file from other code, and of a checkpoint of ours."""
+    torch.manual_seed(0)
+    brought = {name: junyanz.resnet(1, ngf=2).state_dict() for name in ("genA", "genB")}
+    torch.save(brought, tmp_path / "pair.pt")
+    recipe = recipe_of()
+    graphs = recipe.graphs(recipe.networks)
+    ours = {
+        name: Graph(options=recipe.graph_options(name), contract=one.contract.to_json(), state=one.state_dict())
+        for name, one in graphs.items()
+    }
+    write_checkpoint(tmp_path / "last.pt", family="cyclegan", graphs=ours, examples={}, provenance={})
+    for file, graph, state in (
+        ("pair.pt", "genB", brought["genB"]),
+        ("last.pt", "BtoA", graphs["BtoA"].state_dict()),
+    ):
+        bundle = tmp_path / graph
+        words = ("--graph", graph, "-o", bundle, *(("--size", "32") if file == "pair.pt" else ()))
+        done = run_here("cgan-export", tmp_path / file, *words)
+        assert done.returncode == 0, done.stderr
+        generator, _ = generator_of(target_of_bundle(bundle, checkpoint=tmp_path / file), threads=0)
+        first, wanted = (
+            next(value for value in weights.values() if value.ndim == 4)
+            for weights in (generator.state_dict(), state)
+        )
+        assert torch.equal(first, wanted)
 
 
 def test_a_checkpoint_with_another_contract_is_refused(foreign: tuple[Path, Path], free: tuple[Path, Path]) -> None:

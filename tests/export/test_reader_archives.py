@@ -13,6 +13,7 @@ import torch
 from cgan_runtime.errors import BadInputError
 from cgan_trainer.checkpoint_paths import checkpoint_at
 from cgan_trainer.readers import Loaded, read_generator
+from cgan_trainer.readers.archives import tar_members
 from onnx import TensorProto, helper
 
 from tests.export.sources import junyanz
@@ -176,3 +177,12 @@ def test_a_folder_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "g.pth").symlink_to(tmp_path)
     with pytest.raises(BadInputError):
         checkpoint_at(tmp_path)
+
+
+def test_every_digit_of_the_length_of_a_tars_member_counts() -> None:
+    """Eleven octal digits: the first stands for GiB, which no file of a test has."""
+    header = bytearray(tar(x=WEIGHTS)[:512])
+    for digits in (b"10000000000", b"01000000000", b"00000001000"):
+        header[124:135] = digits
+        (member,) = tar_members(io.BytesIO(bytes(header) + WEIGHTS[:512]))
+        assert member.size_bytes == int(digits, 8)

@@ -249,3 +249,13 @@ def test_a_pickle_bomb_of_shared_dicts_is_refused(tmp_path: Path) -> None:
     for _ in range(7):
         layers = {str(n): layers for n in range(20)}
     assert "too many" in refusal(tmp_path, saved({"x": layers}))
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64])
+def test_numbers_that_are_no_plain_weights_are_refused(unet: dict[str, Tensor], tmp_path: Path, dtype: Any) -> None:
+    """Float8 has a scale that lies elsewhere; of a complex number half would be lost."""
+    from safetensors.torch import save
+
+    text = refusal(tmp_path, save({key: value.to(dtype) for key, value in unet.items()}), "a.safetensors")
+    assert f"{str(dtype).removeprefix('torch.')} numbers" in text
+    assert "save the weights as float32" in text

@@ -15,8 +15,8 @@ from cgan_runtime.contract import Condition, ImageEncoding, NoiseInput
 from cgan_trainer.readers import Choices, Loaded, read_generator
 from torch import Tensor
 
-from tests.export.sources import pytorch_gan
-from tests.export.sources.files import FILES, SourceFile, trained_like
+from tests.export.sources import affinelayer, pytorch_gan
+from tests.export.sources.files import FILES, SourceFile, as_npz, trained_like
 from tests.helpers import REPOSITORY, assert_one_sentence, run_here
 
 TOLERANCE = 1e-4  # of a range of 2: what parity of FP32 is held to everywhere
@@ -70,6 +70,29 @@ def test_live_dropout_is_the_noise_and_can_be_switched_off(tmp_path: Path) -> No
         (expected,) = live.generator(x, torch.ones_like(mask))
         assert torch.equal(silent.generator(x)[0], expected)
         assert not torch.equal(live.generator.live([x], 1)[0], live.generator.live([x], 1)[0])
+
+
+def test_dropout_behind_zeros_is_no_noise_of_a_net_trained_on_batches_of_one(tmp_path: Path) -> None:
+    """pix2pix-tensorflow's own: the beta of its 1x1 layer gets no gradient and stays zero."""
+    variables = affinelayer.variables()
+    for layer in ("encoder_8", "decoder_8"):
+        variables[f"generator/{layer}/batch_normalization/beta"][:] = 0
+    path = tmp_path / "facades.npz"
+    path.write_bytes(as_npz(variables))
+    loaded = read_generator(path)
+    assert [noise.shape for noise in loaded.generator.contract.noise] == [(32, 4, 4), (32, 8, 8)]
+    x, *masks = inputs_of(loaded, batch=1)
+    with torch.no_grad():
+        (ours,) = loaded.generator(x, *masks)
+    for value in (0.0, 2.0):
+        layers = [torch.full((1, 2, 2, 32), value), *(mask.permute(0, 2, 3, 1) for mask in masks)]
+        theirs = affinelayer.forward(variables, x.permute(0, 2, 3, 1), layers).permute(0, 3, 1, 2)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE)
+    larger = read_generator(path, Choices(size=(512, 512))).generator.contract.noise
+    assert [noise.shape for noise in larger] == [(32, 4, 4), (32, 8, 8), (32, 16, 16)]
+    variables["generator/decoder_8/batch_normalization/beta"][3] = 0.1
+    path.write_bytes(as_npz(variables))
+    assert len(read_generator(path).generator.contract.noise) == 3
 
 
 def test_masks_are_numbered_in_the_order_of_use(tmp_path: Path) -> None:

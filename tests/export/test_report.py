@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from cgan_export.artifacts.artifacts import parse_precisions
 from cgan_export.artifacts.precision.fp16 import half_precision, with_rounding
 from cgan_export.bundle.compare import compare_bundles
 from cgan_export.bundle.writer import provenance
 from cgan_export.fidelity.heatmap import coloured
 from cgan_export.graph.sizes import parse_size
+from cgan_export.precisions import parse_precisions
 from cgan_export.report.layer_compare import layer_divergence
 from cgan_runtime.bundle import Bundle, file_entry, read_bundle, write_manifest
 from cgan_runtime.errors import UsageError

@@ -12,7 +12,8 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import pytest
-from cgan_export.artifacts.artifacts import BuiltArtifact, Precision
+from cgan_export.artifacts.artifacts import BuiltArtifact
+from cgan_export.precisions import Precision
 from cgan_export.report.diagnostics import Diagnostics, SpreadMaps
 from cgan_export.report.layer_compare import Divergence, Layerwise
 from cgan_export.report.page import report_html
@@ -116,6 +117,8 @@ def test_a_failed_report_begins_with_the_reason_and_the_artifact_that_failed() -
     failed = page[page.index('<section id="artifact-1">') : page.index('<section id="artifact-2">')]
     assert failed.index("FAILED") < failed.index("in a batch or alone"), "the figure that failed comes first"
     assert "The first tensor below 60 dB is /down.4/Conv, made by Conv." in failed
+    heads = re.findall(r"<th [^>]*>(.*?)</th>", failed[: failed.index("FAILED")])
+    assert heads[:4] == ["check", "measured", "limit", ""]
     assert failed.count('<tr class="strong">') == 2  # the figure, and the layer
     assert "bundle.json" not in page, "there is no bundle"
     assert "The bundle has model.onnx, which passed. Left out:" in elements.text

@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--what", choices=("export", "training"), default="export", help="what is killed")
+    parser.add_argument("--only", default="", help="of full-disk: the commands whose name contains this")
     words = parser.parse_args()
     warnings.simplefilter("error")  # a warning is a second sentence, and in tests an error
     with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +49,7 @@ def main() -> None:
         elif words.kind == "full-disk":
             from tests.fuzz.full_disk import full_disk
 
-            report = full_disk(words.count, Path(folder), _say)
+            report = full_disk(words.count, words.only, Path(folder), _say)
         else:
             report = fuzz(words.kind, targets_of(words.kind)(Path(folder)), words.count, words.first, _say)
     _say(report.as_json(words.kind if words.kind != "kills" else f"kills of {words.what}"))

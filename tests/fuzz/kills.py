@@ -180,8 +180,8 @@ def kill_after(command: Command, words: list[str], after_s: float) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
-def finish(command: Command, words: list[str]) -> None:
-    """Run to the end, which must be a good one."""
+def finish(command: Command, words: list[str], wanted: int = 0) -> None:
+    """Run to the end, which must come with this exit code."""
     child, log = begin(command, words)
     deadline = time.monotonic() + END_AFTER_S
     while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
@@ -191,4 +191,4 @@ def finish(command: Command, words: list[str]) -> None:
             raise AssertionError(f"no end after {END_AFTER_S} s: {words}")
         time.sleep(0.005)
     code = os.waitstatus_to_exitcode(ended[1])
-    assert code == 0, f"exit code {code}: {log.read_text()[-400:]}"
+    assert code == wanted, f"exit code {code}: {log.read_text()[-400:]}"

@@ -24,11 +24,16 @@ PACKAGES: Final = {
     "cgan_export": Path("export/cgan_export"),
     "cgan_bench": Path("bench/cgan_bench"),
 }
-# No test imports what runs inside the server; these talk to it.
+# No test imports what runs in a process of its own, a server's or a benchmark's; these talk to it.
 ELSEWHERE: Final = {
     Path("runtime/cgan_runtime/serving/models.py"): [
-        f"tests/runtime/test_serving{name}.py" for name in ("_seeds", "_contracts", "")
-    ]
+        f"tests/runtime/test_serving{part}.py" for part in ("_seeds", "_contracts", "")
+    ],
+    Path("runtime/cgan_runtime/serving/examples.py"): [
+        f"tests/runtime/test_serving{part}.py" for part in ("_contracts", "")
+    ],
+    Path("bench/cgan_bench/worker_process.py"): ["tests/bench/test_measure.py"],
+    Path("bench/cgan_bench/load.py"): ["tests/bench/test_measure.py", "tests/bench/test_cli.py"],
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import REPOSITORY
-from tests.mutants.__main__ import Judge, sources_of
+from tests.mutants.__main__ import ELSEWHERE, PACKAGES, Judge, sources_of
 from tests.mutants.breaks import Break, breaks_of, draw
 from tests.mutants.running import Copy
 from tests.mutants.tests_of import Imports
@@ -151,6 +151,23 @@ def test_a_draw_follows_from_its_seed_and_serves_every_package() -> None:
     for package in sources:
         assert sum(package in one.file.parts for one in first) == 10
     assert len(set(first)) == 40
+
+
+def test_what_no_test_imports_is_asked_of_tests_that_reach_it_in_another_process() -> None:
+    """Every such file but those that hold no code; of a server's, each file of tests needs the server."""
+    imports = Imports(REPOSITORY, PACKAGES, Path("tests"))
+    unseen = {
+        file.relative_to(REPOSITORY)
+        for package in PACKAGES.values()
+        for file in (REPOSITORY / package).rglob("*.py")
+        if not file.name.startswith("__") and not imports.tests_of(file.relative_to(REPOSITORY), 1)
+    }
+    assert unseen <= ELSEWHERE.keys()
+    for file, tests in ELSEWHERE.items():
+        assert (REPOSITORY / file).is_file()
+        for path in tests:
+            needs = "server: TritonServer" if "serving" in file.parts else "def test_"
+            assert needs in (REPOSITORY / path).read_text(), path
 
 
 def test_the_nearest_tests_come_first() -> None:

@@ -199,6 +199,24 @@ def test_of_two_claims_the_second_is_refused_at_once_and_a_dead_process_claims_n
     assert not list(place.parent.glob(".*"))
 
 
+def test_a_claim_that_waits_says_so_once_and_begins_when_the_other_has_ended(tmp_path: Path) -> None:
+    said: list[str] = []
+    with halfway("claim", tmp_path / "out") as holder:
+
+        def say() -> None:
+            said.append("waiting")
+            holder.send_signal(signal.SIGKILL)
+            holder.wait()
+
+        with claim(tmp_path / "out", wait=say):
+            assert said == ["waiting"]
+            with pytest.raises(CganError, match="another process is writing"), claim(tmp_path / "out"):
+                pass
+    with claim(tmp_path / "out", wait=say):
+        assert said == ["waiting"], "there was nothing to wait for"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_claim_leaves_no_folder_that_nobody_used(tmp_path: Path) -> None:
     with claim(tmp_path / "a" / "b" / "c"):
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -337,6 +338,24 @@ def test_an_environment_that_cannot_be_made_leaves_nothing(tmp_path: Path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("most_bytes", [10, 300_000], ids=["venv", "ensurepip"])
+def test_an_environment_on_a_full_disk_leaves_nothing(most_bytes: int, tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("cgan-serve")), "--setup"],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=limit,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+    )
+    assert_one_sentence(done, 1, "no room left on the disk")
+    assert [path.name for path in tmp_path.rglob("*")] == ["cgan-deploy"]
+
+
 def test_two_first_starts_make_one_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the lock both would fetch the same packages."""
     commands: list[str] = []
@@ -355,7 +374,7 @@ def test_two_first_starts_make_one_environment(tmp_path: Path, monkeypatch: pyte
         ]
         roots = {start.result().root for start in starts}
     assert roots == {tmp_path / "environment"}
-    assert len(commands) == 3
+    assert len(commands) == len(set(commands)) == 4
     assert len([line for line in said if "another process is making" in line]) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["environment"]
 

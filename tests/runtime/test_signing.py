@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cgan_bench.target import Target, target_of_bundle
 from cgan_runtime.bundle import Bundle, file_entry, read_bundle, write_manifest
 from cgan_runtime.errors import BundleError, CganError, UsageError
 from cgan_runtime.manifest import MANIFEST, SIGNATURE
@@ -16,7 +18,7 @@ from cgan_runtime.serving.repository import RepositoryOptions, write_repository
 from cgan_runtime.signing import require_private_key, sign
 from PIL import Image
 
-from tests.helpers import assert_one_sentence, run_here
+from tests.helpers import assert_one_sentence, run_command, run_here
 
 pytest.importorskip("model_signing", reason='pip install "cgan-deploy[signing]"')
 
@@ -187,6 +189,8 @@ def test_every_command_requires_a_signature_where_it_is_told_to(
         ("cgan-generate", "--bundle", signed),
         ("cgan-serve", signed, "--triton-repo", tmp_path / "repository"),
         ("cgan-export", "verify", signed),
+        ("cgan-export", "compare", signed, signed),
+        ("cgan-bench", signed),
     ]
     another_name(signed)
     Image.new("RGB", (64, 64)).save(tmp_path / "in.png")
@@ -206,6 +210,43 @@ def test_an_export_signs_its_bundle(checkpoint: Path, keys: tuple[Path, Path], t
     assert read_bundle(out, require_signature=keys[1]).is_signed
     assert run_here("cgan-export", checkpoint, "-o", out, "--force").returncode == 0
     assert not (out / SIGNATURE).exists()
+
+
+def test_a_benchmark_requires_the_signature_and_its_workers_know(signed: Path, keys: tuple[Path, Path]) -> None:
+    """An artifact that may hold code runs in a worker, which gets the bundle as it was read here."""
+    target = target_of_bundle(signed, require_signature=keys[1])
+    sent: Target = pickle.loads(pickle.dumps(target))
+    assert sent.bundle is not None
+    assert sent.bundle.is_signed
+    brief = ("--rounds", "1", "--warmup", "0", "--require-signature", keys[1])
+    done = run_here("cgan-bench", signed, *brief, PATH="", CXX="")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_newer_of_two_bundles_is_held_to_the_signature_too(
+    signed: Path, bundle_path: Path, keys: tuple[Path, Path]
+) -> None:
+    for bundles in ((signed, bundle_path), (bundle_path, signed)):
+        done = run_here("cgan-export", "compare", *bundles, "--require-signature", keys[1])
+        assert_one_sentence(done, 3, f"{bundle_path} is not signed")
+
+
+@pytest.mark.slow
+def test_a_bundle_is_signed_by_the_command_of_the_library(
+    signed: Path, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A bundle that was exported without --sign, and one that is signed anew by another key."""
+    others = make_keys(tmp_path / "others")
+    (signed / SIGNATURE).unlink()
+    for private, public in (keys, others):
+        words = ("--private_key", private, "--signature", signed / SIGNATURE)
+        done = run_command("model_signing", "sign", "key", signed, *words)
+        assert done.returncode == 0, done.stderr
+        assert read_bundle(signed, require_signature=public).is_signed
+    done = run_command("model_signing", "sign", "key", signed, *words, "--ignore-paths", signed / "README.md")
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(BundleError, match="is not what the owner of"):
+        read_bundle(signed, require_signature=others[1])
 
 
 def test_without_the_library_the_extra_is_named(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from cgan_runtime import claims
 from cgan_runtime.claims import claim
 from cgan_runtime.errors import BadInputError, CganError
 from cgan_trainer.data import emoji
@@ -223,6 +227,31 @@ def test_the_command_tells_a_training_of_the_same_size_and_never_mixes_two(tmp_p
     assert (out / "labels.txt").read_text() == "mine"
     (out / "dataset.json").write_text("{}")
     assert_one_sentence(run_here(*words, "--force"), 2, "not a dataset of this command: choose another --out")
+
+
+@pytest.mark.usefixtures("few")
+def test_what_another_process_made_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends after this one has looked and before this one has the place."""
+    out = tmp_path / "made"
+    words = ("cgan-data", "emoji", "--out", out)
+
+    @contextlib.contextmanager
+    def late(path: Path) -> Iterator[None]:
+        monkeypatch.setattr(claims, "claim", claim)
+        assert run_here(*words, "--size", "32").returncode == 0
+        with claim(path):
+            yield
+
+    monkeypatch.setattr(claims, "claim", late)
+    assert_one_sentence(run_here(*words, "--size", "64"), 2, "made with other options: choose another --out")
+    assert described(out)["size"] == 32
+    shutil.rmtree(out)
+    monkeypatch.setattr(claims, "claim", late)
+    done = run_here(*words, "--size", "32")
+    assert done.returncode == 0
+    assert "already complete" in done.stderr
 
 
 def test_a_small_drawing_has_whole_pixels(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from cgan_trainer.checkpoint import read_checkpoint
 from cgan_trainer.data.images import open_rgb
 from cgan_trainer.data.kinds.paired import PairedFacts
 from cgan_trainer.families import build_graph
-from cgan_trainer.families.pix2pix import PIX2PIX
+from cgan_trainer.families.pix2pix import PIX2PIX, Pix2pixRecipe
 from cgan_trainer.training import start, trainer
 from cgan_trainer.training.trainer import Trainer
 from PIL import Image
@@ -93,6 +93,16 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_what_to_ask_for(
     with pytest.raises(UsageError, match=sentence):
         train(pairs, tmp_path / "run", replace(SMALL, **change), init_from=unbroken / "best.pt")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_family_that_looks_at_its_whole_batch_is_trained_whole_or_not_at_all(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pix2pixRecipe, "rows_interact", True)
+    assert train(pairs, tmp_path / "whole", replace(SMALL, images=2, accumulate=1)) == 0
+    with pytest.raises(UsageError, match=r"looks at its whole batch at once.*here 1 and 2"):
+        train(pairs, tmp_path / "parts", replace(SMALL, images=2, accumulate=2))
+    assert not (tmp_path / "parts").exists()
 
 
 def test_what_is_differentiated_twice_in_any_stage_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

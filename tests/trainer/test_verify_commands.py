@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cgan_runtime.errors import BadInputError, UsageError
+from cgan_runtime.claims import claim
+from cgan_runtime.errors import BadInputError, CganError, UsageError
 from cgan_trainer.cli.data import main as data_main
 from cgan_trainer.cli.train import main as train_main
 from cgan_trainer.data.hold_out import hold_out
@@ -105,6 +106,8 @@ def test_a_split_takes_every_image_once_and_leaves_the_dataset_as_it_was(tmp_pat
     }
     with pytest.raises(UsageError, match="exists already"):
         hold_out(root, tmp_path / "new", kind)
+    with claim(tmp_path / "more"), pytest.raises(CganError, match="another process is writing to"):
+        hold_out(root, tmp_path / "more", kind)
 
 
 def test_one_image_cannot_be_held_out_and_trained_on(tmp_path: Path) -> None:

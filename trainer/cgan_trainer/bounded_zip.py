@@ -6,6 +6,8 @@ thousand times its size. zipfile checks none of it. `BoundedZip` refuses such a 
 
 from __future__ import annotations
 
+import io
+import shutil
 import zipfile
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -15,6 +17,7 @@ __all__ = ["TOO_MUCH", "BoundedZip", "UnboundedError", "inflated_limit"]
 MAX_MEMBERS: Final = 20_100
 MAX_LISTING_BYTES: Final = 8 * 2**20
 MAX_EXTRA_BYTES: Final = 256 * 2**20
+PIECE_BYTES: Final = 2**20
 TOO_MUCH: Final = "unpacked it would have more bytes than a file of its size can hold"
 
 
@@ -61,22 +64,26 @@ class BoundedZip:
         if stored > file_bytes or inflated > inflated_bytes:
             raise UnboundedError(TOO_MUCH)
 
-    def read(self, name: str, count: int | None = None) -> bytes:
-        """A member, or its first `count` bytes; a whole member is checked by its sum.
+    def head(self, name: str, count: int) -> bytes:
+        """The first `count` bytes of a member."""
+        with self._archive.open(name) as member:
+            return member.read(count)
+
+    def member(self, name: str) -> io.BytesIO:
+        """A member in memory, checked by its sum. It is copied piece by piece, so that it is there once.
 
         Raises:
-            UnboundedError: the member has another length than it claims.
-            BadZipFile: its sum is wrong.
+            UnboundedError: the member is shorter than it claims.
+            BadZipFile: its sum is wrong, as where it is longer than it claims.
         """
-        size = self.members[name].file_size
-        # Told how much it may read, zipfile inflates no more, whatever the member claims of itself.
+        stream = io.BytesIO()
+        # zipfile inflates no more of a member than it claims to have.
         with self._archive.open(name) as member:
-            if count is not None and count < size:
-                return member.read(count)
-            data = member.read(size + 1)
-        if len(data) != size:
-            raise UnboundedError(f"its part {name} is shorter or longer than it claims")
-        return data
+            shutil.copyfileobj(member, stream, PIECE_BYTES)
+        if stream.tell() != self.members[name].file_size:
+            raise UnboundedError(f"its part {name} is shorter than it claims")
+        stream.seek(0)
+        return stream
 
     def first_damaged(self) -> str | None:
         """The first member whose sum is wrong, after all before it were read; None where all are sound."""

@@ -13,7 +13,6 @@ sentence (BadInputError).
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import json
 from collections.abc import Iterator, Mapping
@@ -119,12 +118,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         size_bytes = _check_size(path)
         with path.open("rb") as stream:
             _check_container(path, stream, size_bytes)
-            content = _load(path, stream)
+            content = _checked(path, _load(path, stream), size_bytes)
             stream.seek(0)
             file_sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise BadInputError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error
-    content = _checked(path, content)
     return Checkpoint(
         path=path,
         family=content["family"],
@@ -175,7 +173,7 @@ def _check_container(path: Path, stream: BinaryIO, size_bytes: int) -> None:
             if (damaged := archive.first_damaged()) is not None:
                 raise BadInputError(f"{path} is damaged (in its part {damaged!r}): {_TRAIN_AGAIN}.")
             for name in pickles:
-                plain_from_pickle(io.BytesIO(archive.read(name)), strict=True)
+                plain_from_pickle(archive.member(name), strict=True)
     except NotPlainError as error:
         raise BadInputError(
             f"{path} holds something other than tensors and plain values, so it is not opened: "
@@ -203,7 +201,7 @@ def _load(path: Path, stream: BinaryIO) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _checked(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+def _checked(path: Path, content: dict[str, Any], size_bytes: int) -> dict[str, Any]:
     """The content in the form of the newest version, without its digest, once that is found right."""
     if content.get("format") != FORMAT:
         raise BadInputError(
@@ -214,7 +212,6 @@ def _checked(path: Path, content: dict[str, Any]) -> dict[str, Any]:
         raise BadInputError(
             f"{path} has checkpoint version {version}, but this version reads up to {VERSION}: upgrade cgan-deploy."
         )
-    size_bytes = path.stat().st_size
     try:
         stated = content.pop("sha256")
         sound = version in (1, VERSION) and stated == _digest(content, max_bytes=size_bytes)

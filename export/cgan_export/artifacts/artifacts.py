@@ -17,7 +17,6 @@ from typing import Final, Literal
 import numpy as np
 import onnx
 from cgan_runtime.contract import Contract
-from cgan_runtime.errors import UsageError
 from cgan_runtime.generator import SeededGenerator, noise_tensors, sizes_of
 from cgan_runtime.manifest import Figure
 from cgan_runtime.runners.base import Array, Tensors
@@ -32,25 +31,11 @@ from cgan_export.fidelity.case import Case, LiveReference, worst_psnr_db
 from cgan_export.fidelity.gates import run_gates
 from cgan_export.fidelity.limits import Limits
 from cgan_export.graph.onnx_graph import lint
+from cgan_export.precisions import PRECISIONS, Precision
 
-__all__ = [
-    "PRECISIONS",
-    "ArtifactOptions",
-    "BuildContext",
-    "BuiltArtifact",
-    "Precision",
-    "build_artifact",
-    "case_of",
-    "parse_precisions",
-]
+__all__ = ["ArtifactOptions", "BuildContext", "BuiltArtifact", "build_artifact", "case_of"]
 
-Precision = Literal["fp32", "fp16", "int8"]
 IoType = Literal["fp32", "fp16"]
-PRECISIONS: Final[dict[Precision, str]] = {
-    "fp32": "model.onnx",
-    "fp16": "model.fp16.onnx",
-    "int8": "model.int8.onnx",
-}
 SEARCH_MARGIN_DB: Final = 1.0  # other images than those searched on must hold the floor too
 MAX_CALIBRATION: Final = 32
 
@@ -109,9 +94,10 @@ class BuildContext:
         plain: the graph as exported.
         rewritten: the same after the rewrites for CPU runtimes.
         reference: PyTorch.
-        exact: PyTorch in float64; None once it is known on which samples the function is defined.
+        exact: PyTorch in float64.
         live: PyTorch with its own noise.
         samples: conditions [N, ...] to test on.
+        numbers: of the samples, see `Case`.
         probes: made-up conditions to compare on as well.
         calibration: conditions [M, ...] to calibrate INT8 on.
         io: type of the inputs and outputs of the FP16 file.
@@ -124,22 +110,10 @@ class BuildContext:
     exact: SeededGenerator | None
     live: LiveReference | None
     samples: dict[str, Array]
+    numbers: tuple[int, ...] = ()
     probes: dict[str, Tensors] = field(default_factory=dict)
     calibration: dict[str, Array] = field(default_factory=dict)
     io: IoType = "fp32"
-
-
-def parse_precisions(text: str) -> tuple[Precision, ...]:
-    """``fp32,fp16`` in the order of `PRECISIONS`; FP32 is always there, the others are made from it.
-
-    Raises:
-        UsageError: an unknown word.
-    """
-    words = {word.strip() for word in text.lower().split(",") if word.strip()}
-    unknown = sorted(words - set(PRECISIONS))
-    if unknown:
-        raise UsageError(f"--precision {unknown[0]} is not known; choose from {', '.join(PRECISIONS)}.")
-    return tuple(name for name in PRECISIONS if name in words | {"fp32"})
 
 
 def build_artifact(
@@ -213,9 +187,11 @@ def case_of(context: BuildContext, target: SeededGenerator, precision: Precision
     return Case(
         target=target,
         reference=context.reference,
-        exact=context.exact,
+        # The limits of the other precisions are far above the rounding of FP32, and float64 takes long.
+        exact=context.exact if precision == "fp32" else None,
         live=context.live,
         samples=context.samples,
+        numbers=context.numbers,
         # An 8-bit file is only good on images like those it was calibrated on.
         probes={} if precision == "int8" else context.probes,
         limits=Limits.of(precision),

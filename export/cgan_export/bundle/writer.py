@@ -171,7 +171,8 @@ def _artifact(built: BuiltArtifact, contract: Contract) -> Artifact:
 
 def _report(name: str, exported: Exported, origin: Provenance) -> str:
     diagnostics = tuple(gather(exported.context, artifact) for artifact in exported.artifacts)
-    return report_html(name, exported.contract, exported.artifacts, diagnostics, origin)
+    undefined = exported.undefined
+    return report_html(name, exported.contract, exported.artifacts, diagnostics, origin, undefined=undefined)
 
 
 def _golden(root: Path, exported: Exported, index: int, seed: int) -> Golden:

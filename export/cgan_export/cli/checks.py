@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 from cgan_runtime.errors import BadInputError, CganError, UsageError
 
-__all__ = ["check_target", "check_words", "checked_name", "require_torch", "target_for"]
+from cgan_export.precisions import Precision
+
+__all__ = ["check_artifacts", "check_target", "checked_name", "require_torch", "target_for"]
 
 
 def check_target(target: Path, checkpoint: Path, *, force: bool) -> None:
@@ -45,18 +47,13 @@ def _check_writable(target: Path) -> None:
         ) from error
 
 
-def check_words(precision: str, io_type: str, *, conditions: Path | None, calibrate: Path | None) -> None:
-    """Refuse precisions that do not exist, options that would do nothing, and folders that are not there."""
-    from cgan_runtime.manifest import Artifact
-
-    known = get_args(Artifact.model_fields["precision"].annotation)
-    words = [word for part in precision.lower().split(",") if (word := part.strip())]
-    unknown = [word for word in words if word not in known]
-    if unknown:
-        raise UsageError(f"--precision {unknown[0]} is not known; choose from {', '.join(known)}.")
-    if io_type == "fp16" and "fp16" not in words:
+def check_artifacts(
+    precisions: Sequence[Precision], io_type: str, *, conditions: Path | None, calibrate: Path | None
+) -> None:
+    """Refuse options that would do nothing with these precisions, and folders that are not there."""
+    if io_type == "fp16" and "fp16" not in precisions:
         raise UsageError("--io-type is for the FP16 file; ask for one with --precision fp32,fp16.")
-    if calibrate is not None and "int8" not in words:
+    if calibrate is not None and "int8" not in precisions:
         raise UsageError("--calibrate is for INT8; ask for it with --precision fp32,int8.")
     for option, folder in (("--conditions", conditions), ("--calibrate", calibrate)):
         if folder is not None and not folder.is_dir():

@@ -15,9 +15,10 @@ from cgan_runtime.errors import CheckFailedError, UsageError
 from cgan_trainer.checkpoint_paths import checkpoint_at
 from cyclopts import Parameter
 
-from cgan_export.cli.checks import check_target, check_words, checked_name, require_torch, target_for
+from cgan_export.cli.checks import check_artifacts, check_target, checked_name, require_torch, target_for
 from cgan_export.cli.output import Progress, plain_figures, print_figures, print_result
 from cgan_export.model_name import model_name
+from cgan_export.precisions import parse_precisions
 from cgan_export.size_wish import parse_size
 from cgan_export.source_flags import SourceFlags, read_palette
 
@@ -103,7 +104,8 @@ def export(
         from cgan_runtime.signing import require_private_key
 
         require_private_key(sign)
-    check_words(precision, io_type, conditions=conditions, calibrate=calibrate)
+    precisions = parse_precisions(precision)
+    check_artifacts(precisions, io_type, conditions=conditions, calibrate=calibrate)
     wanted = parse_size(size, dynamic=dynamic_size)
     if flags is not None and flags.palette is not None:
         read_palette(flags.palette)
@@ -111,12 +113,12 @@ def export(
     from cgan_runtime.claims import claim
     from cgan_trainer.readers import Choices
 
-    from cgan_export.artifacts.artifacts import ArtifactOptions, parse_precisions
+    from cgan_export.artifacts.artifacts import ArtifactOptions
     from cgan_export.bundle.writer import provenance, write_bundle, write_failed_report
     from cgan_export.export import export_checkpoint
     from cgan_export.sources import assumptions, other_graphs, say_assumptions
 
-    options = ArtifactOptions(precisions=parse_precisions(precision), io=io_type, calibrate=calibrate)
+    options = ArtifactOptions(precisions=precisions, io=io_type, calibrate=calibrate)
     if "int8" in options.precisions and calibrate is None:
         print("cgan-export: INT8 is calibrated on the images of the check; use --calibrate.", file=sys.stderr)
     started = perf_counter()
@@ -207,18 +209,28 @@ def verify_command(
 
 
 @command.command(name="compare")
-def compare_command(old: Path, new: Path, /, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+def compare_command(
+    old: Path,
+    new: Path,
+    /,
+    *,
+    require_signature: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
     """Report what differs between two bundles, and how far their outputs are apart.
 
     Args:
         old: The bundle that the other is held to.
         new: The newer bundle.
+        require_signature: A public key (PEM); both bundles must be signed with its private key.
         as_json: Print the result as one JSON object.
     """
-    _compare(old, new, compare=True, as_json=as_json)
+    _compare(old, new, compare=True, as_json=as_json, require_signature=require_signature)
 
 
-def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> None:
+def _compare(
+    old: Path, new: Path | None, *, compare: bool, as_json: bool, require_signature: Path | None = None
+) -> None:
     if new is None or not compare:
         raise UsageError(
             "one path is a checkpoint to export, two are bundles to compare: cgan-export compare OLD NEW "
@@ -228,8 +240,9 @@ def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> No
 
     from cgan_export.bundle.compare import compare_bundles, print_comparison
 
+    first, second = (read_bundle(path, require_signature=require_signature) for path in (old, new))
     with Progress() as progress:
-        comparison = compare_bundles(read_bundle(old), read_bundle(new), progress.say)
+        comparison = compare_bundles(first, second, progress.say)
     if as_json:
         print(json.dumps(comparison.plain()))
     else:

@@ -37,8 +37,10 @@ class Case:
         reference: what it is compared with; None where only its own laws are checked.
         exact: the reference in float64, asked where artifact and reference are apart; None where there is none.
         live: the reference with its own noise.
-        samples: every condition as [N, ...], N at least MIN_SAMPLES; sample i is drawn with seed i + 1. Empty
-            for a generator without conditions, whose samples are then the seeds 1 to MIN_SAMPLES.
+        samples: every condition as [N, ...], N at least MIN_SAMPLES. Empty for a generator without conditions,
+            whose samples are seeds alone.
+        numbers: of each sample, counted from 1: the same sample has the same number where others are left out.
+            Empty: 1, 2, 3, ..., and MIN_SAMPLES of them for a generator without conditions.
         probes: made-up conditions to compare on as well, by name, each of one row.
         limits: of the artifact's precision.
         against: whether the reference is PyTorch ("parity") or the FP32 artifact: the prefix of the keys.
@@ -50,6 +52,7 @@ class Case:
     samples: Tensors
     limits: Limits
     exact: SeededGenerator | None = None
+    numbers: tuple[int, ...] = ()
     probes: Mapping[str, Tensors] = field(default_factory=dict)
     against: Literal["parity", "fp32"] = "parity"
 
@@ -59,9 +62,16 @@ class Case:
         return self.target.contract
 
     @property
+    def seeds(self) -> list[int]:
+        """The seed of each sample: its number."""
+        if self.numbers:
+            return list(self.numbers)
+        return list(range(1, 1 + (len(next(iter(self.samples.values()))) if self.samples else MIN_SAMPLES)))
+
+    @property
     def count(self) -> int:
-        """Number of samples."""
-        return len(next(iter(self.samples.values()))) if self.samples else MIN_SAMPLES
+        """How many samples there are."""
+        return len(self.seeds)
 
     @property
     def measures(self) -> tuple[OutputMeasure, ...]:
@@ -101,7 +111,7 @@ class Case:
         rounded = {name: [(value, value) for value in values] for name, values in theirs.items()}
         for row in apart:
             assert self.exact is not None  # noqa: S101 - there are such rows only then
-            exact = self.exact.generate(self.alone(row), [row + 1], [0])
+            exact = self.exact.generate(self.alone(row), [self.seeds[row]], [0])
             for name, answer in exact.items():
                 pairs[name][row] = (ours[name][row], answer[0])
                 rounded[name][row] = (theirs[name][row], answer[0])
@@ -114,9 +124,13 @@ class Case:
         errors = [measure.errors(pairs[measure.output.name], limits) for measure in self.measures]
         return [row for row, of_row in enumerate(zip(*errors, strict=True)) if max(of_row) > ROUNDING]
 
+    def on(self, samples: Tensors) -> Case:
+        """The same artifact on other conditions, numbered anew, and on no made-up ones."""
+        return replace(self, samples=samples, numbers=(), probes={})
+
     def on_probe(self, name: str) -> Case:
         """The same artifact on one of the made-up conditions instead of the samples."""
-        return replace(self, samples=self.probes[name], probes={})
+        return self.on(self.probes[name])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,5 +164,5 @@ def worst_psnr_db(case: Case) -> float:
 
 
 def _one_by_one(case: Case, generator: SeededGenerator) -> dict[str, list[Array]]:
-    rows = [generator.generate(case.alone(i), [i + 1], [0]) for i in range(case.count)]
+    rows = [generator.generate(case.alone(row), [seed], [0]) for row, seed in enumerate(case.seeds)]
     return {output.name: [row[output.name][0] for row in rows] for output in case.contract.outputs}

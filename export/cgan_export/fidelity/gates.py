@@ -9,7 +9,6 @@ gate that does not apply (no noise inputs, no reference at hand) returns nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -68,7 +67,7 @@ def parity(case: Case) -> Figures:
 
 def batch_invariance(case: Case) -> Figures:
     """Gate 2: sample i of a batch is what sample i is alone."""
-    together = case.run(case.samples, [i + 1 for i in range(case.count)])
+    together = case.run(case.samples, case.seeds)
     alone = case.one_by_one()
     figures: Figures = {}
     for measure in case.measures:
@@ -131,7 +130,7 @@ def _at_first_size(case: Case, sizes: Sequence[tuple[int, int]]) -> dict[str, li
     """Both answers at the first of the sizes, with the first of two images, at which the function is defined."""
     for size in sizes:
         for conditions in _at_size(case, size):
-            found = replace(case, samples=conditions, probes={}).compared()
+            found = case.on(conditions).compared()
             if found.defined[0]:
                 return found.pairs
     tried = ", ".join(f"{width}x{height}" for height, width in sizes)

@@ -37,7 +37,7 @@ class Diagnostics:
 
     Attributes:
         output: which one.
-        sample: its worst sample: "number 3", or a kind of made-up images.
+        sample: its worst sample: "number 3" as in `Case.numbers`, or a kind of made-up images.
         psnr_db: that sample's quality (`OutputMeasure.quality_db`).
         condition: the first image it was made from, [H, W] or [H, W, C]; None: it is made from none.
         ours: the output without the batch axis, from the artifact.
@@ -83,7 +83,7 @@ class _Compared:
 
 def _compared(case: Case) -> Iterator[_Compared]:
     """The samples and the made-up conditions, without those at which the function is undefined."""
-    samples = [f"number {row}" for row in range(case.count)]
+    samples = [f"number {number}" for number in case.seeds]
     for part, names in ((case, samples), *((case.on_probe(name), [name]) for name in case.probes)):
         compared = part.compared()
         for row, name in enumerate(names):
@@ -91,7 +91,7 @@ def _compared(case: Case) -> Iterator[_Compared]:
                 yield _Compared(
                     name=name,
                     conditions=part.alone(row),
-                    seed=row + 1,
+                    seed=part.seeds[row],
                     pairs={output: pairs[row] for output, pairs in compared.pairs.items()},
                 )
 

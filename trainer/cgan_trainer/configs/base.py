@@ -111,6 +111,8 @@ class RunOptions:
     """Take options from this .json or .toml, such as a run's config.json; those given beside it win."""
     init_from: Path | None = None
     """Begin with the generator of this checkpoint, ours or one of those cgan-export reads (fine-tuning)."""
+    init_graph: str | None = None
+    """Which generator of the --init-from file, where it holds several: genA, or genA,genB for a pair."""
     max_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Stop cleanly after this many minutes; --resume goes on for as many more."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -125,6 +127,12 @@ class RunOptions:
     """Go on from last.pt: the weights come out as if the run had never stopped; more --images make it longer."""
     dry_run: bool = False
     """Print the resolved options, what would be done and the minutes it takes (a few steps are timed), and stop."""
+
+    @property
+    def init_graphs(self) -> tuple[str, ...]:
+        """The names in `init_graph`."""
+        words = (word.strip() for word in (self.init_graph or "").split(","))
+        return tuple(word for word in words if word)
 
 
 def command_line(config: TrainConfig, run: RunOptions, *, resume: bool) -> str:
@@ -163,4 +171,8 @@ def check_config(config: TrainConfig, run: RunOptions | None = None) -> None:
             name, given, needed = first_problem(error)
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag} {given} cannot be used: give {needed}.") from error
+    if run is not None and run.init_graph is not None and (run.init_from is None or not run.init_graphs):
+        raise UsageError(
+            f"--init-graph {run.init_graph} cannot be used: name a generator that is in the file of --init-from."
+        )
     config.check()

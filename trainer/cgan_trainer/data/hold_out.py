@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cgan_runtime.atomic import atomic_folder
+from cgan_runtime.claims import claim
 from cgan_runtime.errors import BadInputError
 
 from cgan_trainer.data.layouts import TwoDomains, find_labelled, find_layout, find_unpaired
@@ -51,7 +52,7 @@ def hold_out(root: Path, out: Path, kind: str) -> dict[str, int]:
             split = "val" if place < count else "train"
             counts[split] += 1
             placed += [(file, _moved(file.relative_to(root), split)) for file in files]
-    with atomic_folder(out) as folder:
+    with claim(out), atomic_folder(out) as folder:
         for file, target in placed:
             (folder / target).parent.mkdir(parents=True, exist_ok=True)
             _link(file, folder / target)

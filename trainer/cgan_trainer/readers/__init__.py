@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -14,10 +15,11 @@ from cgan_runtime.errors import BadInputError, UsageError
 from torch import Tensor
 
 from cgan_trainer.bounded_zip import inflated_limit
-from cgan_trainer.checkpoint import FORMAT
+from cgan_trainer.checkpoint import FORMAT, read_checkpoint
 from cgan_trainer.checkpoint_paths import checkpoint_at
 from cgan_trainer.families import build_graph
 from cgan_trainer.generator import Generator
+from cgan_trainer.part_names import direction_of
 from cgan_trainer.readers.affinelayer import Affinelayer
 from cgan_trainer.readers.base import Choices, Notes, Reader, build
 from cgan_trainer.readers.cut_resnet import CutResnet
@@ -31,9 +33,9 @@ from cgan_trainer.readers.pytorch_gan_pix2pix import PytorchGanPix2pix
 from cgan_trainer.readers.pytorch_gan_srgan import PytorchGanSrgan
 from cgan_trainer.readers.rejections import refuse_absurd_weights, refuse_other_networks, unknown_layout
 from cgan_trainer.readers.reparametrization import folded
-from cgan_trainer.readers.unwrap import state_from
+from cgan_trainer.readers.unwrap import generators_in, state_from
 
-__all__ = ["READERS", "Choices", "Loaded", "read_generator"]
+__all__ = ["READERS", "Choices", "Held", "Loaded", "graphs_in", "read_generator"]
 
 MAX_MESSAGE: Final = 2000
 
@@ -84,6 +86,21 @@ class Loaded:
     graphs: tuple[str, ...] = ("main",)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """The graphs that a checkpoint holds.
+
+    Attributes:
+        path: the file; where a folder was named, the one in it.
+        ways: name of each graph, and which way it goes ("AtoB"), where a file from other code says it in the names.
+        default: the one that is meant where none is chosen; None: one has to be chosen.
+    """
+
+    path: Path
+    ways: Mapping[str, str | None]
+    default: str | None
+
+
 def read_generator(path: Path, choices: Choices | None = None) -> Loaded:
     """Read a checkpoint of any known source. Nothing in the file is ever run.
 
@@ -91,25 +108,42 @@ def read_generator(path: Path, choices: Choices | None = None) -> Loaded:
         BadInputError: the file is damaged, hostile, or of no known layout.
         UsageError: a choice that does not fit the network in the file.
     """
-    try:
+    with _printable_errors():
         return _read(path, choices or Choices())
-    except (BadInputError, UsageError) as error:
-        text = _printable(str(error))
-        if text == str(error):
-            raise
-        raise type(error)(text) from error
+
+
+def graphs_in(path: Path) -> Held:
+    """The graphs of a checkpoint of any known source, by name, to choose from before one is read.
+
+    Raises:
+        BadInputError: as `read_generator`.
+    """
+    with _printable_errors():
+        path = checkpoint_at(path)
+        with _opened(path) as stream:
+            if is_own(stream.read(HEAD_BYTES)):
+                own = read_checkpoint(path).graphs
+                return Held(path=path, ways=dict.fromkeys(own), default=next(iter(own)))
+            content = _content(path, stream)
+        parts, names = generators_in(content.value, str(path), _recognised)
+        if len(parts) <= 1:
+            way = direction_of(parts[0].path) if parts else None
+            return Held(path=path, ways={"main": way}, default="main")
+        ways = {name: direction_of(part.path) for name, part in zip(names, parts, strict=True)}
+        return Held(path=path, ways=ways, default=None)
 
 
 def _read(path: Path, choices: Choices) -> Loaded:
     path = checkpoint_at(path)
-    try:
-        with path.open("rb") as stream:
-            if is_own(stream.read(HEAD_BYTES)):
-                return _own(path, choices)
-            content, file_sha256 = _content(path, stream)
-    except OSError as error:
-        raise BadInputError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error
+    with _opened(path) as stream:
+        if is_own(stream.read(HEAD_BYTES)):
+            return _own(path, choices)
+        return _foreign(path, stream, choices)
+
+
+def _foreign(path: Path, stream: BufferedReader, choices: Choices) -> Loaded:
     label = str(path)
+    content = _content(path, stream)
     if isinstance(content.value, Mapping) and content.value.get("format") == FORMAT:
         raise BadInputError(f"{label} is an archive around a checkpoint of cgan-train: unpack it first.")
     found = state_from(content.value, label, _recognised, direction=choices.direction, graph=choices.graph)
@@ -131,10 +165,30 @@ def _read(path: Path, choices: Choices) -> Loaded:
         provenance={},
         inferred=(f"{content.kind} file", *content.steps, *found.steps, *folds, *notes.inferred),
         assumed=tuple(notes.assumed),
-        file_sha256=file_sha256,
+        file_sha256=_sha256(stream),
         graph=found.name or "main",
         graphs=found.names or ("main",),
     )
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read ({error.strerror or error}): check its permissions.") from error
+
+
+@contextlib.contextmanager
+def _printable_errors() -> Iterator[None]:
+    try:
+        yield
+    except (BadInputError, UsageError) as error:
+        text = _printable(str(error))
+        if text == str(error):
+            raise
+        raise type(error)(text) from error
 
 
 def _channels_told(generator: Generator) -> list[str]:
@@ -153,15 +207,19 @@ def _channels_told(generator: Generator) -> list[str]:
     return told
 
 
-def _content(path: Path, stream: BufferedReader) -> tuple[Content, str]:
-    """What the file holds, and its digest."""
+def _content(path: Path, stream: BufferedReader) -> Content:
+    """What the file holds."""
     file_bytes = path.stat().st_size
     if file_bytes > MAX_FILE_BYTES:
         raise BadInputError(f"{path} has more than the {MAX_FILE_BYTES >> 30} GiB a checkpoint may have.")
     stream.seek(0)
-    content = content_of(stream, file_bytes, str(path), path.name)
+    return content_of(stream, file_bytes, str(path), path.name)
+
+
+def _sha256(stream: BufferedReader) -> str:
+    """Of the whole file; asked last, for a file that is refused needs none."""
     stream.seek(0)
-    return content, hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _recognised(state: Mapping[str, Tensor]) -> bool:
@@ -169,12 +227,11 @@ def _recognised(state: Mapping[str, Tensor]) -> bool:
 
 
 def _sound(state: Mapping[str, Tensor], label: str, file_bytes: int) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The state dict in FP32 with reparametrised weights folded, and what was folded, in words."""
+    """The state dict with reparametrised weights folded, and what was folded, in words."""
     if sum(value.numel() * 4 for value in state.values()) > 2 * inflated_limit(file_bytes):
         raise BadInputError(f"{label} is damaged: its tensors claim more bytes than the file has.")
     refuse_absurd_weights(state, label)
-    plain = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    plain, what = folded(plain, label)
+    plain, what = folded(state, label)
     if what:
         refuse_absurd_weights(plain, label)
     return plain, (f"{what} folded into the weights",) if what else ()

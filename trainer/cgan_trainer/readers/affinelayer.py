@@ -4,6 +4,9 @@ TensorFlow's kernels are [h, w, in, out] (transposed: [h, w, out, in]), and its 
 where ours joins [encoder, decoder]. Batch norm runs with training=True at test time, on encoder_8 too: at batch 1
 its 1x1 map becomes the norm's beta. That is how the net was trained, so it is reproduced, not repaired. The moving
 averages are meaningless and dropped.
+
+A net that was trained on batches of one, the source's default, has a beta of zero there for ever: behind the ReLU
+that follows, no gradient comes back. decoder_8 then makes zeros too, and its dropout changes nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ __all__ = ["Affinelayer"]
 DEPTH = 8
 SIDE = 2**DEPTH
 SITES = (0, 1, 2)
+SILENT_LAYERS = (f"encoder_{DEPTH}", f"decoder_{DEPTH}")
 _OTHER = re.compile(r"^(discriminator/|global_step|beta[12]_power|.*/Adam(_1)?(:0)?$|.*ExponentialMovingAverage)")
 _OURS = re.compile(r"^generator/(encoder|decoder)_[1-8]/")
 
@@ -51,6 +55,10 @@ class Affinelayer:
         live = bool(notes.choose("dropout", True, "dropout live, as the source's test mode", "--no-dropout"))
         ends = sides(notes, rounding="nearest", filter_="box")
         size = choose_size(notes, SIDE, SIDE, f"{DEPTH} levels halve the image {DEPTH} times")
+        sites: tuple[int, ...] = SITES if live else ()
+        if live and size == (SIDE, SIDE) and _is_silent(state, suffix):
+            sites = SITES[1:]
+            notes.found(f"decoder_{DEPTH} makes zeros, so its dropout is left out")
         eps = choose_eps(notes, 1e-5)
         widths = unet_widths(DEPTH, ngf)
         return translator_plan(
@@ -58,7 +66,7 @@ class Affinelayer:
                 widths=widths,
                 c_in=c_in,
                 c_out=c_out,
-                dropout_sites=SITES if live else (),
+                dropout_sites=sites,
                 norm="affine",
                 eps=eps,
                 bias=True,
@@ -72,6 +80,12 @@ class Affinelayer:
             options={"net": "unet", "depth": DEPTH, "ngf": ngf, "norm": "batch", "eps": eps, "dropout": live},
             unused=frozenset(key for key in state if "/moving_" in key or _OTHER.match(key)),
         )
+
+
+def _is_silent(state: State, suffix: str) -> bool:
+    """Whether nothing but zeros passes the innermost ReLUs, where the innermost map has one pixel."""
+    betas = [state[f"generator/{layer}/batch_normalization/beta{suffix}"] for layer in SILENT_LAYERS]
+    return all(bool((beta <= 0).all()) for beta in betas)
 
 
 def _entries(widths: tuple[int, ...]) -> dict[str, Entry]:

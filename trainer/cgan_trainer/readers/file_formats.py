@@ -39,7 +39,8 @@ MAX_HEADER_BYTES: Final = 8 * 2**20
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _AGAIN: Final = "download or copy it again"
 
-Records = Callable[[Storage], bytes]
+Records = Callable[[Storage], memoryview]
+Stream = io.BufferedReader | io.BytesIO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class _Room:
     archives: int = 0
 
 
-def content_of(stream: BinaryIO, file_bytes: int, label: str, name: str, room: _Room | None = None) -> Content:
+def content_of(stream: Stream, file_bytes: int, label: str, name: str, room: _Room | None = None) -> Content:
     """What a file holds.
 
     Args:
@@ -91,10 +92,10 @@ def content_of(stream: BinaryIO, file_bytes: int, label: str, name: str, room: _
         if head.startswith(b"PK\x03\x04"):
             return _from_zip(stream, file_bytes, label, name, room)
         if head.startswith(GZIP):
-            inner = from_gzip(stream, room.left_bytes)
+            inner = io.BytesIO(from_gzip(stream, room.left_bytes))
             return _unpacked(inner, f"{label} (unpacked)", name.removesuffix(".gz"), "gzip", room)
         if is_tar(head):
-            return _from_tar(stream, label, room)
+            return _from_tar(stream, file_bytes, label, room)
         if head.startswith(b"\x80"):
             return _content("PyTorch (before 1.6)", _from_legacy(stream, file_bytes), name, file_bytes)
         if _is_safetensors(stream, head, file_bytes):
@@ -126,17 +127,19 @@ def _content(kind: str, value: Any, name: str, file_bytes: int) -> Content:
     return Content(kind=kind, value=value, name=name, file_bytes=file_bytes)
 
 
-def _unpacked(data: bytes, label: str, name: str, archive: str, room: _Room) -> Content:
+def _unpacked(stream: io.BytesIO, label: str, name: str, archive: str, room: _Room) -> Content:
     """The content of the file that lay in an archive."""
-    left = _Room(left_bytes=room.left_bytes - len(data), archives=room.archives + 1)
+    size_bytes = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    left = _Room(left_bytes=room.left_bytes - size_bytes, archives=room.archives + 1)
     if left.archives > MAX_ARCHIVES or left.left_bytes < 0:
         raise BadInputError(f"{label} is too large for an archive, or in too many: unpack it, and name the file.")
-    inner = content_of(io.BytesIO(data), len(data), label, name.rpartition("/")[2], left)
+    inner = content_of(stream, size_bytes, label, name.rpartition("/")[2], left)
     step = f"{inner.name} taken from a {archive} archive"
     return replace(inner, steps=(step, *inner.steps))
 
 
-def _from_tar(stream: BinaryIO, label: str, room: _Room) -> Content:
+def _from_tar(stream: BinaryIO, file_bytes: int, label: str, room: _Room) -> Content:
     members = tar_members(stream)
     if {"storages", "tensors"} & {member.name for member in members}:
         raise BadInputError(
@@ -145,8 +148,10 @@ def _from_tar(stream: BinaryIO, label: str, room: _Room) -> Content:
         )
     only = the_only_checkpoint([(m.name, m.head) for m in members], label, "a tar archive")
     member = next(member for member in members if member.name == only)
+    if member.size_bytes > file_bytes - member.start:  # first: reading takes as much memory as is asked for
+        raise UnboundedError(f"its part {only} is shorter than it claims")
     stream.seek(member.start)
-    return _unpacked(stream.read(member.size_bytes), f"{label}, {only}", only, "tar", room)
+    return _unpacked(io.BytesIO(stream.read(member.size_bytes)), f"{label}, {only}", only, "tar", room)
 
 
 def _from_zip(stream: BinaryIO, file_bytes: int, label: str, name: str, room: _Room) -> Content:
@@ -159,26 +164,26 @@ def _from_zip(stream: BinaryIO, file_bytes: int, label: str, name: str, room: _R
                 "generator it was made from."
             )
         if members and all(path.endswith(".npy") for path in members):
-            arrays = {path.removesuffix(".npy"): _from_npy(archive.read(path)) for path in members}
+            arrays = {path.removesuffix(".npy"): _from_npy(archive.member(path)) for path in members}
             return _content("npz", arrays, name, sum(member.file_size for member in members.values()))
         pickles = [path for path in members if path.count("/") == 1 and path.endswith("/data.pkl")]
         if len(pickles) != 1:
-            heads = [(path, archive.read(path, 512)) for path in members if not path.endswith("/")]
+            heads = [(path, archive.head(path, 512)) for path in members if not path.endswith("/")]
             only = the_only_checkpoint(heads, label, "a zip archive")
-            return _unpacked(archive.read(only), f"{label}, {only}", only, "zip", room)
+            return _unpacked(archive.member(only), f"{label}, {only}", only, "zip", room)
         root = pickles[0].removesuffix("data.pkl")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
             raise NotPlainError("its parts are compressed, which PyTorch never does")
-        if f"{root}byteorder" in members and archive.read(f"{root}byteorder") != b"little":
+        if f"{root}byteorder" in members and archive.member(f"{root}byteorder").read() != b"little":
             raise NotPlainError("its numbers are in big-endian order")
         if members[pickles[0]].file_size > MAX_PICKLE_BYTES:
             raise NotPlainError("its description of the tensors is too long")
-        value = plain_from_pickle(io.BytesIO(archive.read(pickles[0])))
-        filled = _filled(value, lambda s: archive.read(f"{root}data/{s.key}"), file_bytes)
+        value = plain_from_pickle(archive.member(pickles[0]))
+        filled = _filled(value, lambda s: archive.member(f"{root}data/{s.key}").getbuffer(), file_bytes)
         return _content("PyTorch", filled, name, file_bytes)
 
 
-def _from_legacy(stream: BinaryIO, file_bytes: int) -> Any:
+def _from_legacy(stream: Stream, file_bytes: int) -> Any:
     """Five pickles (magic, version, machine, value, storage keys), then each storage with its length."""
     pickles = io.BytesIO(stream.read(MAX_PICKLE_BYTES))
     magic, _, machine = (plain_from_pickle(pickles) for _ in range(3))
@@ -189,6 +194,7 @@ def _from_legacy(stream: BinaryIO, file_bytes: int) -> Any:
     value = plain_from_pickle(pickles)
     keys = plain_from_pickle(pickles)
     stream.seek(pickles.tell())
+    pickles.close()  # up to 64 MiB of weights too
     widths = {s.key: _dtype(s).itemsize for s in _storages(value)}
     if not isinstance(keys, list) or any(type(key) not in (str, int) for key in keys):
         raise NotPlainError("its storages are listed in an unknown way")
@@ -196,11 +202,13 @@ def _from_legacy(stream: BinaryIO, file_bytes: int) -> Any:
     return _filled(value, lambda s: records.pop(s.key), file_bytes)
 
 
-def _legacy_record(stream: BinaryIO, width: int, file_bytes: int) -> bytes:
+def _legacy_record(stream: Stream, width: int, file_bytes: int) -> memoryview:
     (numel,) = struct.unpack("<q", stream.read(8))
     if not 0 <= numel * width <= file_bytes - stream.tell():  # first: reading takes as much memory as is asked for
         raise NotPlainError("a storage is shorter than it claims")
-    return stream.read(numel * width)
+    data = memoryview(bytearray(numel * width))
+    stream.readinto(data)
+    return data
 
 
 def _from_safetensors(data: bytes) -> dict[str, Tensor]:
@@ -214,8 +222,8 @@ def _from_safetensors(data: bytes) -> dict[str, Tensor]:
     return tensors
 
 
-def _from_npy(data: bytes) -> Tensor:
-    stream = io.BytesIO(data)
+def _from_npy(stream: io.BytesIO) -> Tensor:
+    data = stream.getbuffer()
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
         raise NotPlainError(f"an array has the unknown version {version}")
@@ -226,7 +234,8 @@ def _from_npy(data: bytes) -> Tensor:
     if any(axis < 0 for axis in shape) or len(data) - stream.tell() != math.prod(shape) * dtype.itemsize:
         raise NotPlainError("an array is shorter or longer than its shape")
     flat = np.frombuffer(data, dtype=dtype, offset=stream.tell())
-    return torch.from_numpy(np.array(flat.reshape(shape, order="F" if by_columns else "C"), order="C"))
+    array = flat.reshape(shape, order="F" if by_columns else "C")
+    return torch.from_numpy(np.require(array, requirements=["C", "A"]))
 
 
 def _storages(value: Any) -> list[Storage]:
@@ -257,12 +266,12 @@ def _filled(value: Any, record: Records, file_bytes: int) -> Any:
     return _mapped(value, tensor)
 
 
-def _flat(storage: Storage, data: bytes) -> Tensor:
-    """All elements of a storage, on one axis."""
+def _flat(storage: Storage, data: memoryview) -> Tensor:
+    """All elements of a storage, on one axis; they stay where they are."""
     dtype = _dtype(storage)
     if len(data) != storage.numel * dtype.itemsize:
         raise NotPlainError("a storage is shorter or longer than it claims")
-    return torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.zeros(0, dtype=dtype)
+    return torch.frombuffer(data, dtype=dtype) if data else torch.zeros(0, dtype=dtype)
 
 
 def _view(ref: TensorRef, flat: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ __all__ = ["is_discriminator", "is_munit", "refuse_absurd_weights", "refuse_othe
 MAX_WEIGHT = 1e6
 MAX_VARIANCE = 1e12
 MAX_AXIS = 2**20
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def refuse_other_networks(state: State, label: str, file_name: str) -> None:
@@ -62,7 +63,7 @@ def unknown_layout(state: State, label: str, readers: Sequence[Reader]) -> BadIn
 
 
 def refuse_absurd_weights(state: State, label: str) -> None:
-    """NaN, infinity and values no training produces: a damaged file.
+    """NaN, infinity and values no training produces: a damaged file. Also numbers that need a scale or are complex.
 
     Raises:
         BadInputError: names the first such tensor.
@@ -70,8 +71,13 @@ def refuse_absurd_weights(state: State, label: str) -> None:
     for key, value in state.items():
         if max(value.shape, default=0) > MAX_AXIS or value.dim() > 5 or 0 in value.shape:
             raise BadInputError(f"{label}: {key} has the shape {list(value.shape)}, which no known layout has.")
-        if not value.is_floating_point():
+        if not (value.is_floating_point() or value.is_complex()):
             continue
+        if value.dtype not in FLOATS:
+            raise BadInputError(
+                f"{label}: {key} holds {str(value.dtype).removeprefix('torch.')} numbers, which are not read: save "
+                "the weights as float32, float16 or bfloat16."
+            )
         low, high = (float(end) for end in torch.aminmax(value))
         variance = key.endswith(("running_var", "moving_variance"))
         limit = MAX_VARIANCE if variance else MAX_WEIGHT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import torch
@@ -13,7 +14,6 @@ __all__ = ["folded", "plain_key"]
 
 State = dict[str, Tensor]
 
-
 _PLAIN: Final = re.compile(r"\.(weight_orig|module\.weight_bar|parametrizations\.weight\.original0?|weight_g)$")
 
 
@@ -22,8 +22,8 @@ def plain_key(key: str) -> str:
     return _PLAIN.sub(".weight", key)
 
 
-def folded(state: State, label: str) -> tuple[State, str]:
-    """The state dict with plain weights, and what was folded ("" for nothing).
+def folded(state: Mapping[str, Tensor], label: str) -> tuple[State, str]:
+    """The state dict with plain weights, folded in FP32, and what was folded ("" for nothing).
 
     Raises:
         BadInputError: a reparametrised weight lacks a part.
@@ -49,20 +49,28 @@ def folded(state: State, label: str) -> tuple[State, str]:
     return rest, done
 
 
+def _taken(rest: State, key: str) -> Tensor:
+    return rest.pop(key).float()
+
+
+def _taken_if_there(rest: State, key: str) -> Tensor | None:
+    return _taken(rest, key) if key in rest else None
+
+
 def _spectral_hook(rest: State, stem: str) -> Tensor:
-    weight, u, v = rest.pop(f"{stem}.weight_orig"), rest.pop(f"{stem}.weight_u"), rest.pop(f"{stem}.weight_v", None)
-    return weight / _norm(weight, u, v)
+    weight, u = _taken(rest, f"{stem}.weight_orig"), _taken(rest, f"{stem}.weight_u")
+    return weight / _norm(weight, u, _taken_if_there(rest, f"{stem}.weight_v"))
 
 
 def _spectral_parametrization(rest: State, stem: str) -> Tensor:
     base = f"{stem}.parametrizations.weight"
-    weight = rest.pop(f"{base}.original")
-    return weight / _norm(weight, rest.pop(f"{base}.0._u"), rest.pop(f"{base}.0._v", None))
+    weight, u = _taken(rest, f"{base}.original"), _taken(rest, f"{base}.0._u")
+    return weight / _norm(weight, u, _taken_if_there(rest, f"{base}.0._v"))
 
 
 def _spectral_wrapper(rest: State, stem: str) -> Tensor:
     inner = f"{stem}.module"
-    weight, u, v = (rest.pop(f"{inner}.weight_{part}") for part in ("bar", "u", "v"))
+    weight, u, v = (_taken(rest, f"{inner}.weight_{part}") for part in ("bar", "u", "v"))
     if u.shape != weight.shape[:1] or v.shape != weight.flatten(1).shape[1:]:
         raise RuntimeError("the vectors have other lengths than the weight")
     if f"{inner}.bias" in rest:
@@ -90,12 +98,12 @@ def _norm(weight: Tensor, u: Tensor, v: Tensor | None) -> Tensor:
 
 
 def _weight_norm_hook(rest: State, stem: str) -> Tensor:
-    return _scaled(rest.pop(f"{stem}.weight_g"), rest.pop(f"{stem}.weight_v"))
+    return _scaled(_taken(rest, f"{stem}.weight_g"), _taken(rest, f"{stem}.weight_v"))
 
 
 def _weight_norm_parametrization(rest: State, stem: str) -> Tensor:
     base = f"{stem}.parametrizations.weight"
-    return _scaled(rest.pop(f"{base}.original0"), rest.pop(f"{base}.original1"))
+    return _scaled(_taken(rest, f"{base}.original0"), _taken(rest, f"{base}.original1"))
 
 
 def _scaled(length: Tensor, direction: Tensor) -> Tensor:

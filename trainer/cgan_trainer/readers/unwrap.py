@@ -7,6 +7,7 @@ one of them recognises is a generator, whatever it is called. Names are asked on
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,14 +21,14 @@ from cgan_trainer.part_names import direction_of, is_average, is_rival, kin
 from cgan_trainer.readers.rejections import is_discriminator, is_munit
 from cgan_trainer.readers.reparametrization import plain_key
 
-__all__ = ["Part", "Unwrapped", "state_from"]
+__all__ = ["Part", "Unwrapped", "generators_in", "state_from"]
 
 State = dict[str, Tensor]
+Recognised = Callable[[Mapping[str, Tensor]], bool]
 Direction = Literal["AtoB", "BtoA"]
 
 _PREFIXES: Final = ("module.", "_orig_mod.")
 MAX_DEPTH: Final = 6
-MOST_COMPARED: Final = 16
 MOST_NAMED: Final = 8
 
 
@@ -63,10 +64,31 @@ class Unwrapped:
     names: tuple[str, ...] = ()
 
 
+def generators_in(content: Any, label: str, recognised: Recognised) -> tuple[list[Part], tuple[str, ...]]:
+    """Every generator in a file, and what each is called; none where the file has no layout that is known.
+
+    Args:
+        content: what the file holds.
+        label: the file, for messages.
+        recognised: whether these are the weights of a layout some reader knows.
+
+    Raises:
+        BadInputError: no weights can be in it.
+    """
+    if not isinstance(content, Mapping):
+        raise BadInputError(
+            f"{label} holds a {type(content).__name__}, not a state dict: save generator.state_dict()."
+        )
+    found = [part for path, state in _states(content, ()) for part in _known_parts(path, state, recognised)]
+    found = _without_rivals(found)
+    found = _without_doubles(found) if len(found) > 1 else found
+    return found, _names(found)
+
+
 def state_from(
     content: Any,
     label: str,
-    recognised: Callable[[Mapping[str, Tensor]], bool],
+    recognised: Recognised,
     *,
     direction: Direction | None = None,
     graph: str | None = None,
@@ -74,9 +96,9 @@ def state_from(
     """The state dict of the generator, tensors only.
 
     Args:
-        content: what the file holds.
-        label: the file, for messages.
-        recognised: whether these are the weights of a layout some reader knows.
+        content: as for `generators_in`, like the next two.
+        label: the file.
+        recognised: whether a layout is known.
         direction: which of two generators to take, where their names say it.
         graph: the name of the one to take.
 
@@ -84,16 +106,9 @@ def state_from(
         BadInputError: no state dict of a generator is in it, or several are and none was chosen.
         UsageError: no generator has the name that was chosen.
     """
-    if not isinstance(content, Mapping):
-        raise BadInputError(
-            f"{label} holds a {type(content).__name__}, not a state dict: save generator.state_dict()."
-        )
-    states = list(_states(content, ()))
-    found = [part for path, state in states for part in _known_parts(path, state, recognised)]
+    found, names = generators_in(content, label, recognised)
     if not found:
-        return _of_unknown_layout(content, states, label)
-    found = _without_doubles(_without_rivals(found))
-    names = _names(found)
+        return _of_unknown_layout(content, list(_states(content, ())), label)
     chosen = _chosen(found, names, label, direction, graph)
     part = found[chosen]
     several = len(found) > 1
@@ -120,9 +135,7 @@ def _states(content: Mapping[Any, Any], path: tuple[str, ...]) -> Iterator[tuple
                 yield from _states(value, (*path, str(key)))
 
 
-def _known_parts(
-    path: tuple[str, ...], state: State, recognised: Callable[[Mapping[str, Tensor]], bool]
-) -> list[Part]:
+def _known_parts(path: tuple[str, ...], state: State, recognised: Recognised) -> list[Part]:
     """The state dict, or those groups of its keys, that a reader recognises."""
     steps = []
     for _ in range(MAX_DEPTH):
@@ -152,19 +165,19 @@ def _without_rivals(parts: list[Part]) -> list[Part]:
 
 def _without_doubles(parts: list[Part]) -> list[Part]:
     """Without parts that are equal to one before them, as where a script saves a net under two names."""
-    if len(parts) > MOST_COMPARED:
-        return parts
-    kept: list[Part] = []
+    kept: dict[str, Part] = {}
     for part in parts:
-        if not any(_equal(part.state, other.state) for other in kept):
-            kept.append(part)
-    return kept
+        kept.setdefault(_digest(part.state), part)
+    return list(kept.values())
 
 
-def _equal(a: State, b: State) -> bool:
-    return a.keys() == b.keys() and all(
-        value.dtype == b[key].dtype and torch.equal(value, b[key]) for key, value in a.items()
-    )
+def _digest(state: State) -> str:
+    """Of keys, types, shapes and bytes. Each part is read once, where comparing all with all has no such bound."""
+    digest = hashlib.sha256()
+    for key, value in sorted(state.items()):
+        digest.update(f"{key!r} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _names(parts: list[Part]) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ def _train(family: Family[Any, Any], config: TrainConfig, run: RunOptions, devic
     if last is not None:
         training.extended_at = tuple(last.provenance.get("extended_at", ()))
     if last is None and run.init_from is not None:
-        training.origin = load_initial_weights(run.init_from, training.trainer)
+        training.origin = load_initial_weights(run.init_from, training.trainer, run.init_graphs)
     if last is not None and has_other_length(config, last):
         check_length(last, training)
         training.extended_at = (*training.extended_at, training.images)
@@ -160,7 +160,7 @@ def _describe(
     if last is not None and has_other_length(config, last):
         check_length(last, training)
     if last is None and run.init_from is not None:
-        load_initial_weights(run.init_from, training.trainer)
+        load_initial_weights(run.init_from, training.trainer, run.init_graphs)
     parameters = {name: sum(p.numel() for p in net.parameters()) for name, net in recipe.networks.items()}
     return {
         "family": family.name,
