@@ -177,7 +177,7 @@ def fp8_graph() -> bytes:
     kept = [w for w in model.graph.initializer if w.name != "w"]
     del model.graph.initializer[:]
     model.graph.initializer.extend([*kept, weight, zero])
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def test_fp8_is_built_for_gpus_that_have_it_and_refused_for_others() -> None:

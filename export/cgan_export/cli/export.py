@@ -201,7 +201,8 @@ def _targets_of_engine(flags: SourceFlags | None, engine: EngineFlags) -> tuple[
         return flags, engine
     if engine.target_gpu is not None:
         raise UsageError("--target and --target-gpu both name GPUs; give one of them.")
-    return replace(flags, target=None), replace(engine, target_gpu=flags.target)
+    others = replace(flags, target=None)
+    return None if others == SourceFlags() else others, replace(engine, target_gpu=flags.target)
 
 
 def _refuse_any(*given: object) -> None:
