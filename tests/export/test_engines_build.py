@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import onnx
 import pytest
+from cgan_export.engines import api
 from cgan_export.engines.builder import BuildOptions, Built, Report, build_plan, unsupported_operators
 from cgan_export.engines.flavours import flavour
 from cgan_export.engines.plan_header import BITS, targets_of
@@ -203,3 +204,22 @@ def test_a_batch_is_in_the_plan_as_it_was_asked_for() -> None:
         Batch(min=2, opt=2, max=2),
         Batch(min=1, opt=8, max=8),
     ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Builder", "Config", "Network", "NetworkTensor", "OptimizationProfile", "Parser", "ParserError", "TensorRT"],
+)
+def test_the_installed_bindings_have_what_the_types_name(name: str) -> None:
+    trt = RTX.load()
+    theirs = {
+        "Config": "IBuilderConfig",
+        "Network": "INetworkDefinition",
+        "NetworkTensor": "ITensor",
+        "OptimizationProfile": "IOptimizationProfile",
+        "Parser": "OnnxParser",
+    }.get(name, name)
+    ours = getattr(api, name)
+    wanted = {key for key in (*vars(ours), *ours.__annotations__) if not key.startswith("_")}
+    assert wanted
+    assert wanted <= set(dir(trt if name == "TensorRT" else getattr(trt, theirs)))
