@@ -76,12 +76,14 @@ def test_fp16_inputs_and_outputs_are_a_matter_of_the_file() -> None:
         build_plan(RTX, model, contract, profiles, io="fp32")
 
 
+@pytest.mark.slow
 def test_super_resolution_of_other_code(tmp_path: Path) -> None:
     model, contract = graph_of(load(FILES["pytorch-gan-srgan"](), tmp_path, size=(16, 24)).generator)
     assert contract.outputs[0].shape == (3, 64, 96)
     assert_is_the_contract(build(model, contract), contract)
 
 
+@pytest.mark.slow
 def test_masks_follow_a_free_size_through_every_profile() -> None:
     model, contract = graph_of(translator(norm="instance"), free=True)
     built = build(model, contract, "1", "2..8", sides="64..128..256")
@@ -124,6 +126,7 @@ def test_bytes_that_are_no_plan_have_no_targets() -> None:
             targets_of(data)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_built_without_a_gpu_says_so() -> None:
     model, contract = graph_of(KINDS["no condition"]())
     with pytest.raises(CganError, match="--refit only where a GPU is"):
@@ -131,6 +134,7 @@ def test_what_cannot_be_built_without_a_gpu_says_so() -> None:
     assert build(model, contract, "1", workspace=1 << 26).plan.refittable is False
 
 
+@pytest.mark.slow
 def test_progress_is_passed_on_and_an_exception_in_it_ends_the_build() -> None:
     model, contract = graph_of(KINDS["cdcgan"]())
     profiles = profiles_for(contract, parse_batches(["1"]))

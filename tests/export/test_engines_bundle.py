@@ -92,6 +92,7 @@ def test_an_engine_is_added_and_all_else_is_as_it_was(bundle: Bundle, monkeypatc
     assert is_own(hashlib.sha256(after[PLAN]).hexdigest())
 
 
+@pytest.mark.slow
 def test_an_engine_of_the_same_gpus_is_replaced_and_another_is_kept(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +108,7 @@ def test_an_engine_of_the_same_gpus_is_replaced_and_another_is_kept(
     assert [p.batch.max for a in third.artifacts if a.plan for p in a.plan.profiles] == [2, 8]
 
 
+@pytest.mark.slow
 def test_without_a_wish_every_engine_is_built_again_as_it_was(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +123,7 @@ def test_without_a_wish_every_engine_is_built_again_as_it_was(
     assert [(a.path, a.plan) for a in after.artifacts] == [(a.path, a.plan) for a in before.artifacts]
 
 
+@pytest.mark.slow
 def test_a_bundle_without_a_half_precision_graph_says_what_to_do(tmp_path: Path) -> None:
     plain = written(exported_toy(Unconditional()), tmp_path / "toy")
     before = contents(plain.path)
@@ -171,6 +174,7 @@ def test_an_export_measures_its_engines_against_pytorch() -> None:
     assert engines_of(exported, None) == engines_of(None, wish()) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("runs_here")
 def test_two_builds_of_one_graph_are_compared_where_both_run(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -154,6 +154,7 @@ def test_bytes_that_are_no_graph_are_refused() -> None:
         build(b"\xff\xff")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unet, batch norm", "palette", "every kind of tensor"])
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_what_we_export_has_nothing_to_refuse(kind: str, precision: str) -> None:

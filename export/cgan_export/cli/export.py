@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +9,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from cgan_runtime.cli.shell import app, run
-from cgan_runtime.errors import CheckFailedError, UsageError
+from cgan_runtime.errors import UsageError
 from cgan_trainer.checkpoint_paths import checkpoint_at
 from cyclopts import Parameter
 
+from cgan_export.cli.bundles import compare_two, rebuild_engines, verify_one
 from cgan_export.cli.checks import (
     check_key,
     check_palette,
@@ -26,13 +26,10 @@ from cgan_export.cli.checks import (
 )
 from cgan_export.cli.output import (
     Progress,
-    plain_figures,
     print_engines,
     print_figures,
-    print_not_run,
     print_result,
 )
-from cgan_export.cli.rebuild import rebuild_engines
 from cgan_export.engine_flags import TARGETS, EngineFlags
 from cgan_export.model_name import model_name
 from cgan_export.size_wish import parse_size
@@ -114,10 +111,10 @@ def export(
     """
     flags, engine = _targets_of_engine(flags, engine or EngineFlags())
     if compare or other is not None:
-        _compare(path, other, compare=compare, as_json=as_json)
+        compare_two(path, other, compare=compare, as_json=as_json)
         return
     if verify:
-        _verify(path, as_json=as_json)
+        verify_one(path, as_json=as_json)
         return
     if rebuild:
         _refuse_any(out, name, statistics, graph, conditions, flags, calibrate, size)
@@ -285,7 +282,7 @@ def verify_command(
         require_signature: A public key (PEM); the bundle must be signed with its private key.
         as_json: Print the result as one JSON object.
     """
-    _verify(bundle, as_json=as_json, require_signature=require_signature)
+    verify_one(bundle, as_json=as_json, require_signature=require_signature)
 
 
 @command.command(name="compare")
@@ -297,49 +294,7 @@ def compare_command(old: Path, new: Path, /, *, as_json: Annotated[bool, Paramet
         new: The newer bundle.
         as_json: Print the result as one JSON object.
     """
-    _compare(old, new, compare=True, as_json=as_json)
-
-
-def _compare(old: Path, new: Path | None, *, compare: bool, as_json: bool) -> None:
-    if new is None or not compare:
-        raise UsageError(
-            "one path is a checkpoint to export, two are bundles to compare: cgan-export compare OLD NEW "
-            "(or --compare OLD NEW)."
-        )
-    from cgan_runtime.bundle import read_bundle
-
-    from cgan_export.bundle.compare import compare_bundles, print_comparison
-
-    with Progress() as progress:
-        comparison = compare_bundles(read_bundle(old), read_bundle(new), progress.say)
-    if as_json:
-        print(json.dumps(comparison.plain()))
-    else:
-        print_comparison(comparison)
-    comparison.require_kept(old, new)
-
-
-def _verify(path: Path, *, as_json: bool, require_signature: Path | None = None) -> None:
-    from cgan_runtime.bundle import read_bundle
-
-    from cgan_export.bundle.verify import built_elsewhere, verify_bundle
-    from cgan_export.fidelity.labels import shortfalls
-
-    bundle = read_bundle(path, require_signature=require_signature)
-    with Progress() as progress:
-        artifacts = verify_bundle(bundle, progress.say)
-    not_run = built_elsewhere(bundle)
-    if as_json:
-        plain = {artifact: plain_figures(figures) for artifact, figures in artifacts.items()}
-        document = {"bundle": bundle.digest, "figures": plain["model.onnx"], "artifacts": plain}
-        print(json.dumps({**document, "not_run": not_run}))
-    else:
-        for artifact, figures in artifacts.items():
-            print_figures(figures, f"{bundle.manifest.name}: {artifact} on this machine")
-        print_not_run(not_run)
-    failed = [f"{artifact}, {words}" for artifact, figures in artifacts.items() for words in shortfalls(figures)]
-    if failed:
-        raise CheckFailedError(f"{path} is not the same model on this machine: {'; '.join(failed)}.")
+    compare_two(old, new, compare=True, as_json=as_json)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
