@@ -20,7 +20,6 @@ from cgan_export.artifacts.artifacts import (
     ArtifactOptions,
     BuildContext,
     BuiltArtifact,
-    Precision,
     build_artifact,
     case_of,
 )
@@ -38,6 +37,7 @@ from cgan_export.graph.onnx_graph import onnx_from_generator, with_metadata
 from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
 from cgan_export.graph.sizes import SizeWish, sized
 from cgan_export.graph.statistics import with_statistics
+from cgan_export.precisions import Precision
 from cgan_export.sources import examples_of, load_source
 
 __all__ = ["Exported", "engines_of", "export_checkpoint", "export_generator", "require_passed"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import onnx
@@ -106,6 +107,7 @@ class FakeTensorRT:
 
     def __init__(self, version: str, *, fails: str | None = None, without: tuple[str, ...] = ()) -> None:
         self.__version__ = version
+        self.__spec__ = ModuleSpec("tensorrt", None, origin="here")  # without an origin it is taken for stubs
         self.fails = fails
         self.network_flags: list[int] = []
         self.configs: list[Config] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -198,7 +199,9 @@ def test_what_is_not_installed_is_named_with_the_command(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     told = TENSORRT.absence()
     assert told == 'TensorRT is not installed; run: pip install "tensorrt>=10.12,<12"'
-    monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))
+    stubs = ModuleType("tensorrt")
+    stubs.__spec__ = ModuleSpec("tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt", stubs)
     assert TENSORRT.absence() == told, "a folder of type stubs is a module, too"
     assert FLAVOURS["tensorrt-rtx"].absence() is None
 

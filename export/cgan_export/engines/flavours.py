@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
-import importlib
-import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, cast, final
 
 from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.limits import printable
+from cgan_runtime.runners.tensorrt.flavours import TENSORRT, TENSORRT_RTX
+from cgan_runtime.runners.tensorrt.flavours import Flavour as Library
 
 from cgan_export.engines.api import TensorRT
 
 __all__ = ["FLAVOURS", "Flavour", "flavour"]
 
 OLDEST: Final = (10, 12)  # of TensorRT: the first whose strongly typed networks take every graph of ours
-RTX_LIBRARIES: Final = ("libtensorrt_rtx.so.1", "libtensorrt_onnxparser_rtx.so.1")
 
 
 @final
@@ -26,20 +23,31 @@ class Flavour:
     """One of the two.
 
     Attributes:
-        backend: of its artifacts in a bundle, and the name of its Python module.
-        name: as people call it.
+        library: how it is loaded.
         short: in the names of files.
-        install: the command that installs it.
         needs_gpu: whether it builds for the GPU it sits on, and so needs one. The other one is told for which.
         oldest: the lowest version that builds here, as (major, minor).
     """
 
-    backend: str
-    name: str
+    library: Library
     short: str
-    install: str
     needs_gpu: bool
     oldest: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """As people call it."""
+        return self.library.name
+
+    @property
+    def backend(self) -> str:
+        """Of its artifacts in a bundle."""
+        return self.library.module
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f"pip install {self.library.package}"
 
     @property
     def option(self) -> str:
@@ -60,42 +68,26 @@ class Flavour:
         Raises:
             CganError: it is not installed, its libraries do not load, or it is too old.
         """
-        try:
-            if self.backend == "tensorrt_rtx":
-                _load_rtx_libraries()
-            module = importlib.import_module(self.backend)
-        except (ImportError, OSError) as error:
-            reason = f"does not load ({printable(error)})" if self._is_there() else "is not installed"
-            raise CganError(f"{self.name} {reason}; run: {self.install}") from error
-        # A folder with nothing but type stubs in it can be imported too.
-        if not hasattr(module, "Builder"):
-            raise CganError(f"{self.name} is not installed; run: {self.install}")
+        module = self.library.load()
         version = module.__version__
         if tuple(int(part) for part in version.split(".")[:2]) < self.oldest:
             least = ".".join(map(str, self.oldest))
             raise CganError(f"{self.name} {version} is too old, {least} or newer is needed; run: {self.install}")
         return cast("TensorRT", module)
 
-    def _is_there(self) -> bool:
-        return importlib.util.find_spec(self.backend) is not None
-
 
 FLAVOURS: Final = {
     flavour.option: flavour
     for flavour in (
         Flavour(
-            backend="tensorrt",
-            name="TensorRT",
+            library=TENSORRT,
             short="trt",
-            install='pip install "tensorrt>=10.12,<12"',
             needs_gpu=True,
             oldest=OLDEST,
         ),
         Flavour(
-            backend="tensorrt_rtx",
-            name="TensorRT-RTX",
+            library=TENSORRT_RTX,
             short="rtx",
-            install='pip install "cgan-deploy[tensorrt-rtx]"',
             needs_gpu=False,
             oldest=(1, 7),
         ),
@@ -113,11 +105,3 @@ def flavour(name: str) -> Flavour:
     if found is None:
         raise UsageError(f"--backend {printable(name)} is not known; choose from {', '.join(FLAVOURS)}.")
     return found
-
-
-def _load_rtx_libraries() -> None:
-    """The wheel of the bindings does not know where the wheel of the libraries is: load them first."""
-    spec = importlib.util.find_spec("tensorrt_rtx_libs")
-    for folder in [] if spec is None else spec.submodule_search_locations or []:
-        for library in RTX_LIBRARIES:
-            ctypes.CDLL(str(Path(folder) / library), mode=ctypes.RTLD_GLOBAL)

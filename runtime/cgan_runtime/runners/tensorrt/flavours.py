@@ -25,7 +25,7 @@ class Flavour:
     Attributes:
         name: as people call it.
         module: the Python module.
-        package: what pip installs.
+        package: what pip installs, as it is typed in a shell.
         libraries: (package, files) of libraries that the module needs and does not find by itself.
         is_rtx: it compiles kernels and makes CUDA graphs on the GPU that it runs on.
     """
@@ -73,11 +73,11 @@ class Flavour:
         return [path for path in paths if path.is_file()]
 
 
-TENSORRT: Final = Flavour(name="TensorRT", module="tensorrt", package="tensorrt")
+TENSORRT: Final = Flavour(name="TensorRT", module="tensorrt", package='"tensorrt>=10.12,<12"')
 TENSORRT_RTX: Final = Flavour(
     name="TensorRT-RTX",
     module="tensorrt_rtx",
-    package="tensorrt-rtx",
+    package='"cgan-deploy[tensorrt-rtx]"',
     libraries=("tensorrt_rtx_libs", ("libtensorrt_rtx.so.1", "libtensorrt_onnxparser_rtx.so.1")),
     is_rtx=True,
 )
