@@ -72,7 +72,9 @@ class Target:
         """Most rows that one call may hold."""
         if self.bundle is None:
             return MAX_BATCH
-        return min(a.batch.max for a in self.bundle.manifest.artifacts if a.precision in self.measured)
+        # Engines are not measured yet: their batches limit nobody.
+        plain = (a for a in self.bundle.manifest.artifacts if a.plan is None)
+        return min(a.batch.max for a in plain if a.precision in self.measured)
 
 
 def target_of_bundle(
