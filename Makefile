@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup environment demo quick test lint types tests coverage format mutants gpu-check clean
+.PHONY: help setup environment demo quick test lint types tests coverage format mutants gpu-check gpu-wheels clean
 
 help:
 	@echo "make demo       train, export, serve, translate and benchmark on real images: demo/index.html"
@@ -12,6 +12,7 @@ help:
 	@echo "make coverage   all tests, and the share of lines that they ran"
 	@echo "make mutants    break the code in drawn places: which breaks does no test notice? SEED=1 COUNT=200"
 	@echo "make gpu-check  everything that needs a GPU, as one table"
+	@echo "make gpu-wheels what gpu-check needs on a machine without a network: DIR=gpu-wheels GPU_PYTHON=python3.12"
 	@echo "make format     let ruff format the code"
 	@echo "make clean      remove the environment, caches and the demo"
 
@@ -70,6 +71,12 @@ mutants: setup
 # Runs where torch with CUDA is already installed: no environment is made, nothing is downloaded.
 gpu-check:
 	@PYTHONPATH=trainer:export:runtime:bench $(PYTHON) -m cgan_bench.gpu_check
+
+# pycuda is built for GPU_PYTHON, the version that the GPU machine has.
+DIR ?= gpu-wheels
+GPU_PYTHON ?= $(BIN)/python
+gpu-wheels: setup
+	@$(BIN)/python -m cgan_bench.gpu_wheels --to $(DIR) --python $(GPU_PYTHON)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage demo

@@ -2,8 +2,11 @@
 
 Needs torch with CUDA, numpy and the source tree; pydantic, rich, cyclopts, platformdirs, jaxtyping and beartype may
 be missing (see bare_machine.py; for its sake everything of ours is imported inside the functions). The reference
-U-Net-256 with seeded random weights and seeded masks is run as FP32, FP16 autocast and torch.compile on the GPU,
-and each is compared with FP32 on the CPU. Latency is the median, inputs on the GPU to outputs on the GPU.
+U-Net-256 with seeded random weights and seeded masks is run by PyTorch in FP32 and FP16, as it is, compiled, and as
+a CUDA graph, and each is compared with FP32 on the CPU. Latency is the median, inputs on the GPU to outputs on the
+GPU.
+
+Then the CUDA seam of the runtime, and the noise that is drawn on the GPU (gpu_seam.py).
 
 Then training, where Pillow is there too: the loop of cgan-train in FP32, BF16 and with torch.compile in turns with
 the plain loop of `cgan-bench --train`, all in this process, and one step of each compared with the plain one.
@@ -17,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from cgan_bench.bare_machine import install_stand_ins
+from cgan_bench.gpu_seam import check_seam
 
 if TYPE_CHECKING:
     import torch
@@ -42,8 +45,7 @@ STEPS: Final = 10  # of a turn
 WARM_UP: Final = 10
 RUNS: Final = 50
 PEAK: Final = 2.0  # outputs are in -1..1
-# FP32 on a GPU multiplies with TF32 inside cuDNN unless told otherwise; here it is told otherwise.
-MODES: Final = {"eager FP32": 80.0, "FP16 autocast": 35.0, "torch.compile FP32": 80.0}
+Call = Callable[..., Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,25 +123,130 @@ def check(
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     on_cpu, on_device = _generator(options), _generator(options).to(device)
-    compiled = torch.compile(on_device)
     for batch in batches:
         inputs = _inputs(on_cpu, batch)
         there = [tensor.to(device) for tensor in inputs]
         with torch.inference_mode():
             expected = on_cpu(*inputs)[0].numpy()
-            for mode, limit_db in MODES.items():
-                call = compiled if "compile" in mode else on_device
-                half = torch.autocast(device, torch.float16) if "FP16" in mode else nullcontext()
+            for mode in MODES:
+                if mode.needs_cuda and device != "cuda":
+                    continue
                 try:
-                    with half:
-                        answer = call(*there)[0].float().cpu().numpy()
-                        median_ms = _median_ms(call, there, device, runs)
+                    call = mode.make(on_device, there)
+                    answer = call(*there).float().cpu().numpy()
+                    median_ms = _median_ms(call, there, device, runs)
                 except Exception as error:  # noqa: BLE001 - one mode that fails must not hide the others
                     problem = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-                    yield Result(mode=mode, batch=batch, problem=problem)
+                    yield Result(mode=mode.name, batch=batch, problem=problem)
                     continue
                 worst_db = min(psnr_db(a, b, PEAK) for a, b in zip(answer, expected, strict=True))
-                yield Result(mode=mode, batch=batch, median_ms=median_ms, psnr_db=worst_db, limit_db=limit_db)
+                yield Result(
+                    mode=mode.name, batch=batch, median_ms=median_ms, psnr_db=worst_db, limit_db=mode.limit_db
+                )
+
+
+def _eager(model: Any, _: list[torch.Tensor]) -> Call:
+    return lambda *given: model(*given)[0]
+
+
+def _autocast(model: Any, inputs: list[torch.Tensor]) -> Call:
+    import torch
+
+    def call(*given: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(inputs[0].device.type, torch.float16):
+            image: torch.Tensor = model(*given)[0]
+        return image
+
+    return call
+
+
+def _compiled(model: Any, _: list[torch.Tensor]) -> Call:
+    import torch
+
+    compiled: Call = torch.compile(model)
+    return lambda *given: compiled(*given)[0]
+
+
+def _halves(model: Any) -> tuple[Any, Callable[[torch.Tensor], torch.Tensor]]:
+    """A copy of the model in FP16 with channels last, and what makes its inputs."""
+    import copy
+
+    import torch
+
+    half: Any = copy.deepcopy(model).half()
+    half = half.to(memory_format=torch.channels_last)
+    return half, lambda tensor: tensor.half().to(memory_format=torch.channels_last)
+
+
+def _half(model: Any, _: list[torch.Tensor]) -> Call:
+    half, taken = _halves(model)
+    return lambda *given: half(*map(taken, given))[0]
+
+
+def _half_compiled(model: Any, inputs: list[torch.Tensor]) -> Call:
+    import torch
+
+    half, taken = _halves(model)
+    compiled: Call = torch.compile(half, mode="max-autotune-no-cudagraphs")
+    return _as_graph(lambda *given: compiled(*given)[0], [taken(tensor) for tensor in inputs])
+
+
+def _half_graph(model: Any, inputs: list[torch.Tensor]) -> Call:
+    half, taken = _halves(model)
+    return _as_graph(lambda *given: half(*given)[0], [taken(tensor) for tensor in inputs])
+
+
+def _as_graph(call: Call, inputs: list[torch.Tensor]) -> Call:
+    """The call as one CUDA graph on buffers of its own, into which each call copies what it is given."""
+    import torch
+
+    buffers = [tensor.clone() for tensor in inputs]
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's, unannotated
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            call(*buffers)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        image = call(*buffers)
+
+    def replay(*given: torch.Tensor) -> torch.Tensor:
+        for buffer, tensor in zip(buffers, given, strict=True):
+            buffer.copy_(tensor)
+        graph.replay()
+        result: torch.Tensor = image
+        return result
+
+    return replay
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mode:
+    """One way of PyTorch to run the network.
+
+    Attributes:
+        name: in the table.
+        limit_db: least PSNR to FP32 on the CPU. FP32 on a GPU multiplies with TF32 inside cuDNN unless told
+            otherwise; here it is told otherwise.
+        make: of the model on the device and inputs there, what takes such inputs and gives the images.
+        needs_cuda: a CPU has no such way.
+    """
+
+    name: str
+    limit_db: float
+    make: Callable[[Any, list[torch.Tensor]], Call]
+    needs_cuda: bool = False
+
+
+MODES: Final = (
+    Mode(name="eager FP32", limit_db=80.0, make=_eager),
+    Mode(name="FP16 autocast", limit_db=35.0, make=_autocast),
+    Mode(name="torch.compile FP32", limit_db=80.0, make=_compiled),
+    Mode(name="FP16 channels last", limit_db=35.0, make=_half, needs_cuda=True),
+    Mode(name="FP16 CUDA graph", limit_db=35.0, make=_half_graph, needs_cuda=True),
+    Mode(name="FP16 compiled graph", limit_db=35.0, make=_half_compiled, needs_cuda=True),
+)
 
 
 def check_training(
@@ -253,6 +360,11 @@ def main() -> int:
         sys.stdout.write(f"{result}\n")
         sys.stdout.flush()
         passed = passed and result.passed
+    sys.stdout.write(f"{'library':<15}{'law of the CUDA seam':<46}\n")
+    for held in check_seam():
+        sys.stdout.write(f"{held}\n")
+        sys.stdout.flush()
+        passed = passed and held.passed
     if importlib.util.find_spec("PIL") is None:
         sys.stdout.write("training: not checked, Pillow is not installed\n")
         return 0 if passed else 5

@@ -137,7 +137,8 @@ def plain_export(target: Target, folder: Path, *, say: Callable[[str], None]) ->
 
 
 def _write_graphs(generator: Generator, contract: Contract, *, plain: Path, rewritten: Path | None = None) -> None:
-    from cgan_export.graph.onnx_graph import lint, onnx_from_generator
+    from cgan_export.graph.lint import lint
+    from cgan_export.graph.onnx_graph import onnx_from_generator
     from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
     from cgan_export.graph.statistics import with_statistics
 

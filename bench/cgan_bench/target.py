@@ -56,8 +56,8 @@ class Target:
 
     @property
     def digest(self) -> str:
-        """The digest of the bundle; empty without one."""
-        return "" if self.bundle is None else self.bundle.digest
+        """The model digest of the bundle; empty without one."""
+        return "" if self.bundle is None else self.bundle.model_digest
 
     @property
     def measured(self) -> tuple[Precision, ...]:
@@ -72,7 +72,9 @@ class Target:
         """Most rows that one call may hold."""
         if self.bundle is None:
             return MAX_BATCH
-        return min(a.batch.max for a in self.bundle.manifest.artifacts if a.precision in self.measured)
+        # Engines are not measured yet: their batches limit nobody.
+        plain = (a for a in self.bundle.manifest.artifacts if a.plan is None)
+        return min(a.batch.max for a in plain if a.precision in self.measured)
 
 
 def target_of_bundle(
@@ -103,7 +105,7 @@ def target_of_bundle(
     chosen = size or golden_size(bundle)
     at_size(bundle.manifest.contract, chosen)
     return Target(
-        title=f"bundle {bundle.manifest.name} ({bundle.digest[:16]})",
+        title=f"model {bundle.manifest.name} ({bundle.model_digest[:16]})",
         bundle=bundle,
         checkpoint=checkpoint,
         server=server,

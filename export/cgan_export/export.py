@@ -8,17 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from cgan_runtime.contract import Contract, Statistics
+from cgan_runtime.contract import Contract, Statistics, image_size
 from cgan_runtime.errors import CheckFailedError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.manifest import Figure
-from cgan_runtime.runners.base import Array
+from cgan_runtime.runners.base import Array, Runner
 from cgan_trainer.generator import Generator
 from cgan_trainer.readers import Choices, Loaded
 
-from cgan_export.artifacts.artifacts import ArtifactOptions, BuildContext, BuiltArtifact, build_artifact, case_of
+from cgan_export.artifacts.artifacts import (
+    ArtifactOptions,
+    BuildContext,
+    BuiltArtifact,
+    build_artifact,
+    case_of,
+)
+from cgan_export.engines.builder import Report
+from cgan_export.engines.engines import Engine, EngineWish, Source, build_engines
 from cgan_export.fidelity.caching_runner import CachingLive, CachingRunner
 from cgan_export.fidelity.case import MIN_SAMPLES, Case
+from cgan_export.fidelity.gates import run_gates
+from cgan_export.fidelity.heatmap import has_pixels
 from cgan_export.fidelity.labels import shortfalls
 from cgan_export.fidelity.probes import probe_conditions, undefined_on
 from cgan_export.fidelity.samples import calibration_conditions, sample_conditions
@@ -27,9 +37,10 @@ from cgan_export.graph.onnx_graph import onnx_from_generator, with_metadata
 from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
 from cgan_export.graph.sizes import SizeWish, sized
 from cgan_export.graph.statistics import with_statistics
+from cgan_export.precisions import Precision
 from cgan_export.sources import examples_of, load_source
 
-__all__ = ["Exported", "export_checkpoint", "export_generator", "require_passed"]
+__all__ = ["Exported", "engines_of", "export_checkpoint", "export_generator", "require_passed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +186,42 @@ def export_generator(
         artifacts=tuple(artifacts),
         context=context,
         undefined=undefined_on(case),
+    )
+
+
+def engines_of(
+    exported: Exported | None, wish: EngineWish | None, report: Report | None = None
+) -> tuple[Engine, ...]:
+    """Engines from the FP16 and INT8 graphs; where they run here, through the same gates against PyTorch.
+
+    None where nothing is wished, or nothing was exported.
+
+    Raises:
+        CganError: TensorRT is missing, or cannot build it.
+        UsageError: batches or sides that the generator does not take.
+        CheckFailedError: a graph that TensorRT cannot take as it is meant.
+    """
+    if exported is None or wish is None:
+        return ()
+    context, first = exported.context, exported.contract.image_condition
+
+    def gates(runner: Runner, precision: Precision) -> dict[str, Figure]:
+        return run_gates(case_of(context, SeededGenerator(CachingRunner(runner)), precision))
+
+    output = next((output for output in exported.contract.outputs if has_pixels(output)), None)
+    height, width = exported.samples[first.name].shape[-2:] if first is not None else (0, 0)
+    return build_engines(
+        [
+            Source(precision=one.precision, model=one.model, io=one.io, kept=one.kept)
+            for one in exported.artifacts
+            if one.precision != "fp32"
+        ],
+        exported.contract,
+        wish,
+        size=None if output is None else image_size(output),
+        usual=(height, width) if first is not None else None,
+        gates=gates,
+        report=report,
     )
 
 

@@ -14,6 +14,7 @@ from cgan_runtime.errors import BundleError, CganError, UsageError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.limits import printable
 from cgan_runtime.manifest import MANIFEST, MAX_MANIFEST_BYTES, SIGNATURE, Artifact, File, Manifest, dumps, loads
+from cgan_runtime.own_plans import is_own
 from cgan_runtime.plain_file import open_plain, read_plain, refuse_other_kinds
 from cgan_runtime.runners import Runner, RunnerKind, runner_kind
 
@@ -39,17 +40,32 @@ class Bundle:
     digest: str
     is_signed: bool = False
 
-    def artifact(self, backend: str = DEFAULT_BACKEND, precision: str = DEFAULT_PRECISION) -> Artifact:
-        """The artifact of one backend and precision.
+    @property
+    def model_digest(self) -> str:
+        """Of what the generator is by definition, whatever engines lie beside it; it names the model in images."""
+        return self.manifest.model_digest
+
+    def artifact(
+        self, backend: str = DEFAULT_BACKEND, precision: str = DEFAULT_PRECISION, device: str | None = None
+    ) -> Artifact:
+        """The artifact of one backend and precision; of several engines the first that runs on the device here.
 
         Raises:
-            BundleError: the bundle has none; the message lists what it has.
+            BundleError: the bundle has none, and the message lists what it has; or none that was built for the
+                device and the versions here, and the message says for what the first was built.
+            CganError: this release has no runner for it, or what it needs is not installed.
         """
-        for artifact in self.manifest.artifacts:
-            if (artifact.backend, artifact.precision) == (backend, precision):
-                return artifact
-        have = ", ".join(f"{a.backend} {a.precision}" for a in self.manifest.artifacts)
-        raise BundleError(f"{self.path} has no {backend} {precision} artifact, only: {have}.")
+        found = [a for a in self.manifest.artifacts if (a.backend, a.precision) == (backend, precision)]
+        if not found:
+            have = ", ".join(f"{a.backend} {a.precision}" for a in self.manifest.artifacts)
+            raise BundleError(f"{self.path} has no {backend} {precision} artifact, only: {have}.")
+        if found[0].plan is None:
+            return found[0]
+        kind = self._installed(found[0])
+        reasons = [kind.misfit(artifact.plan, device) for artifact in found if artifact.plan is not None]
+        if None not in reasons:
+            raise BundleError(f"{self.path / found[0].path}: {reasons[0]}: run cgan-export --rebuild {self.path}")
+        return found[reasons.index(None)]
 
     def read(self, file: File | str) -> bytes:
         """The content of a file, hashed as it is read: what is returned is what the manifest promises.
@@ -69,18 +85,26 @@ class Bundle:
         return data
 
     def require_trusted(self, artifact: Artifact) -> RunnerKind:
-        """What runs an artifact; one that may hold program code only where the bundle's signature was required.
+        """What runs an artifact; program code only where it was built here or its signature was required.
 
         Raises:
-            BundleError: it may hold program code, and no signature was required.
+            BundleError: it may hold program code, was not built here, and no signature was required.
             CganError: this release has no runner for it.
         """
         kind = runner_kind(artifact.backend)
-        if kind.runs_code and not self.is_signed:
+        if kind.runs_code and not (self.is_signed or is_own(artifact.sha256)):
             raise BundleError(
-                f"{self.path / artifact.path} may hold program code, which {kind.name} would run; it is used only "
-                "from a bundle whose signature is checked: give --require-signature PUBLIC_KEY."
+                f"{self.path / artifact.path} may hold program code, which {kind.name} would run; it was not built "
+                "here, so it is used only from a bundle whose signature is checked: give --require-signature "
+                "PUBLIC_KEY."
             )
+        return kind
+
+    def _installed(self, artifact: Artifact) -> RunnerKind:
+        """What runs an artifact, once it is known to be installed."""
+        kind = runner_kind(artifact.backend)
+        if (reason := kind.absence()) is not None:
+            raise CganError(f"{self.path / artifact.path} needs {kind.name}: {reason}")
         return kind
 
     def runner(
@@ -105,10 +129,9 @@ class Bundle:
             CganError: the backend is not installed or not known here; the message says what to install.
             UsageError: a device that the backend does not know.
         """
-        artifact = self.artifact(backend or DEFAULT_BACKEND, precision or DEFAULT_PRECISION)
-        kind = self.require_trusted(artifact)
-        if (reason := kind.absence()) is not None:
-            raise CganError(f"{self.path / artifact.path} needs {kind.name}: {reason}")
+        artifact = self.artifact(backend or DEFAULT_BACKEND, precision or DEFAULT_PRECISION, device)
+        self.require_trusted(artifact)
+        kind = self._installed(artifact)
         return kind.open(self.read(artifact), self.manifest.contract, device=device, threads=threads)
 
     def generator(

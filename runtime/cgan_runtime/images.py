@@ -217,8 +217,8 @@ def png_text(data: bytes) -> dict[str, str]:
 
 
 def image_text(name: str, digest: str, seed: int, draw: int) -> dict[str, str]:
-    """The text chunks that make an image traceable: which bundle, which seed, which sample of it."""
-    return {"cgan-model": name, "cgan-bundle": digest, "cgan-seed": str(seed), "cgan-draw": str(draw)}
+    """The text chunks that make an image traceable: which model, which seed, which sample of it."""
+    return {"cgan-model": name, "cgan-model-digest": digest, "cgan-seed": str(seed), "cgan-draw": str(draw)}
 
 
 def _check_size(label: str, width: int, height: int) -> None:

@@ -2,11 +2,15 @@
 
 Version 2 may say what version 1 could not: encodings of another kind than `VERSION_1_KINDS`, backends other than
 `VERSION_1_BACKENDS`, a graph other than "main", and the labels of figures. A bundle that needs none of the first
-three is written as version 1, so that an older release reads it too.
+three is written as version 1, so that an older release reads it too. Version 3 may have artifacts that are built
+for certain GPUs, which say so in their `plan`.
 
 The file is exactly ``dumps(manifest)``: indented JSON whose last key, `digest`, is the SHA-256 of the same
 text without that key. A flipped bit anywhere in it, white space included, is therefore noticed, and the digest
-names the bundle (it stands in every PNG made from it).
+names the bundle.
+
+Engines come and go without changing what a generator computes by definition: `model_digest` covers the contract,
+the FP32 graph and the golden samples, and names the model in images, servers and reports.
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ __all__ = [
     "File",
     "Golden",
     "Manifest",
+    "Plan",
+    "Profile",
     "Provenance",
     "Seed",
     "dumps",
@@ -38,9 +44,10 @@ __all__ = [
     "needed_version",
 ]
 
-SCHEMA_VERSIONS: Final = (1, 2)
+SCHEMA_VERSIONS: Final = (1, 2, 3)
 VERSION_1_KINDS: Final = frozenset({"image", "label"})
 VERSION_1_BACKENDS: Final = frozenset({"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"})
+REFERENCE: Final = ("onnxruntime", "fp32")  # backend and precision of the artifact that defines the generator
 MAIN_GRAPH: Final = "main"
 MANIFEST: Final = "bundle.json"
 SIGNATURE: Final = "model.sig"
@@ -54,6 +61,8 @@ RelativePath = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,99}){0,2}$")
 ]
 BackendName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Size = tuple[Annotated[int, Field(ge=1, le=65536)], Annotated[int, Field(ge=1, le=65536)]]
+Target = Annotated[str, Field(pattern=r"^sm[0-9]{2,3}$")]
 MODEL_NAME: Final = r"^[A-Za-z0-9_-]{1,64}$"
 ModelName = Annotated[str, Field(pattern=MODEL_NAME)]
 # A number to 2**53-1, a string of digits beyond (seeded-noise rules, section 1).
@@ -96,13 +105,46 @@ class Batch(Value):
     max: Annotated[int, Field(ge=1)] = 64
 
 
+class Profile(Value):
+    """Sizes that an engine is optimised for: of the batch, and (height, width) where they are free."""
+
+    batch: Batch
+    min: Size | None = None
+    opt: Size | None = None
+    max: Size | None = None
+
+
+class Plan(Value):
+    """What a TensorRT plan was built with, and so what it needs to run.
+
+    Attributes:
+        version: of the TensorRT (or TensorRT-RTX) that built it: "11.4.0.106".
+        targets: compute capabilities that it runs on: ("sm86", "sm89"). With `hardware` "ampere_plus" newer ones
+            too.
+        gpu: name of the GPU that it was built on; empty where it was built without one.
+        hardware: TensorRT's hardware compatibility level.
+        version_compatible: whether other versions of the same major number run it; it then holds program code.
+        refittable: whether its weights can be replaced.
+        profiles: by number.
+    """
+
+    version: Annotated[str, Field(pattern=r"^[0-9]{1,4}(\.[0-9]{1,6}){1,3}$")]
+    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=32)]
+    gpu: Annotated[str, Field(max_length=200)] = ""
+    hardware: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
+    version_compatible: bool = False
+    refittable: bool = False
+    profiles: Annotated[tuple[Profile, ...], Field(min_length=1, max_length=64)]
+
+
 class Artifact(File):
     """One executable form of the generator.
 
-    `io` is the type of the file's float inputs and outputs. It is a matter of the file alone: runners take and
-    give the contract's float32 and cast at this edge. `kept` names the layers of an INT8 artifact that compute
-    in FP32, because the image needs them to. A `backend` without a runner in this release is read all the same:
-    the other artifacts can be used.
+    `io` is the type of the file's float inputs and outputs. It is a matter of the file alone: runners take and give
+    the contract's float32 and cast at this edge. `kept` names the layers of an INT8 artifact that compute in FP32,
+    because the image needs them to. A `plan` is there where the file is built for certain GPUs; there may be
+    several artifacts of one backend and precision then. A `backend` without a runner in this release is read all
+    the same: the other artifacts can be used.
     """
 
     backend: BackendName
@@ -113,6 +155,7 @@ class Artifact(File):
     io: Literal["fp32", "fp16"] = "fp32"
     kept: tuple[str, ...] = ()
     fidelity: dict[str, Figure] = Field(default_factory=dict)
+    plan: Plan | None = None
 
 
 class Golden(Value):
@@ -141,7 +184,7 @@ class Provenance(Value):
 class Manifest(Value):
     """Everything bundle.json says (without its digest). `schema_version` is the lowest that can say it."""
 
-    schema_version: Literal[1, 2] = 1
+    schema_version: Literal[1, 2, 3] = 1
     name: ModelName
     family: ModelName
     contract: Contract
@@ -180,6 +223,22 @@ class Manifest(Value):
         return self
 
     @property
+    def model_digest(self) -> str:
+        """SHA-256 of what the generator is by definition: its contract, its FP32 graph and the golden samples."""
+        hashes = {file.path: file.sha256 for file in self.all_files}
+        graph = next((a.sha256 for a in self.artifacts if (a.backend, a.precision) == REFERENCE), "")
+        golden = [
+            {
+                "seed": sample.seed,
+                "draw": sample.draw,
+                "conditions": {name: hashes[path] for name, path in sample.conditions.items()},
+                "outputs": {name: hashes[path] for name, path in sample.outputs.items()},
+            }
+            for sample in self.golden
+        ]
+        return _digest({"contract": self.contract.to_json(), "graph": graph, "golden": golden})
+
+    @property
     def all_files(self) -> tuple[File, ...]:
         """Every file besides bundle.json."""
         return (*self.artifacts, *self.files)
@@ -187,8 +246,10 @@ class Manifest(Value):
 
 def needed_version(
     contract: Contract, artifacts: Sequence[Artifact] = (), graph: str = MAIN_GRAPH
-) -> Literal[1, 2]:
-    """The lowest schema version that knows every encoding, every backend and the graph."""
+) -> Literal[1, 2, 3]:
+    """The lowest schema version that knows every encoding, every backend, the graph and every plan."""
+    if any(artifact.plan is not None for artifact in artifacts):
+        return 3
     encodings = [c.encoding for c in contract.conditions] + [o.encoding for o in contract.outputs]
     kinds = {encoding.kind for encoding in encodings if encoding is not None}
     backends = {artifact.backend for artifact in artifacts}
@@ -199,6 +260,9 @@ def needed_version(
 def dumps(manifest: Manifest) -> str:
     """The exact text of bundle.json."""
     document = manifest.model_dump(mode="json")
+    if manifest.schema_version < 3:
+        for artifact in document["artifacts"]:
+            artifact.pop("plan")
     if manifest.schema_version == 1:
         _leave_out_what_version_1_did_not_have(document)
     return _text({**document, "digest": _digest(document)})
@@ -218,7 +282,7 @@ def loads(data: bytes, label: str) -> tuple[Manifest, str]:
         raise BundleError(f"{label} is not a bundle manifest or is damaged; export the checkpoint again.")
     version = document["schema_version"]
     if type(version) is not int or version not in SCHEMA_VERSIONS:
-        known = " and ".join(map(str, SCHEMA_VERSIONS))
+        known = f"{', '.join(map(str, SCHEMA_VERSIONS[:-1]))} and {SCHEMA_VERSIONS[-1]}"
         raise BundleError(
             f"{label} has schema version {printable(repr(version), 40)}, this release reads {known}; "
             "upgrade cgan-deploy."

@@ -17,7 +17,7 @@ __all__ = ["Source", "open_source"]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A generator, and what its files say of their origin: its name and the digest of its bundle."""
+    """A generator, and what its files say of their origin: its name and its model digest."""
 
     model: SeededModel
     name: str
@@ -82,7 +82,7 @@ def open_source(
     if bundle is not None:
         read = read_bundle(bundle, require_signature=require_signature)
         opened = read.generator(backend=backend, precision=precision, device=device, threads=threads)
-        return Source(model=opened, name=read.manifest.name, digest=read.digest)
+        return Source(model=opened, name=read.manifest.name, digest=read.model_digest)
     if model is None:
         raise UsageError("--url needs --model NAME, the name the server gives the generator.")
     from cgan_runtime.triton_client import TritonClient, TritonGenerator

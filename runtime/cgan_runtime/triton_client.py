@@ -57,7 +57,7 @@ class TritonClient:
         self._is_grpc = scheme == "grpc"
 
     def settings(self, model: str) -> dict[str, str]:
-        """What cgan-serve wrote into the model's configuration: contract, name, bundle digest, ...
+        """What cgan-serve wrote into the model's configuration: contract, name, digests of model and bundle, ...
 
         Raises:
             ServerError: unreachable, no such model, or a model that cgan-serve did not write.
@@ -129,7 +129,7 @@ class TritonGenerator:
     def __init__(self, client: TritonClient, model: str) -> None:
         self.client, self.model = client, model
         self._contract = client.contract(model)
-        self.digest = client.settings(model).get("bundle", "")
+        self.digest = client.settings(model).get("model_digest", "")
 
     @property
     def contract(self) -> Contract:

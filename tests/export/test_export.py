@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from cgan_export.bundle.verify import verify_bundle
 from cgan_export.export import export_checkpoint
-from cgan_export.graph.onnx_graph import lint, onnx_from_generator
+from cgan_export.graph.lint import lint
+from cgan_export.graph.onnx_graph import onnx_from_generator
 from cgan_export.graph.statistics import with_statistics
 from cgan_export.model_name import model_name
 from cgan_runtime.bundle import Bundle, read_bundle

@@ -7,7 +7,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from cgan_export.graph.onnx_graph import lint, onnx_from_generator
+from cgan_export.graph.lint import lint
+from cgan_export.graph.onnx_graph import onnx_from_generator
 from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
 from cgan_export.graph.rewrites.constants import fold_constants
 from cgan_export.graph.rewrites.crop import crop_unused_taps

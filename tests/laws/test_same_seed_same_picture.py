@@ -108,7 +108,7 @@ def test_from_triton_as_png(server: TritonServer, bundle: Bundle, reference: Pix
     file = client.infer("facades_png", png_request(SEED), ["picture"])["picture"][0, 0]
     client.close()
     np.testing.assert_array_equal(np.asarray(read_image(file)), reference)
-    assert png_text(file)["cgan-bundle"] == bundle.digest
+    assert png_text(file)["cgan-model-digest"] == bundle.model_digest
     assert png_text(file)["cgan-seed"] == str(SEED)
 
 

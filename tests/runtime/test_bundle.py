@@ -119,7 +119,7 @@ def damage_surrogate(root: Path) -> None:
 
 def damage_newer(root: Path) -> None:
     path = root / "bundle.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 3'))
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 4'))
 
 
 def damage_edited(root: Path) -> None:
@@ -147,7 +147,7 @@ DAMAGES = {
     damage_linked_folder: "golden is a link",
     damage_pipe: "pipe is not a plain file",
     damage_no_manifest: "is not a bundle: it has no bundle.json",
-    damage_newer: "schema version 3, this release reads 1 and 2",
+    damage_newer: "schema version 4, this release reads 1, 2 and 3",
     damage_edited: "damaged or was edited",
     damage_reformatted: "damaged or was edited",
     damage_not_json: "not a bundle manifest or is damaged",

@@ -111,7 +111,7 @@ def test_a_png_carries_its_origin() -> None:
     text = image_text("facades", "ab" * 32, 2**64 - 1, 3)
     assert png_text(png_bytes(PIXELS, text)) == {
         "cgan-model": "facades",
-        "cgan-bundle": "ab" * 32,
+        "cgan-model-digest": "ab" * 32,
         "cgan-seed": "18446744073709551615",
         "cgan-draw": "3",
     }

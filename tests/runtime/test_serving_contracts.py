@@ -117,7 +117,7 @@ def test_labels_by_name_and_number_and_text(tiny_server: TritonServer, client: T
     assert files[0] == files[1] == files[2] != files[3]
     assert same_pixels(files[0], expected_png(shoes, "picture", {"label": np.array([1])}, 5))
     assert same_pixels(files[3], expected_png(shoes, "picture", {"label": np.array([2])}, 5))
-    assert png_text(files[0])["cgan-bundle"] == shoes.digest
+    assert png_text(files[0])["cgan-model-digest"] == shoes.model_digest
     status, plain = post(
         tiny_server, "shoes_png", ("label", "BYTES", ["1"]), ("seed", "UINT64", [5]), ("base64", "BOOL", [True])
     )

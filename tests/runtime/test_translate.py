@@ -36,7 +36,7 @@ def test_a_file_becomes_an_image_that_says_where_it_comes_from(
     assert done.stdout.split() == [str(target)]
     assert png_text(target.read_bytes()) == {
         "cgan-model": "facades",
-        "cgan-bundle": bundle.digest,
+        "cgan-model-digest": bundle.model_digest,
         "cgan-seed": "7",
         "cgan-draw": "0",
     }

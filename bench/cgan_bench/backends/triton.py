@@ -43,8 +43,8 @@ class Triton(Backend):
         generator = TritonGenerator(TritonClient(target.server.url), target.server.model)
         if target.digest and generator.digest and target.digest != generator.digest:
             raise UsageError(
-                f"{target.server.url} serves bundle {generator.digest[:16]} as {target.server.model}, "
-                f"the bundle given is {target.digest[:16]}."
+                f"{target.server.url} serves model {generator.digest[:16]} as {target.server.model}, "
+                f"the model given is {target.digest[:16]}."
             )
 
         contract = at_size(generator.contract, target.size)

@@ -30,7 +30,7 @@ from cgan_export.fidelity.caching_runner import CachingRunner
 from cgan_export.fidelity.case import Case, LiveReference, worst_psnr_db
 from cgan_export.fidelity.gates import run_gates
 from cgan_export.fidelity.limits import Limits
-from cgan_export.graph.onnx_graph import lint
+from cgan_export.graph.lint import lint
 from cgan_export.precisions import PRECISIONS, Precision
 
 __all__ = ["ArtifactOptions", "BuildContext", "BuiltArtifact", "build_artifact", "case_of"]

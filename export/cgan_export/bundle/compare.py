@@ -3,7 +3,8 @@
 The outputs are those of the old bundle's golden conditions, under its seeds and two more, from every artifact that
 both have. Two bundles of one checkpoint, made by different releases or on different machines, must keep the promise
 between runtimes: images at most 1 level of 8 bits apart, in at most 0.1 % of the values; other outputs within the
-share of their scale that parity allows their precision (`fidelity/limits.py`).
+share of their scale that parity allows their precision (`fidelity/limits.py`). Two engines of one graph may round
+differently: they are compared where both run, and held to the quality that parity asks of their precision.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Output
 from cgan_runtime.errors import CganError, CheckFailedError
 from cgan_runtime.generator import SeededGenerator
-from cgan_runtime.runners.base import Array
+from cgan_runtime.manifest import Artifact
+from cgan_runtime.runners.base import Array, Runner
 
-from cgan_export.bundle.verify import golden_conditions
+from cgan_export.bundle.verify import built_elsewhere, golden_conditions, open_artifact
 from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB, UNMEASURABLE, largest_error
 from cgan_export.fidelity.output_kinds import (
@@ -49,6 +51,7 @@ class Drift:
         changed_share: of images, the share of values that differ in 8 bits.
         relative: of other outputs, the largest difference as a share of their scale.
         relative_limit: what it is held to.
+        floor_db: of an engine, the least quality, in place of the promise on levels; 0 for an ONNX file.
     """
 
     artifact: str
@@ -59,24 +62,31 @@ class Drift:
     changed_share: float = 0.0
     relative: float = 0.0
     relative_limit: float = 0.0
+    floor_db: float = 0.0
     problem: str = ""
 
     @property
     def kept(self) -> bool:
         """Whether the promise holds."""
         images = self.levels <= MAX_LEVELS and self.changed_share <= MAX_CHANGED_SHARE
+        if self.floor_db:
+            images = self.psnr_db >= self.floor_db
         return not self.problem and self.max_abs < UNMEASURABLE and images and self.relative <= self.relative_limit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Everything that differs. `contract` and `files` are sentences, one a difference."""
+    """Everything that differs. `contract` and `files` are sentences, one a difference.
+
+    `not_compared` says of engines, by path, why there are no figures: that is no failure.
+    """
 
     old: str
     new: str
     contract: tuple[str, ...]
     files: tuple[str, ...]
     drifts: tuple[Drift, ...]
+    not_compared: dict[str, str]
 
     def plain(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -87,6 +97,7 @@ class Comparison:
             "contract": self.contract,
             "files": self.files,
             "artifacts": drifts,
+            "not_compared": self.not_compared,
         }
 
     def require_kept(self, old: Path, new: Path) -> None:
@@ -109,10 +120,18 @@ def compare_bundles(old: Bundle, new: Bundle, progress: Callable[[str], None] = 
         BundleError: a bundle changed since it was read.
     """
     drifts = []
+    not_compared = {}
+    elsewhere = built_elsewhere(old) | built_elsewhere(new)
     for artifact in old.manifest.artifacts:
-        if artifact.backend == "onnxruntime":
-            progress(f"outputs of {artifact.path}")
-            drifts.append(_drift(old, new, artifact.path, artifact.precision))
+        other = _counterpart(artifact, new)
+        if artifact.plan is not None and (other is None or {artifact.path, other.path} & set(elsewhere)):
+            reason = (
+                "the newer bundle has none" if other is None else f"it cannot run here ({elsewhere[artifact.path]})"
+            )
+            not_compared[artifact.path] = reason
+            continue
+        progress(f"outputs of {artifact.path}")
+        drifts.append(_drift(old, new, artifact, other))
     return Comparison(
         old=old.digest,
         new=new.digest,
@@ -123,6 +142,7 @@ def compare_bundles(old: Bundle, new: Bundle, progress: Callable[[str], None] = 
         ),
         files=tuple(_files(old, new)),
         drifts=tuple(drifts),
+        not_compared=not_compared,
     )
 
 
@@ -152,15 +172,27 @@ def print_comparison(comparison: Comparison) -> None:
         verdict = "[green]kept[/]" if d.kept else "[red]MOVED[/]"
         table.add_row(d.artifact, *(figures if not d.problem else ("-",) * len(figures)), verdict)
     console.print(table)
+    for path, reason in comparison.not_compared.items():
+        console.print(f"{path}: not compared, {reason}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _drift(old: Bundle, new: Bundle, path: str, precision: str) -> Drift:
-    if precision not in {a.precision for a in new.manifest.artifacts if a.backend == "onnxruntime"}:
+def _counterpart(artifact: Artifact, new: Bundle) -> Artifact | None:
+    """What the newer bundle has in its place: of engines the one for the same GPUs, which has the same name."""
+    for other in new.manifest.artifacts:
+        same = (other.backend, other.precision) == (artifact.backend, artifact.precision)
+        if same and (artifact.plan is None or other.path == artifact.path):
+            return other
+    return None
+
+
+def _drift(old: Bundle, new: Bundle, artifact: Artifact, other: Artifact | None) -> Drift:
+    path, limits = artifact.path, Limits.of(artifact.precision)
+    if other is None:
         return Drift(artifact=path, problem="the newer bundle has none")
     outputs = old.manifest.contract.outputs
     pairs: dict[str, list[Pair]] = {output.name: [] for output in outputs}
     samples = 0
-    with old.runner(precision=precision) as left_runner, new.runner(precision=precision) as right_runner:
+    with _runner(old, artifact) as left_runner, _runner(new, other) as right_runner:
         left, right = SeededGenerator(left_runner), SeededGenerator(right_runner)
         for golden, conditions in zip(old.manifest.golden, golden_conditions(old), strict=True):
             row = {name: value[None] for name, value in conditions.items()}
@@ -176,11 +208,20 @@ def _drift(old: Bundle, new: Bundle, path: str, precision: str) -> Drift:
     if not samples:
         return Drift(artifact=path, problem="the older bundle has no golden samples to compare on")
     worst = Drift(
-        artifact=path, samples=samples, psnr_db=PSNR_OF_EQUAL_DB, relative_limit=Limits.of(precision).relative
+        artifact=path,
+        samples=samples,
+        psnr_db=PSNR_OF_EQUAL_DB,
+        relative_limit=limits.relative,
+        floor_db=0.0 if artifact.plan is None else limits.min_psnr_db,
     )
     for output in outputs:
         worst = _worse(worst, pairs[output.name], output)
     return worst
+
+
+def _runner(bundle: Bundle, artifact: Artifact) -> Runner:
+    """What runs an artifact as it is, whatever it rounds to."""
+    return bundle.runner(precision=artifact.precision) if artifact.plan is None else open_artifact(bundle, artifact)
 
 
 def _pair(after: Array, before: Array, output: Output) -> Pair:
@@ -236,4 +277,6 @@ def _differences(old: Any, new: Any, where: str) -> list[str]:
 def _moved(drift: Drift) -> str:
     if drift.relative > drift.relative_limit:
         return f"{drift.relative:.3g} of the scale, at most {drift.relative_limit:.3g} is allowed"
+    if drift.floor_db:
+        return f"{drift.psnr_db:.1f} dB, at least {drift.floor_db:.0f} dB is needed of an engine"
     return f"{drift.levels:.3g} levels, {drift.changed_share:.2%} of the values changed"

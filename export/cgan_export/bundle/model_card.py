@@ -74,8 +74,8 @@ In Python, where cgan-deploy is installed; torch is not needed:
 
 ## Fidelity
 
-Before the bundle was written, each artifact was compared with PyTorch on at least {MIN_SAMPLES} samples under the
-same conditions and the same noise; the limit is in brackets. `report.html` shows the worst samples.
+Before the bundle was written, each artifact of the table was compared with PyTorch on at least {MIN_SAMPLES}
+samples under the same conditions and the same noise; limits are in brackets. `report.html` shows the worst samples.
 
 {fidelity_table(artifacts)}
 {_kept(artifacts)}
@@ -148,6 +148,11 @@ def _kept(artifacts: tuple[Artifact, ...]) -> str:
     lines = [f"Kept in FP32 in `{one.path}`: {', '.join(map(plain, one.kept))}." for one in artifacts if one.kept]
     if any(one.precision == "fp16" for one in artifacts):
         lines.append("FP16 was measured with every result rounded to half precision, as on a GPU.")
+    lines += [
+        f"`{one.path}` was built, not run: where it was built, it could not be."
+        for one in artifacts
+        if one.plan is not None and not one.fidelity
+    ]
     return "".join(f"\n{line}\n" for line in lines)
 
 

@@ -15,6 +15,7 @@ from cgan_runtime.npy import load_npy
 from cgan_runtime.runners.base import Array, Runner
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 
+from cgan_export.engines.running import why_not_run
 from cgan_export.fidelity.caching_runner import CachingRunner
 from cgan_export.fidelity.case import MIN_SAMPLES, Case
 from cgan_export.fidelity.gates import run_gates
@@ -22,7 +23,7 @@ from cgan_export.fidelity.labels import Figures, of_output
 from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.output_kinds import measure_of
 
-__all__ = ["golden_conditions", "verify_bundle"]
+__all__ = ["built_elsewhere", "golden_conditions", "measure_beside_fp32", "open_artifact", "verify_bundle"]
 
 
 def verify_bundle(bundle: Bundle, progress: Callable[[str], None] = lambda _: None) -> dict[str, dict[str, Figure]]:
@@ -35,18 +36,17 @@ def verify_bundle(bundle: Bundle, progress: Callable[[str], None] = lambda _: No
         BundleError: the bundle changed since it was read, or has no golden samples.
     """
     stored = golden_conditions(bundle)
-    if not stored:
-        raise BundleError(f"{bundle.path} has no golden samples to verify with: export the checkpoint again.")
-    samples = _stacked(bundle, [stored[i % len(stored)] for i in range(MIN_SAMPLES)])
+    samples = _samples(bundle, stored)
     fp32 = SeededGenerator(CachingRunner(bundle.runner(precision="fp32")))
     progress("golden samples")
+    skipped = built_elsewhere(bundle)
     results: dict[str, dict[str, Figure]] = {}
-    for artifact in sorted(bundle.manifest.artifacts, key=lambda a: a.precision != "fp32"):
-        if artifact.backend != "onnxruntime":
+    for artifact in sorted(bundle.manifest.artifacts, key=lambda a: (a.precision != "fp32", a.plan is not None)):
+        if artifact.path in skipped:
             continue
         own = artifact.precision == "fp32"
         case = Case(
-            target=fp32 if own else SeededGenerator(CachingRunner(_runner(bundle, artifact))),
+            target=fp32 if own else SeededGenerator(CachingRunner(open_artifact(bundle, artifact))),
             reference=None if own else fp32,
             live=None,
             samples=samples,
@@ -54,14 +54,44 @@ def verify_bundle(bundle: Bundle, progress: Callable[[str], None] = lambda _: No
             against="fp32",
         )
         figures = _golden(bundle, fp32, stored) if own else {}
-        gates = run_gates(case, lambda text, a=artifact: progress(f"{a.precision}: {text}"))  # type: ignore[misc]  # a is bound now
+        gates = run_gates(case, lambda text, a=artifact: progress(f"{a.path}: {text}"))  # type: ignore[misc]  # a is bound now
         results[artifact.path] = {**figures, **gates}
     return results
 
 
-def _runner(bundle: Bundle, artifact: Artifact) -> Runner:
-    """The artifact's runner; of FP16 one that rounds as FP16 does, made from the artifact that must load here."""
-    runner = bundle.runner(precision=artifact.precision)
+def built_elsewhere(bundle: Bundle) -> dict[str, str]:
+    """By path, why an artifact cannot be run here: it has no figures then."""
+    reasons = {a.path: why_not_run(a.backend, a.plan) for a in bundle.manifest.artifacts}
+    return {path: reason for path, reason in reasons.items() if reason is not None}
+
+
+def measure_beside_fp32(bundle: Bundle, runner: Runner, precision: str) -> Figures:
+    """The gates of an artifact that is not in the bundle yet, against FP32 on the golden conditions.
+
+    Raises:
+        BundleError: the bundle changed since it was read, or has no golden samples.
+    """
+    case = Case(
+        target=SeededGenerator(CachingRunner(runner)),
+        reference=SeededGenerator(CachingRunner(bundle.runner(precision="fp32"))),
+        live=None,
+        samples=_samples(bundle, golden_conditions(bundle)),
+        limits=Limits.of(precision),
+        against="fp32",
+    )
+    return run_gates(case)
+
+
+def open_artifact(bundle: Bundle, artifact: Artifact) -> Runner:
+    """The artifact's runner; of FP16 one that rounds as FP16 does, made from the artifact that must load here.
+
+    Raises:
+        BundleError: it cannot be loaded, or may hold program code and nobody vouches for it.
+    """
+    if artifact.plan is not None:
+        kind = bundle.require_trusted(artifact)
+        return kind.open(bundle.read(artifact), bundle.manifest.contract)
+    runner = bundle.runner(backend=artifact.backend, precision=artifact.precision)
     if artifact.precision != "fp16":
         return runner
     runner.close()
@@ -79,7 +109,11 @@ def golden_conditions(bundle: Bundle) -> list[dict[str, Array]]:
     ]
 
 
-def _stacked(bundle: Bundle, rows: list[dict[str, Array]]) -> dict[str, Array]:
+def _samples(bundle: Bundle, stored: list[dict[str, Array]]) -> dict[str, Array]:
+    """The golden conditions, repeated up to the number that the gates need."""
+    if not stored:
+        raise BundleError(f"{bundle.path} has no golden samples to verify with: export the checkpoint again.")
+    rows = [stored[i % len(stored)] for i in range(MIN_SAMPLES)]
     return {c.name: np.stack([row[c.name] for row in rows]) for c in bundle.manifest.contract.conditions}
 
 

@@ -15,23 +15,25 @@ from typing import Final
 
 import numpy as np
 from cgan_runtime.atomic import atomic_folder, write_atomic
-from cgan_runtime.bundle import file_entry, require_replaceable, write_manifest
+from cgan_runtime.bundle import file_entry, require_replaceable
 from cgan_runtime.contract import ConditionEncoding, Contract, ImageEncoding, OutputEncoding, image_size
 from cgan_runtime.errors import UsageError
 from cgan_runtime.images import Pixels, pixels_from_tensor, png_bytes
-from cgan_runtime.manifest import MANIFEST, Artifact, Batch, Golden, Manifest, Provenance
+from cgan_runtime.manifest import Artifact, Batch, Golden, Manifest, Provenance
 from cgan_runtime.runners.base import Array
-from cgan_runtime.signing import sign
+from cgan_trainer.readers import Loaded
 
 from cgan_export.artifacts.artifacts import BuiltArtifact
 from cgan_export.bundle.image_grid import image_grid
 from cgan_export.bundle.model_card import model_card
+from cgan_export.bundle.seal import seal
+from cgan_export.engines.engines import Engine
 from cgan_export.export import Exported, opset
 from cgan_export.fidelity.heatmap import condition_pixels, has_pixels
 from cgan_export.report.diagnostics import gather
 from cgan_export.report.page import failed_report_name, report_html
 
-__all__ = ["provenance", "write_bundle", "write_failed_report"]
+__all__ = ["artifact_of", "provenance", "provenance_of", "write_bundle", "write_failed_report"]
 
 GOLDEN_SEEDS: Final = (7, 8, 2**64 - 1)
 PACKAGES: Final = ("cgan-deploy", "torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
@@ -44,6 +46,7 @@ def write_bundle(
     name: str,
     family: str,
     origin: Provenance,
+    engines: tuple[Engine, ...] = (),
     replace: bool = False,
     sign_with: Path | None = None,
 ) -> tuple[Manifest, str]:
@@ -55,6 +58,7 @@ def write_bundle(
         name: of the model, for clients.
         family: that trained it.
         origin: what it was made from.
+        engines: built from the artifacts of `exported`.
         replace: another bundle at `path` is replaced.
         sign_with: the private key (PEM) of a signature over all files.
 
@@ -63,17 +67,25 @@ def write_bundle(
         OSError: no room or no permission; nothing is left behind.
     """
     with atomic_folder(path, replace=require_replaceable if replace else None) as root:
-        for artifact in exported.artifacts:
-            (root / artifact.path).write_bytes(artifact.model)
+        for name_in_bundle, data in [
+            *((built.path, built.model) for built in exported.artifacts),
+            *((engine.artifact.path, engine.data) for engine in engines),
+        ]:
+            (root / name_in_bundle).parent.mkdir(exist_ok=True)
+            (root / name_in_bundle).write_bytes(data)
         (root / "golden").mkdir()
         golden = tuple(_golden(root, exported, i, seed) for i, seed in enumerate(GOLDEN_SEEDS))
         if any(has_pixels(output) for output in exported.contract.outputs):
             (root / "golden" / "grid.png").write_bytes(image_grid(exported))
-        artifacts = tuple(_artifact(built, exported.contract) for built in exported.artifacts)
+        artifacts = (
+            *(artifact_of(built, exported.contract) for built in exported.artifacts),
+            *(engine.artifact for engine in engines),
+        )
         card = model_card(name, family, exported.contract, artifacts, origin, undefined=exported.undefined)
         (root / "README.md").write_text(card, encoding="utf-8")
         (root / "report.html").write_text(_report(name, exported, origin), encoding="utf-8")
-        others = sorted(p for p in root.rglob("*") if p.is_file() and p.suffix != ".onnx")
+        listed = {root / artifact.path for artifact in artifacts}
+        others = sorted(p for p in root.rglob("*") if p.is_file() and p not in listed)
         manifest = Manifest(
             name=name,
             family=family,
@@ -83,10 +95,7 @@ def write_bundle(
             files=tuple(file_entry(root, p.relative_to(root).as_posix()) for p in others),
             provenance=origin,
         )
-        digest = write_manifest(root, manifest)
-        if sign_with is not None:
-            files = (*manifest.all_files, file_entry(root, MANIFEST))
-            sign(root, {file.path: file.sha256 for file in files}, sign_with)
+        digest = seal(root, manifest, sign_with)
     return manifest, digest
 
 
@@ -139,6 +148,18 @@ def provenance(
     )
 
 
+def provenance_of(path: Path, checkpoint: Loaded, assumed: tuple[str, ...]) -> Provenance:
+    """`provenance` of a checkpoint that was read from `path`."""
+    return provenance(
+        path,
+        checkpoint.file_sha256,
+        options=checkpoint.options,
+        training=checkpoint.provenance,
+        assumed=assumed,
+        graph=checkpoint.graph,
+    )
+
+
 def _time_of_export() -> datetime.datetime:
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if text is None:
@@ -151,7 +172,8 @@ def _time_of_export() -> datetime.datetime:
         ) from error
 
 
-def _artifact(built: BuiltArtifact, contract: Contract) -> Artifact:
+def artifact_of(built: BuiltArtifact, contract: Contract) -> Artifact:
+    """The manifest's entry of an ONNX file."""
     return Artifact(
         path=built.path,
         sha256=hashlib.sha256(

@@ -6,12 +6,27 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cgan_runtime.errors import BadInputError, CganError, UsageError
 
 from cgan_export.precisions import Precision
+from cgan_export.source_flags import SourceFlags, read_palette
 
-__all__ = ["check_artifacts", "check_target", "checked_name", "require_torch", "target_for"]
+if TYPE_CHECKING:
+    from cgan_export.engine_flags import EngineFlags
+    from cgan_export.engines.engines import EngineWish
+
+__all__ = [
+    "check_artifacts",
+    "check_key",
+    "check_palette",
+    "check_target",
+    "checked_name",
+    "checked_wish",
+    "require_torch",
+    "target_for",
+]
 
 
 def check_target(target: Path, checkpoint: Path, *, force: bool) -> None:
@@ -59,6 +74,32 @@ def check_artifacts(
         if folder is not None and not folder.is_dir():
             what = "is no folder" if folder.exists() else "does not exist"
             raise BadInputError(f"{option} {folder} {what}: name a folder of images.")
+
+
+def check_key(key: Path | None) -> None:
+    """Refuse a key that cannot sign."""
+    if key is not None:
+        from cgan_runtime.signing import require_private_key
+
+        require_private_key(key)
+
+
+def check_palette(flags: SourceFlags | None) -> None:
+    """Refuse a palette that cannot be read."""
+    if flags is not None and flags.palette is not None:
+        read_palette(flags.palette)
+
+
+def checked_wish(flags: EngineFlags) -> EngineWish | None:
+    """The engine that is asked for, once it is known that it can be built here; None where none is."""
+    wish = flags.wish()
+    if wish is not None:
+        from cgan_export.engines.builder import require_targets
+        from cgan_export.engines.engines import gpu_for
+
+        require_targets(wish.flavour, wish.options.targets)
+        gpu_for(wish.flavour)
+    return wish
 
 
 def checked_name(name: str) -> str:

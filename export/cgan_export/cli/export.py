@@ -1,9 +1,7 @@
-"""cgan-export: a checkpoint becomes a verified bundle; bundles are verified again and compared."""
+"""cgan-export: a checkpoint becomes a verified bundle; bundles are verified again, compared, given engines."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +9,35 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from cgan_runtime.cli.shell import app, run
-from cgan_runtime.errors import CheckFailedError, UsageError
+from cgan_runtime.errors import UsageError
 from cgan_trainer.checkpoint_paths import checkpoint_at
 from cyclopts import Parameter
 
-from cgan_export.cli.checks import check_artifacts, check_target, checked_name, require_torch, target_for
-from cgan_export.cli.output import Progress, plain_figures, print_figures, print_result
+from cgan_export.cli.bundles import compare_two, rebuild_engines, verify_one
+from cgan_export.cli.checks import (
+    check_artifacts,
+    check_key,
+    check_palette,
+    check_target,
+    checked_name,
+    checked_wish,
+    require_torch,
+    target_for,
+)
+from cgan_export.cli.output import (
+    Progress,
+    print_engines,
+    print_figures,
+    print_result,
+)
+from cgan_export.engine_flags import TARGETS, EngineFlags
 from cgan_export.model_name import model_name
 from cgan_export.precisions import parse_precisions
 from cgan_export.size_wish import parse_size
-from cgan_export.source_flags import SourceFlags, read_palette
+from cgan_export.source_flags import SourceFlags
 
 if TYPE_CHECKING:
+    from cgan_export.engines.engines import Engine
     from cgan_export.export import Exported
 
 __all__ = ["main"]
@@ -49,6 +64,8 @@ def export(
     calibrate: Path | None = None,
     size: str | None = None,
     dynamic_size: bool = False,
+    engine: EngineFlags | None = None,
+    rebuild: Annotated[bool, Parameter(show=False)] = False,
     verify: Annotated[bool, Parameter(show=False)] = False,
     compare: Annotated[bool, Parameter(show=False)] = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
@@ -62,6 +79,8 @@ def export(
         cgan-export facades.pt --precision fp32,fp16,int8 --calibrate images/
         cgan-export latest_net_G.pth -o facades --source labels --target photo
         cgan-export horse2zebra.pt --graph BtoA
+        cgan-export facades.pt --backend tensorrt-rtx --target sm86,sm89,sm120
+        cgan-export rebuild facades --backend tensorrt
         cgan-export verify facades
         cgan-export compare facades-old facades
 
@@ -85,44 +104,49 @@ def export(
         calibrate: Folder of images that INT8 ranges are measured on. [default: the images of the check]
         size: Size of the images, as 256 or WIDTHxHEIGHT. [default: the checkpoint's]
         dynamic_size: Leave the size free: any multiple of what the net needs.
+        engine: A TensorRT engine beside the ONNX files.
+        rebuild: The same as `cgan-export rebuild`.
         verify: The same as `cgan-export verify`.
         compare: The same as `cgan-export compare`.
         as_json: Print the result as one JSON object.
     """
+    flags, engine = _targets_of_engine(flags, engine or EngineFlags())
     if compare or other is not None:
-        _compare(path, other, compare=compare, as_json=as_json)
+        compare_two(path, other, compare=compare, as_json=as_json)
         return
     if verify:
-        _verify(path, as_json=as_json)
+        verify_one(path, as_json=as_json)
+        return
+    if rebuild:
+        _refuse_any(out, name, statistics, graph, conditions, flags, calibrate, size)
+        rebuild_engines(path, engine, sign=sign, as_json=as_json)
         return
     # All that can be refused without torch is refused before it is loaded.
     path = checkpoint_at(path)
     name = model_name(path, graph) if name is None else checked_name(name)
     target = out or target_for(name, path)
     check_target(target, path, force=force)
-    if sign is not None:
-        from cgan_runtime.signing import require_private_key
-
-        require_private_key(sign)
-    precisions = parse_precisions(precision)
+    check_key(sign)
+    wish = checked_wish(engine)
+    # An engine is built from the FP16 graph.
+    precisions = parse_precisions(f"{precision},fp16" if wish is not None else precision)
     check_artifacts(precisions, io_type, conditions=conditions, calibrate=calibrate)
     wanted = parse_size(size, dynamic=dynamic_size)
-    if flags is not None and flags.palette is not None:
-        read_palette(flags.palette)
+    check_palette(flags)
     require_torch()
     from cgan_runtime.claims import claim
     from cgan_trainer.readers import Choices
 
     from cgan_export.artifacts.artifacts import ArtifactOptions
-    from cgan_export.bundle.writer import provenance, write_bundle, write_failed_report
-    from cgan_export.export import export_checkpoint
+    from cgan_export.bundle.writer import provenance_of, write_bundle, write_failed_report
+    from cgan_export.export import engines_of, export_checkpoint
     from cgan_export.sources import assumptions, other_graphs, say_assumptions
 
     options = ArtifactOptions(precisions=precisions, io=io_type, calibrate=calibrate)
-    if "int8" in options.precisions and calibrate is None:
-        print("cgan-export: INT8 is calibrated on the images of the check; use --calibrate.", file=sys.stderr)
     started = perf_counter()
     with claim(target), Progress() as progress:
+        if "int8" in options.precisions and calibrate is None:
+            progress.note("INT8 is calibrated on the images of the check; use --calibrate.")
         checkpoint, exported = export_checkpoint(
             path,
             name=name,
@@ -135,15 +159,9 @@ def export(
         )
         assumed = assumptions(checkpoint, conditions)
         say_assumptions(checkpoint, assumed, progress.note)
-        origin = provenance(
-            path,
-            checkpoint.file_sha256,
-            options=checkpoint.options,
-            training=checkpoint.provenance,
-            assumed=assumed,
-            graph=checkpoint.graph,
-        )
+        origin = provenance_of(path, checkpoint, assumed)
         kept = exported.kept()
+        engines = engines_of(kept, wish, progress.report())
         if kept is not None:
             progress.say("writing the bundle")
             manifest, digest = write_bundle(
@@ -152,6 +170,7 @@ def export(
                 name=name,
                 family=checkpoint.family,
                 origin=origin,
+                engines=tuple(one for one in engines if one.passed),
                 replace=force,
                 sign_with=sign,
             )
@@ -160,11 +179,35 @@ def export(
             report = write_failed_report(target, exported, name=name, origin=origin)
     for artifact in exported.artifacts if not as_json else ():
         print_figures(artifact.figures, f"{name}: {artifact.path} ({artifact.precision}) against PyTorch")
+    print_engines(engines, name, as_json=as_json)
     if kept is not None:
-        others, seconds = other_graphs(checkpoint), perf_counter() - started
-        print_result(target, manifest, digest, seconds=seconds, others=others, as_json=as_json)
+        print_result(
+            target,
+            manifest,
+            digest,
+            seconds=perf_counter() - started,
+            others=other_graphs(checkpoint),
+            as_json=as_json,
+        )
     if not exported.passed:
         _refuse(exported, path, target, report)
+    _refuse_engines(engines, path, target)
+
+
+def _targets_of_engine(flags: SourceFlags | None, engine: EngineFlags) -> tuple[SourceFlags | None, EngineFlags]:
+    """`--target` names what an image shows, `--target photo`, or the GPUs of an engine, `--target sm86,sm89`."""
+    if flags is None or flags.target is None or not TARGETS.match(flags.target):
+        return flags, engine
+    if engine.target_gpu is not None:
+        raise UsageError("--target and --target-gpu both name GPUs; give one of them.")
+    others = replace(flags, target=None)
+    return None if others == SourceFlags() else others, replace(engine, target_gpu=flags.target)
+
+
+def _refuse_any(*given: object) -> None:
+    """Refuse what is said of a checkpoint where there is none."""
+    if any(value is not None for value in given):
+        raise UsageError("--rebuild changes only the engines of a bundle: leave out what is said of a checkpoint.")
 
 
 def _refuse(exported: Exported, path: Path, target: Path, report: Path) -> None:
@@ -190,6 +233,42 @@ def _refuse(exported: Exported, path: Path, target: Path, report: Path) -> None:
     require_passed(figures, what, advice=f"{written}The report is {report}.")
 
 
+def _refuse_engines(engines: Sequence[Engine], path: Path, target: Path) -> None:
+    """Say which engines ran here and are not the same model; the bundle is there without them."""
+    from cgan_export.export import require_passed
+
+    failed = [engine.artifact for engine in engines if not engine.passed]
+    figures = {f"{one.path}.{key}": figure for one in failed for key, figure in one.fidelity.items()}
+    require_passed(figures, f"the engine of {path}", advice=f"{target} holds what passed.")
+
+
+@command.command(name="rebuild")
+def rebuild_command(
+    bundle: Path,
+    /,
+    *,
+    engine: EngineFlags | None = None,
+    target: str | None = None,
+    sign: Path | None = None,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Build engines from the ONNX files of a bundle; everything else in it stays as it is.
+
+    An engine for the same GPUs is replaced. A signature ends with the old bundle.json: sign again with --sign.
+
+    Args:
+        bundle: A bundle written by cgan-export, with model.fp16.onnx.
+        engine: Which engine. [default: those that are there, as they were built]
+        target: The same as --target-gpu.
+        sign: A private key (PEM, elliptic curve) to sign the bundle with.
+        as_json: Print the result as one JSON object.
+    """
+    engine = engine or EngineFlags()
+    if target is not None:
+        engine = replace(engine, target_gpu=target)
+    rebuild_engines(bundle, engine, sign=sign, as_json=as_json)
+
+
 @command.command(name="verify")
 def verify_command(
     bundle: Path,
@@ -205,7 +284,7 @@ def verify_command(
         require_signature: A public key (PEM); the bundle must be signed with its private key.
         as_json: Print the result as one JSON object.
     """
-    _verify(bundle, as_json=as_json, require_signature=require_signature)
+    verify_one(bundle, as_json=as_json, require_signature=require_signature)
 
 
 @command.command(name="compare")
@@ -225,49 +304,7 @@ def compare_command(
         require_signature: A public key (PEM); both bundles must be signed with its private key.
         as_json: Print the result as one JSON object.
     """
-    _compare(old, new, compare=True, as_json=as_json, require_signature=require_signature)
-
-
-def _compare(
-    old: Path, new: Path | None, *, compare: bool, as_json: bool, require_signature: Path | None = None
-) -> None:
-    if new is None or not compare:
-        raise UsageError(
-            "one path is a checkpoint to export, two are bundles to compare: cgan-export compare OLD NEW "
-            "(or --compare OLD NEW)."
-        )
-    from cgan_runtime.bundle import read_bundle
-
-    from cgan_export.bundle.compare import compare_bundles, print_comparison
-
-    first, second = (read_bundle(path, require_signature=require_signature) for path in (old, new))
-    with Progress() as progress:
-        comparison = compare_bundles(first, second, progress.say)
-    if as_json:
-        print(json.dumps(comparison.plain()))
-    else:
-        print_comparison(comparison)
-    comparison.require_kept(old, new)
-
-
-def _verify(path: Path, *, as_json: bool, require_signature: Path | None = None) -> None:
-    from cgan_runtime.bundle import read_bundle
-
-    from cgan_export.bundle.verify import verify_bundle
-    from cgan_export.fidelity.labels import shortfalls
-
-    bundle = read_bundle(path, require_signature=require_signature)
-    with Progress() as progress:
-        artifacts = verify_bundle(bundle, progress.say)
-    if as_json:
-        plain = {artifact: plain_figures(figures) for artifact, figures in artifacts.items()}
-        print(json.dumps({"bundle": bundle.digest, "figures": plain["model.onnx"], "artifacts": plain}))
-    else:
-        for artifact, figures in artifacts.items():
-            print_figures(figures, f"{bundle.manifest.name}: {artifact} on this machine")
-    failed = [f"{artifact}, {words}" for artifact, figures in artifacts.items() for words in shortfalls(figures)]
-    if failed:
-        raise CheckFailedError(f"{path} is not the same model on this machine: {'; '.join(failed)}.")
+    compare_two(old, new, compare=True, as_json=as_json, require_signature=require_signature)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

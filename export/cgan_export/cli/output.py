@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cgan_runtime.manifest import Figure, Manifest
 
-__all__ = ["Progress", "plain_figures", "print_figures", "print_result"]
+    from cgan_export.engines.builder import Report
+    from cgan_export.engines.engines import Engine
+
+__all__ = ["Progress", "plain_figures", "print_engines", "print_figures", "print_not_run", "print_result"]
 
 
 def print_result(
@@ -26,10 +30,11 @@ def print_result(
     from cgan_export.bundle.next_commands import next_commands
 
     print(f"\nwrote {target}/ in {seconds:.0f} s, bundle {digest[:16]}")
+    width = max(24, 2 + max(len(file.path) for file in manifest.artifacts))
     for file in manifest.artifacts:
-        print(f"  {file.path:<24}{file.bytes / 1e6:8.1f} MB  {file.backend} {file.precision}")
+        print(f"  {file.path:<{width}}{file.bytes / 1e6:8.1f} MB  {file.backend} {file.precision}")
     golden = sum(file.bytes for file in manifest.files)
-    print(f"  {'golden, card, report':<24}{golden / 1e6:8.1f} MB")
+    print(f"  {'golden, card, report':<{width}}{golden / 1e6:8.1f} MB")
     print("\nnext:")
     for line in next_commands(manifest.contract, str(target)):
         print(f"  {line}")
@@ -58,6 +63,23 @@ def print_figures(figures: dict[str, Figure], title: str) -> None:
     Console().print(table)
 
 
+def print_engines(engines: Sequence[Engine], name: str, *, as_json: bool) -> None:
+    """What the gates say of each engine, or that none could ask it."""
+    if as_json:
+        return
+    for engine in engines:
+        if engine.not_run is None:
+            title = f"{name}: {engine.artifact.path} ({engine.artifact.precision}) as an engine"
+            print_figures(dict(engine.artifact.fidelity), title)
+    print_not_run({one.artifact.path: one.not_run for one in engines if one.not_run is not None})
+
+
+def print_not_run(reasons: dict[str, str]) -> None:
+    """By path, why there are no figures of an artifact."""
+    for path, reason in reasons.items():
+        print(f"{path}: built, not run here ({reason.rstrip('.')})")
+
+
 def plain_figures(figures: dict[str, Figure]) -> dict[str, object]:
     """Figures for JSON."""
     return {key: {**figure.model_dump(), "passed": figure.passed} for key, figure in figures.items()}
@@ -78,6 +100,17 @@ class Progress:
             self._status.update(text)
         else:
             print(f"cgan-export: {text}", file=sys.stderr)
+
+    def show(self, text: str) -> None:
+        """How far it is: on a terminal only, for it comes many times a second."""
+        if self._console.is_terminal:
+            self._status.update(text)
+
+    def report(self) -> Report:
+        """The three of them for the builder of engines."""
+        from cgan_export.engines.builder import Report
+
+        return Report(say=self.say, show=self.show, note=self.note)
 
     def note(self, text: str) -> None:
         """A line that stays, on a terminal too."""

@@ -14,18 +14,16 @@ import onnx
 import torch
 from cgan_runtime.axes import axis_size, shape_of
 from cgan_runtime.contract import Contract
-from cgan_runtime.errors import CheckFailedError
-from cgan_runtime.onnx_file import has_external_data
 from cgan_trainer.generator import Generator
 from torch import Tensor, nn
 
-__all__ = ["OPSET", "lint", "onnx_from_generator", "with_metadata"]
+from cgan_export.graph.lint import lint
+
+__all__ = ["OPSET", "onnx_from_generator", "with_metadata"]
 
 OPSET: Final = 20
 EXAMPLE_BATCH: Final = 2  # 1 would be specialised to a constant by torch.export
 TORCH_DTYPES: Final = {"float32": torch.float32, "int64": torch.int64}
-RANDOM_OPS: Final = {"Dropout", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-RANDOM_OPS_UNSUPPORTED: Final = {"Bernoulli", "Multinomial"}
 
 
 class _Positional(nn.Module):
@@ -89,35 +87,6 @@ def with_metadata(model: onnx.ModelProto, *, name: str, family: str, contract: C
     }
     onnx.helper.set_model_props(model, entries)
     return model
-
-
-def lint(model: onnx.ModelProto) -> None:
-    """Refuse a graph that draws its own random numbers, depends on its batch or is not self-contained.
-
-    Raises:
-        CheckFailedError: names the first offending node.
-    """
-    for node in _nodes(model.graph):
-        training = any(a.name == "training_mode" and a.i for a in node.attribute)
-        if node.op_type in RANDOM_OPS | RANDOM_OPS_UNSUPPORTED:
-            raise CheckFailedError(f"the graph draws random numbers itself ({node.op_type} {node.name}).")
-        if node.op_type == "BatchNormalization" and training:
-            raise CheckFailedError(f"the graph normalises over the batch ({node.name}).")
-    if has_external_data(model.SerializeToString()):
-        raise CheckFailedError("the graph keeps tensors in other files.")
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise CheckFailedError(f"onnx.checker refuses the graph: {str(error).splitlines()[0]}") from error
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Every node, those inside the branches of If and the bodies of Loop too."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield from _nodes(inner)
 
 
 class _FreeAxes:

@@ -155,7 +155,7 @@ def make_samples(app_of: App, inputs: Sequence[Path], options: Options, named: M
         shown = seed if seed < 2**53 else str(seed)
         images = [_described(item) for item in made]
         # "pictures" stays: programs read this key.
-        print(json.dumps({"seed": shown, "bundle": source.digest, "pictures": images, "failed": failed}))
+        print(json.dumps({"seed": shown, "model_digest": source.digest, "pictures": images, "failed": failed}))
     if failed and not made:
         raise last
     if failed:

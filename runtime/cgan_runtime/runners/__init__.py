@@ -1,18 +1,22 @@
 """Runners: one file per backend, one interface, one line in the table.
 
-A backend's module is imported when its runner is asked for, so a package that is not installed costs nothing.
-Each module has two functions: `absence` and `open_runner` (see `Backend`).
+A backend's module is imported when its runner is asked for, so a package that is not installed costs nothing. Each
+module has two functions, `absence` and `open_runner`; one whose artifacts have a plan has `misfit` (`Backend`). A
+module with two backends names an object with these methods for each.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final, Protocol, cast, final
+from typing import TYPE_CHECKING, Final, Protocol, cast, final
 
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CganError
 from cgan_runtime.runners.base import Array, Runner, Tensors
+
+if TYPE_CHECKING:
+    from cgan_runtime.manifest import Plan
 
 __all__ = ["RUNNERS", "Array", "Backend", "Runner", "RunnerKind", "Tensors", "runner_kind"]
 
@@ -27,6 +31,13 @@ class Backend(Protocol):
         """A runner of the artifact's bytes; see `RunnerKind.open`."""
 
 
+class PlannedBackend(Backend, Protocol):
+    """What the module of a backend offers whose artifacts are built for certain devices."""
+
+    def misfit(self, plan: Plan, device: str | None) -> str | None:
+        """Why a plan cannot run on the device here, as the beginning of a sentence; None where it can."""
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class RunnerKind:
@@ -34,9 +45,9 @@ class RunnerKind:
 
     Attributes:
         name: as people call it: "ONNX Runtime".
-        module: the module that executes, imported on first use.
-        runs_code: an artifact of it may hold program code, as a version-compatible TensorRT plan does; it is then
-            opened only from a bundle whose signature was required.
+        module: the module that executes, imported on first use; "module:name" for an object of it.
+        runs_code: an artifact of it may hold program code, as a TensorRT plan does; it is then opened only where it
+            was built here, or from a bundle whose signature was required.
     """
 
     name: str
@@ -46,6 +57,10 @@ class RunnerKind:
     def absence(self) -> str | None:
         """Why it cannot be used here and what to install, in one sentence; None where it can."""
         return self._backend().absence()
+
+    def misfit(self, plan: Plan, device: str | None = None) -> str | None:
+        """Why a plan cannot run here: "this plan was built for ...; here are ..."; None where it can."""
+        return cast("PlannedBackend", self._backend()).misfit(plan, device)
 
     def open(self, model: bytes, contract: Contract, *, device: str | None = None, threads: int = 0) -> Runner:
         """A runner of one artifact.
@@ -66,12 +81,20 @@ class RunnerKind:
         return self._backend().open_runner(model, contract, device=device, threads=threads)
 
     def _backend(self) -> Backend:
-        return cast("Backend", import_module(self.module))
+        module, _, name = self.module.partition(":")
+        found = import_module(module)
+        return cast("Backend", getattr(found, name) if name else found)
 
 
 # By the `backend` of an artifact.
 RUNNERS: Final[dict[str, RunnerKind]] = {
     "onnxruntime": RunnerKind(name="ONNX Runtime", module="cgan_runtime.runners.onnxruntime"),
+    "tensorrt": RunnerKind(
+        name="TensorRT", module="cgan_runtime.runners.tensorrt.backend:TENSORRT_BACKEND", runs_code=True
+    ),
+    "tensorrt_rtx": RunnerKind(
+        name="TensorRT-RTX", module="cgan_runtime.runners.tensorrt.backend:TENSORRT_RTX_BACKEND", runs_code=True
+    ),
 }
 
 

@@ -1,6 +1,6 @@
 """The one interface behind which every way of executing an artifact stands.
 
-ONNX Runtime, PyTorch (in cgan_export), a remote Triton, and later OpenVINO and TensorRT are runners: they take
+ONNX Runtime, TensorRT, PyTorch (in cgan_export), a remote Triton, and later OpenVINO are runners: they take
 every input of the contract, noise included, and give every output. A runner never draws noise and knows
 nothing of seeds; that is `SeededGenerator`'s work, the same for all of them.
 """

@@ -209,7 +209,7 @@ class PngModel(TensorModel):
         """PNG files [N, 1], as bytes or as base64 text."""
         files = []
         for value, seed, draw in zip(values, rows.seeds, rows.draws, strict=True):
-            text = image_text(self.settings["name"], self.settings["bundle"], seed, draw)
+            text = image_text(self.settings["name"], self.settings["model_digest"], seed, draw)
             data = decoder_of(output).decode(value, output, text=text)
             assert isinstance(data, bytes)  # noqa: S101 - an image output is a file
             files.append([base64.b64encode(data) if rows.as_text else data])

@@ -141,6 +141,7 @@ def _config(name: str, kind: str, bundle: Bundle, options: RepositoryOptions) ->
     settings = {
         "contract": json.dumps(contract.model_dump(mode="json"), separators=(",", ":")),
         "name": bundle.manifest.name,
+        "model_digest": bundle.model_digest,
         "bundle": bundle.digest,
         "core": f"{bundle.manifest.name}_core",
         "backend": options.backend,

@@ -1,0 +1,1 @@
+"""TensorRT engines: plans built from a bundle's ONNX files, by TensorRT or by TensorRT-RTX."""
