@@ -11,7 +11,7 @@ from cgan_export.artifacts.precision.int8 import Layer, quantizable_layers, with
 from cgan_export.artifacts.precision.search import layers_to_keep
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.errors import CheckFailedError
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
 
 GRAPH = """
@@ -242,3 +242,24 @@ def test_a_choice_between_classes_is_made_in_fp32() -> None:
     choices, rests = zip(*answers, strict=True)
     np.testing.assert_array_equal(*choices)
     assert not np.array_equal(*rests)  # what chooses nothing is in halves
+
+
+@pytest.mark.parametrize(("transposed", "axis"), [(1, 0), (0, 1)])
+def test_a_matrix_has_a_scale_for_each_output(transposed: int, axis: int) -> None:
+    """In either layout of Gemm: [out, in] where it is transposed, else [in, out]."""
+    values = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    stored = values if transposed else np.ascontiguousarray(values.T)
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Gemm", ["x", "w"], ["y"], transB=transposed)],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])],
+            [numpy_helper.from_array(stored, "w")],
+        )
+    )
+    made = with_qdq(model, quantizable_layers(model), {"x": 0.05})
+    (scale,) = (numpy_helper.to_array(w) for w in made.graph.initializer if w.name == "w_scale")
+    np.testing.assert_allclose(scale, np.abs(values).max(axis=1) / 127, rtol=1e-6)
+    (node,) = (n for n in made.graph.node if n.op_type == "DequantizeLinear" and n.input[0] == "w_int8")
+    assert {a.name: helper.get_attribute_value(a) for a in node.attribute}["axis"] == axis

@@ -27,10 +27,13 @@ def held(a):
 
 def unseen(a):
     return a * 2
+
+def named(a):
+    return a - 1
 """
 TESTS = """
 import pytest
-from tiny.sums import held, more, unseen
+from tiny.sums import held, more, named, unseen
 
 def test_more():
     assert more(2, 3) == 5
@@ -41,6 +44,10 @@ def test_held():
 
 def test_unseen():
     unseen(1)
+
+@pytest.mark.parametrize("found", [named(3)])
+def test_named(found):
+    assert found == 2
 
 def test_that_always_fails():
     assert more(1, 1) == 3
@@ -92,6 +99,8 @@ def test_planted_breaks_are_told_from_planted_survivors(judge: Judge) -> None:
     assert "caught by tests/test_sums.py::test_more" in str(kill)
     slow = judge.verdict(planted("a > 3", "a > 4"))
     assert (slow.caught, slow.by) == (True, "tests/test_sums.py::test_held"), "the slow tests are asked too"
+    shown = judge.verdict(planted("a - 1", "a - 2"))
+    assert (shown.caught, shown.by) == (True, "tests/test_sums.py::test_named[1]"), "on sound code it is called [2]"
     survivor = judge.verdict(planted("a * 2", "a / 2"))
     assert (survivor.caught, survivor.by) == (False, "(test_sums.py)")
     assert "sums.py:11 | a * 2 -> a / 2 | SURVIVED" in str(survivor)

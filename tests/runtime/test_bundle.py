@@ -44,6 +44,7 @@ def flip(path: Path, offset: int, bit: int = 0) -> None:
 
 def test_an_intact_copy_is_the_same_bundle(copy: Path, bundle_path: Path) -> None:
     assert read_bundle(copy).digest == read_bundle(bundle_path).digest
+    assert read_bundle(copy).artifact().size == (64, 64)
 
 
 def test_any_flipped_bit_in_any_file_is_noticed(copy: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from cgan_trainer.configs.pix2pix import HALVINGS, least_size
 from cgan_trainer.nets.patchgan import Discriminator, patchgan, pixelgan
+from torch import nn
 
 
 def discriminator(patch: int, ndf: int = 2) -> Discriminator:
@@ -61,3 +62,12 @@ def test_an_unconditional_one_sees_the_image_alone() -> None:
     assert net(torch.zeros(1, 3, 64, 64)).shape == (1, 1, 6, 6)
     with pytest.raises(RuntimeError):
         net(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize("patch", [1, 16, 70])
+def test_its_rectifiers_leak_by_a_fifth(patch: int) -> None:
+    """Isola et al. 2017, section 6.1.2."""
+    slopes = {
+        module.negative_slope for module in discriminator(patch).modules() if isinstance(module, nn.LeakyReLU)
+    }
+    assert slopes == {0.2}

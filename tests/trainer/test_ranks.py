@@ -17,6 +17,8 @@ from cgan_trainer.configs.base import RunOptions, command_line
 from cgan_trainer.configs.pix2pix import Pix2pixConfig
 from cgan_trainer.training.start import train
 
+from tests.trainer.pix2pix_runs import LOSSES, rows
+
 # One rank with batches of 4 against two with batches of 2, over 10 images: the last batch is short.
 ONE = Pix2pixConfig(size=64, ngf=4, ndf=4, images=10, batch=4, save_images=100, dropout="paper")
 
@@ -55,8 +57,9 @@ def test_two_ranks_with_a_batch_of_b_take_the_steps_of_one_with_2b(pairs: Path, 
         checkpoint.training["counters"]["validation"]["val_L1"] for checkpoint in (one, two) if checkpoint.training
     ]
     assert sums[0] == pytest.approx(sums[1], rel=1e-3)
-    log = (tmp_path / "two" / "metrics.csv").read_text().splitlines()
-    assert len(log) == 2  # rank 0 alone writes
+    (alone,), (together,) = (rows(tmp_path / name) for name in ("one", "two"))  # rank 0 alone writes
+    for loss in LOSSES:
+        assert float(together[loss]) == pytest.approx(float(alone[loss]), rel=2e-2), loss
 
 
 @pytest.mark.slow
