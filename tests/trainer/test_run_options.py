@@ -12,6 +12,7 @@ import pytest
 import torch
 from cgan_runtime.errors import BadInputError, UsageError
 from cgan_trainer.checkpoint import read_checkpoint
+from cgan_trainer.configs.base import RunOptions
 from cgan_trainer.data.images import open_rgb
 from cgan_trainer.data.kinds.paired import PairedFacts
 from cgan_trainer.families import build_graph
@@ -93,6 +94,14 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_what_to_ask_for(
     with pytest.raises(UsageError, match=sentence):
         train(pairs, tmp_path / "run", replace(SMALL, **change), init_from=unbroken / "best.pt")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_reads_the_weights_that_it_would_begin_with(pairs: Path, unbroken: Path, tmp_path: Path) -> None:
+    run = RunOptions(data=pairs, out=tmp_path / "run", threads=1, init_from=unbroken / "best.pt")
+    assert start.describe(SMALL, run)["images"] == SMALL.images
+    with pytest.raises(UsageError, match="give --ngf 4"):
+        start.describe(replace(SMALL, ngf=5), run)
+    assert not run.out.exists()
 
 
 def test_a_family_that_looks_at_its_whole_batch_is_trained_whole_or_not_at_all(
