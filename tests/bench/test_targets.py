@@ -173,7 +173,7 @@ def test_only_the_precisions_that_are_asked_for_are_measured(toy: Path) -> None:
 def test_the_table_shows_every_output_and_says_what_is_wrong(toy: Path) -> None:
     done = run_here("cgan-bench", toy, "--rounds", "2", "--warmup", "0", PATH="", CXX="")
     assert done.returncode == 5
-    for words in ("agreement", "picture equal", "score 2.0e-02", "bundle toy (", "8x8, batch 1", "INVALID"):
+    for words in ("agreement", "picture equal", "score 2.0e-02", "model toy (", "8x8, batch 1", "INVALID"):
         assert words in done.stdout
     told = " ".join(done.stdout.split())
     assert "our bundle, FP16 at batch 1: score agrees to 2.0e-02, needs 5.0e-03 or less" in told

@@ -234,6 +234,8 @@ def run_folder(disk: Path) -> None:
             images_only(path.parent)
         elif path.suffix == ".html":
             assert path.read_text().rstrip().endswith("</html>"), path
+        elif path.suffix == ".md":
+            assert path.read_text().startswith("| ") and path.read_text().endswith("\n"), path
         elif path.suffix == ".csv":
             list(csv.reader(path.read_text().splitlines()))
         else:

@@ -33,6 +33,10 @@ ELSEWHERE: Final = {
         f"tests/runtime/test_serving{part}.py" for part in ("_contracts", "")
     ],
     Path("bench/cgan_bench/worker_process.py"): ["tests/bench/test_measure.py"],
+    **{
+        Path(f"runtime/cgan_runtime/cuda/{name}.py"): ["tests/runtime/cuda/test_drivers.py"]
+        for name in ("bindings_driver", "libcuda", "pycuda_driver")
+    },
     Path("bench/cgan_bench/load.py"): ["tests/bench/test_measure.py", "tests/bench/test_cli.py"],
 }
 

@@ -353,7 +353,7 @@ def test_an_environment_on_a_full_disk_leaves_nothing(most_bytes: int, tmp_path:
         env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
     )
     assert_one_sentence(done, 1, "no room left on the disk")
-    assert [path.name for path in tmp_path.rglob("*")] == ["cgan-deploy"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_first_starts_make_one_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
