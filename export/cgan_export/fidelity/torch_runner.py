@@ -12,6 +12,8 @@ from cgan_runtime.errors import CheckFailedError
 from cgan_runtime.runners.base import Array, Runner, Tensors
 from cgan_trainer.generator import Generator
 
+from cgan_export.fidelity.strips import convolve_in_strips
+
 __all__ = ["TorchRunner"]
 
 
@@ -42,7 +44,9 @@ class TorchRunner(Runner):
         super().__init__(contract)
         self._device = torch.device(device)
         self._double = double
-        generator = copy.deepcopy(generator).double() if double else generator
+        if double:
+            generator = copy.deepcopy(generator).double()
+            convolve_in_strips(generator)
         self._generator = generator.to(self._device).eval()
         self._compiled = compiled
         self._call = torch.compile(self._generator) if compiled else self._generator
