@@ -42,7 +42,7 @@ def closed_loop(clients: Sequence[Opened], *, batch: int, seconds: float) -> tup
             started = perf_counter_ns()
             try:
                 call()
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # noqa: BLE001 - handed to the parent
                 errors.append(error)
                 return
             latencies_ms.append((perf_counter_ns() - started) / 1e6)

@@ -134,7 +134,7 @@ def measure_load(target: Target, *, batch: int, plan: Plan, beside: Block, say: 
     backend = Triton()
     if (reason := backend.absence(target)) is not None:
         return Absent(key=backend.key, title=backend.title, reason=reason)
-    assert target.server is not None  # noqa: S101 - else absent
+    assert target.server is not None  # noqa: S101 - without one the row is absent
     clients = target.server.concurrency
     with Worker(backend.title) as worker:
         description, _ = worker.open(backend, target, plan.threads)

@@ -126,7 +126,7 @@ class FakeTensorRT:
     def Builder(self, logger: Any) -> FakeBuilder:  # noqa: N802 - the bindings' name
         return FakeBuilder(self, logger)
 
-    def OnnxParser(self, network: Network, logger: Any) -> FakeParser:  # noqa: N802
+    def OnnxParser(self, network: Network, logger: Any) -> FakeParser:  # noqa: N802 - the bindings' name
         return FakeParser(network, logger)
 
 

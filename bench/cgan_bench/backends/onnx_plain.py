@@ -35,6 +35,6 @@ class OrtPlain(Backend):
         """Load the file with the session's defaults."""
         from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 
-        assert target.plain is not None and target.contract is not None  # noqa: S101 - `absence` asked
+        assert target.plain is not None and target.contract is not None  # noqa: S101 - `absence` checked
         model = target.plain.read_bytes()
         return opened_runner(OnnxRuntimeRunner(model, target.contract, threads=threads, plain=True), target.size)

@@ -121,18 +121,18 @@ class TensorRT(Protocol):
     @property
     def __version__(self) -> str: ...
     @property
-    def BuilderFlag(self) -> Members: ...  # noqa: N802 - the bindings' names, here and below
+    def BuilderFlag(self) -> Members: ...  # noqa: N802 - the bindings' name
     @property
-    def MemoryPoolType(self) -> Members: ...  # noqa: N802
+    def MemoryPoolType(self) -> Members: ...  # noqa: N802 - the bindings' name
     @property
-    def HardwareCompatibilityLevel(self) -> Members: ...  # noqa: N802
+    def HardwareCompatibilityLevel(self) -> Members: ...  # noqa: N802 - the bindings' name
     @property
-    def ProfilingVerbosity(self) -> Members: ...  # noqa: N802
+    def ProfilingVerbosity(self) -> Members: ...  # noqa: N802 - the bindings' name
     @property
-    def NetworkDefinitionCreationFlag(self) -> Members: ...  # noqa: N802
+    def NetworkDefinitionCreationFlag(self) -> Members: ...  # noqa: N802 - the bindings' name
     @property
-    def ILogger(self) -> type[Any]: ...  # noqa: N802
+    def ILogger(self) -> type[Any]: ...  # noqa: N802 - the bindings' name
     @property
-    def IProgressMonitor(self) -> type[Any]: ...  # noqa: N802
-    def Builder(self, logger: Any, /) -> Builder: ...  # noqa: N802
-    def OnnxParser(self, network: Any, logger: Any, /) -> Parser: ...  # noqa: N802
+    def IProgressMonitor(self) -> type[Any]: ...  # noqa: N802 - the bindings' name
+    def Builder(self, logger: Any, /) -> Builder: ...  # noqa: N802 - the bindings' name
+    def OnnxParser(self, network: Any, logger: Any, /) -> Parser: ...  # noqa: N802 - the bindings' name

@@ -214,7 +214,7 @@ def no_gpu_is_a_sentence() -> None:
 def main() -> None:
     assert absence(NAME) is None, absence(NAME)
     device = find_device(0, NAME)
-    print(device)  # noqa: T201
+    print(device)  # noqa: T201 - a program
     if FAKE is not None:
         assert (device.name, device.target, device.memory_bytes) == ("A GPU of the tests", "sm86", 8 << 30)
         assert device.driver == "13.0"
@@ -227,7 +227,7 @@ def main() -> None:
     another_thread_may_close()
     if FAKE is not None:
         no_gpu_is_a_sentence()
-    print(f"{NAME}: {len(checks)} checks passed")  # noqa: T201
+    print(f"{NAME}: {len(checks)} checks passed")  # noqa: T201 - a program
 
 
 if __name__ == "__main__":
