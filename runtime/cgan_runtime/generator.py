@@ -1,4 +1,4 @@
-"""Conditions and seeds to outputs: the one place where a seed becomes noise.
+"""Conditions and seeds to outputs: the one place where a seed becomes noise, on the host or on the runner's device.
 
 `SeededGenerator` wraps any runner. The command line, the Triton front end, the fidelity gates and the
 benchmark all go through it, so they cannot disagree about what a seed means.
@@ -65,7 +65,10 @@ class SeededGenerator:
                 raise UsageError(f"{len(seeds)} seeds but {rows} rows of {name}; one seed a row is needed.")
         sizes = sizes_of(self.contract, conditions)
         require_bearable((tensor.shape for tensor in (*self.contract.inputs, *self.contract.outputs)), sizes)
-        return self.runner.infer({**conditions, **noise_tensors(self.contract.noise, seeds, draws, sizes)})
+        drawn = self.runner.drawn_inputs
+        inputs = [item for item in self.contract.noise if item.name not in drawn]
+        given = {**conditions, **noise_tensors(inputs, seeds, draws, sizes)}
+        return self.runner.infer_seeded(given, seeds, draws) if drawn else self.runner.infer(given)
 
     def close(self) -> None:
         """Release the runner."""

@@ -6,7 +6,9 @@ import ctypes
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -31,6 +33,21 @@ def compile_for_the_cpu(folder: Path, *flags: str) -> Path:
         check=True,
     )
     return library
+
+
+@cache
+def _noise_library() -> ctypes.CDLL:
+    """One for all fakes of a test process."""
+    with TemporaryDirectory() as folder:
+        return ctypes.CDLL(str(compile_for_the_cpu(Path(folder))))
+
+
+def run_noise(threads: int, table: bytes, rows: Bytes, items: int, tensors: int) -> None:
+    """What all threads of a launch do; the addresses in the table are those of this process."""
+    _noise_library().run_threads(
+        *(ctypes.c_uint64(0), ctypes.c_uint64(threads), ctypes.c_char_p(table)),
+        *(ctypes.c_void_p(rows.ctypes.data), ctypes.c_uint64(items), ctypes.c_uint32(tensors)),
+    )
 
 
 class CpuDriver:

@@ -29,7 +29,7 @@ from cgan_runtime.cuda.driver import Driver
 from cgan_runtime.errors import UsageError
 from cgan_runtime.noise import MAX_SEED
 
-__all__ = ["ON_DEVICE", "PTX", "DeviceNoise", "Drawing", "Target"]
+__all__ = ["ON_DEVICE", "PTX", "TABLE_ENTRY", "DeviceNoise", "Drawing", "Target"]
 
 PTX: Final = Path(__file__).with_name("noise.ptx")
 # What the kernel draws. An element of the other distributions depends on its whole row: `noise.py` draws them.
@@ -39,7 +39,7 @@ THREADS: Final = 128
 MAX_TENSORS: Final = 64  # of one launch; all three as in noise.cu
 _MAX_U32: Final = 2**32 - 1
 
-_TENSOR: Final = np.dtype(
+TABLE_ENTRY: Final = np.dtype(
     [
         *((name, "<u8") for name in ("address", "elements", "first")),
         *((name, "<u4") for name in ("index", "distribution", "half", "threshold", "kept", "unused")),
@@ -162,7 +162,7 @@ class DeviceNoise:
         self._driver.free_pinned(pinned)
 
     def _launch(self, targets: Sequence[Target], rows: int) -> tuple[int, tuple[np.generic[Any], ...]]:
-        table = np.zeros(MAX_TENSORS, dtype=_TENSOR)
+        table = np.zeros(MAX_TENSORS, dtype=TABLE_ENTRY)
         items = 0
         for entry, target in zip(table, targets, strict=False):
             elements = math.prod(target.shape)

@@ -1,14 +1,15 @@
 """The one interface behind which every way of executing an artifact stands.
 
 ONNX Runtime, TensorRT, PyTorch (in cgan_export), a remote Triton, and later OpenVINO are runners: they take
-every input of the contract, noise included, and give every output. A runner never draws noise and knows
-nothing of seeds; that is `SeededGenerator`'s work, the same for all of them.
+every input of the contract, noise included, and give every output. Noise is `SeededGenerator`'s work, the same for
+all of them. A runner whose device has the kernel of noise.cu draws the inputs in `drawn_inputs` there, by the same
+rules, instead of taking them from the host.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -36,6 +37,11 @@ class Runner(ABC):
     def description(self) -> str:
         """Backend and version, for tables and logs: "ONNX Runtime 1.31.1 CPU"."""
 
+    @property
+    def drawn_inputs(self) -> Set[str]:
+        """Noise inputs that `infer_seeded` draws on the device; none where a runner only takes noise."""
+        return frozenset()
+
     @final
     def infer(self, inputs: Tensors) -> dict[str, Array]:
         """Every output [N, ...] for every input [N, ...] of the contract, batch first.
@@ -45,7 +51,26 @@ class Runner(ABC):
             CganError: the backend failed, or its answer does not have the contract's form.
         """
         batch, sizes = _check_inputs(self.contract, inputs)
-        outputs = self._infer(inputs)
+        return self._checked(self._infer(inputs), batch, sizes)
+
+    @final
+    def infer_seeded(self, inputs: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
+        """`infer` with the noise inputs in `drawn_inputs` drawn on the device, row i from seeds[i] and draws[i].
+
+        Args:
+            inputs: every other input [N, ...]; N is the number of seeds.
+            seeds: one per row.
+            draws: one per row.
+
+        Raises:
+            UsageError: as `infer`; a seed or a draw out of range.
+            CganError: as `infer`.
+        """
+        batch, sizes = _check_inputs(self.contract, inputs, drawn=self.drawn_inputs, rows=len(seeds))
+        return self._checked(self._infer_seeded(inputs, seeds, draws), batch, sizes)
+
+    @final
+    def _checked(self, outputs: dict[str, Array], batch: int, sizes: dict[str, int]) -> dict[str, Array]:
         for output in self.contract.outputs:
             answer = outputs.get(output.name)
             if answer is None or not _fits(answer, output, batch, sizes):
@@ -56,6 +81,10 @@ class Runner(ABC):
     @abstractmethod
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
         """The execution itself; inputs are already checked."""
+
+    def _infer_seeded(self, inputs: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
+        """The same, of a runner with `drawn_inputs`."""
+        raise NotImplementedError  # never asked of a runner that draws nothing
 
     def close(self) -> None:
         """Release what the runner holds; calling it twice is allowed."""
@@ -70,17 +99,22 @@ class Runner(ABC):
         self.close()
 
 
-def _check_inputs(contract: Contract, inputs: Tensors) -> tuple[int, dict[str, int]]:
-    wanted = [tensor.name for tensor in contract.inputs]
+def _check_inputs(
+    contract: Contract, inputs: Tensors, *, drawn: Set[str] = frozenset(), rows: int | None = None
+) -> tuple[int, dict[str, int]]:
+    """The batch and the free sizes; `drawn` inputs are not given, and `rows` is the batch where it is known."""
+    given_inputs = [tensor for tensor in contract.inputs if tensor.name not in drawn]
+    wanted = [tensor.name for tensor in given_inputs]
     if set(inputs) != set(wanted):
         raise UsageError(f"inputs {sorted(inputs)} given, {sorted(wanted)} needed.")
     batches = {int(inputs[name].shape[0]) if inputs[name].ndim else 0 for name in wanted}
+    batches |= set() if rows is None else {rows}
     if len(batches) != 1 or 0 in batches:
         raise UsageError(f"all inputs need the same batch of at least 1, got {sorted(batches)}.")
     batch = batches.pop()
     sizes = bound_sizes((c.shape, inputs[c.name].shape[1:]) for c in contract.conditions)
     require_legal(sizes, contract.sides)
-    for tensor in contract.inputs:
+    for tensor in given_inputs:
         given = inputs[tensor.name]
         if not _fits(given, tensor, batch, sizes):
             shape = ", ".join(map(str, ("N", *tensor.shape)))

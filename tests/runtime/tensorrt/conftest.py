@@ -37,6 +37,7 @@ def open_on_fakes(
     rtx: bool = False,
     contexts: int = 1,
     graphs: bool = True,
+    noise_on_device: bool = True,
     driver: FakeDriver | None = None,
 ) -> Opened:
     driver = driver or FakeDriver()
@@ -49,6 +50,7 @@ def open_on_fakes(
         module=trt,
         contexts=contexts,
         graphs=graphs,
+        noise_on_device=noise_on_device,
     )
     return Opened(runner, driver, trt)
 

@@ -7,13 +7,17 @@ cannot be read. Every call that can fail is counted (`Faults`), so that a test c
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from cgan_runtime.cuda.device_noise import TABLE_ENTRY
 from cgan_runtime.cuda.driver import Bytes, Device, DriverError
+
+from tests.runtime.cpu_noise import run_noise
 
 GARBAGE = 0xFF  # NaN as float32 and float16
 PAGE = 1 << 20  # addresses of two allocations are at least so far apart: what runs over an end hits nothing
@@ -52,7 +56,9 @@ class FakeDriver:
         )
         self.is_closed = False
         self.most_streams_at_work = 0
-        self.kernels: dict[str, Callable[..., None]] = {}  # by name; called with blocks, threads, arguments
+        self.bytes_to_device = 0  # copied so far
+        # By name; called with blocks, threads and arguments.
+        self.kernels: dict[str, Callable[..., None]] = {"cgan_noise": self._draw_noise}
         self._modules: dict[int, dict[str, Callable[..., None]]] = {}
         self._functions: dict[int, Callable[..., None]] = {}
         self._blocks: dict[int, Bytes] = {}
@@ -117,7 +123,12 @@ class FakeDriver:
     def copy_to_device(self, address: int, source: Bytes, stream: int) -> None:
         self._call("copy_to_device")
         self._require_pinned(source)
-        self.put(stream, lambda: np.copyto(self.at(address, source.nbytes), source))
+
+        def copy() -> None:
+            np.copyto(self.at(address, source.nbytes), source)
+            self.bytes_to_device += source.nbytes
+
+        self.put(stream, copy)
 
     def copy_to_host(self, target: Bytes, address: int, stream: int) -> None:
         self._call("copy_to_host")
@@ -187,9 +198,11 @@ class FakeDriver:
         self._gives_back("destroy_graph", lambda: self._graphs.pop(graph))
 
     def load_module(self, image: bytes) -> int:
-        """An image names the kernels that it holds."""
+        """PTX; the kernels that it has are those of `kernels`."""
         self._call("load_module")
-        return self._new(self._modules, {name: self.kernels[name] for name in image.decode().split()})
+        assert image.endswith(b"\0"), "the driver looks for the zero at the end of the text"
+        names = re.findall(rb"\.entry (\w+)", image)
+        return self._new(self._modules, {name.decode(): self.kernels[name.decode()] for name in names})
 
     def unload_module(self, module: int) -> None:
         self._gives_back("unload_module", lambda: self._modules.pop(module))
@@ -245,6 +258,18 @@ class FakeDriver:
         assert not self.is_closed, f"{name} after close"
         give_back()
         self._may_fail(name)
+
+    def _draw_noise(self, blocks: int, threads: int, *arguments: np.generic[Any]) -> None:
+        """The kernel of noise.cu, compiled for the CPU, on the memory that stands for the device's."""
+        table, rows, items, count = arguments
+        tensors = np.frombuffer(table.tobytes(), dtype=TABLE_ENTRY).copy()
+        ends = [*(int(first) for first in tensors["first"][1 : int(count)]), int(items)]
+        batch = 0
+        for tensor, end in zip(tensors, ends, strict=False):
+            batch = (end - int(tensor["first"])) // -(-int(tensor["elements"]) // 8)
+            size = batch * int(tensor["elements"]) * (2 if tensor["half"] else 4)
+            tensor["address"] = self.at(int(tensor["address"]), size).ctypes.data
+        run_noise(blocks * threads, tensors.tobytes(), self.at(int(rows), 16 * batch), int(items), int(count))
 
     def _require_pinned(self, array: Bytes) -> None:
         begin, end = array.ctypes.data, array.ctypes.data + array.nbytes

@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import BundleError, CganError, UsageError
-from cgan_runtime.runners.base import Array
+from cgan_runtime.generator import SeededGenerator
+from cgan_runtime.runners.base import Array, Runner
 from cgan_runtime.runners.tensorrt.flavours import TENSORRT, TENSORRT_RTX
 from cgan_runtime.runners.tensorrt.runner import TensorRtRunner
 from onnx import TensorProto, helper
@@ -23,7 +25,15 @@ from tests.runtime.tensorrt.fake_tensorrt import FakeTensorRt, batches, fake_pla
 BATCHES = [1, 1, 1, 5, 5, 2]
 
 
-Case = tuple[dict[str, Array], dict[str, Array]]  # inputs and what they must give
+Call = Callable[[Runner], dict[str, Array]]
+Case = tuple[Call, dict[str, Array]]  # a call and what it must give
+
+
+def generated(runner: Runner, inputs: dict[str, Array]) -> dict[str, Array]:
+    """With seeds in place of the noise."""
+    conditions = {name: value for name, value in inputs.items() if name != "z"}
+    rows = len(inputs["z"])
+    return SeededGenerator(runner).generate(conditions, range(rows), [rows] * rows)
 
 
 def one_life(bundle: Bundle, cases: list[Case], driver: FakeDriver, trt: FakeTensorRt) -> None:
@@ -33,13 +43,13 @@ def one_life(bundle: Bundle, cases: list[Case], driver: FakeDriver, trt: FakeTen
     plan = fake_plan(bundle.read(bundle.manifest.artifacts[0]), batches(samples, (1, 1), (2, 4)))
     flavour = TENSORRT_RTX if trt.is_rtx else TENSORRT
     with TensorRtRunner(plan, contract, driver=driver, flavour=flavour, module=trt, contexts=2) as runner:
-        for inputs, wanted in cases:
+        for call, wanted in cases:
             before = len(driver.faults.calls)
             try:
-                answer = runner.infer(inputs)
+                answer = call(runner)
             except CganError as error:
                 assert str(error).endswith(".")
-                answer = runner.infer(inputs)
+                answer = call(runner)
             else:
                 assert driver.faults.fail_at not in range(before, len(driver.faults.calls)), (
                     "a failure was passed over"
@@ -50,11 +60,14 @@ def one_life(bundle: Bundle, cases: list[Case], driver: FakeDriver, trt: FakeTen
 @pytest.mark.parametrize("rtx", [False, True], ids=["tensorrt", "rtx"])
 def test_everything_is_given_back_whichever_call_fails(blends: Bundle, rtx: bool) -> None:
     given = [inputs_of(blends.manifest.contract, batch, seed) for seed, batch in enumerate(BATCHES)]
+    calls_made: list[Call] = [partial(Runner.infer, inputs=inputs) for inputs in given]
+    calls_made += [partial(generated, inputs=inputs) for inputs in given]
     with blends.runner() as reference:
-        cases = [(inputs, reference.infer(inputs)) for inputs in given]
+        cases = [(call, call(reference)) for call in calls_made]
     driver = FakeDriver()
     one_life(blends, cases, driver, FakeTensorRt(driver, rtx=rtx))
     calls = driver.faults.calls
+    assert {"load_module", "launch", "unload_module"} <= set(calls)
     assert {"allocate", "allocate_pinned", "copy_to_host", "synchronise", "free", "close"} <= set(calls)
     assert {"deserialize_cuda_engine", "infer_shapes", "set_tensor_address", "execute_async_v3"} <= set(calls)
     assert ("end_capture" in calls) == (not rtx)

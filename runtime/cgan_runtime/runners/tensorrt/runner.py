@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from cgan_runtime.axes import bound_sizes, shape_of
 from cgan_runtime.contract import Contract
+from cgan_runtime.cuda.device_noise import ON_DEVICE
 from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.runners.base import Array, Runner, Tensors
 from cgan_runtime.runners.tensorrt.engine import Engine
+from cgan_runtime.runners.tensorrt.job import Job
 from cgan_runtime.runners.tensorrt.lane import Lane
-from cgan_runtime.runners.tensorrt.profiles import Part, parts_of
+from cgan_runtime.runners.tensorrt.profiles import parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence, Set
 
     from cgan_runtime.cuda.driver import Driver
     from cgan_runtime.runners.tensorrt.flavours import Flavour
@@ -37,6 +40,7 @@ class TensorRtRunner(Runner):
         module: its module.
         contexts: batches that are on the GPU at once, each with a stream and memory of its own.
         graphs: launch shapes that come again as CUDA graphs.
+        noise_on_device: draw noise from seeds on the GPU, as far as the kernel can; else it comes from the host.
 
     Raises:
         UsageError: no context.
@@ -55,6 +59,7 @@ class TensorRtRunner(Runner):
         module: Any,
         contexts: int = 1,
         graphs: bool = True,
+        noise_on_device: bool = True,
     ) -> None:
         super().__init__(contract)
         if contexts < 1:
@@ -67,12 +72,14 @@ class TensorRtRunner(Runner):
             stack.callback(driver.close)
             driver.activate()
             engine = Engine(plan, contract, flavour=flavour, module=module)
+            drawn = [item for item in contract.noise if noise_on_device and item.distribution in ON_DEVICE]
             for _ in range(contexts):
-                lane = Lane(engine, driver, graphs=graphs)
+                lane = Lane(engine, driver, graphs=graphs, drawn=drawn)
                 stack.callback(lane.close)
                 self._idle.put(lane)
             self._owned = stack.pop_all()
         self._engine: Engine | None = engine
+        self._drawn = frozenset(item.name for item in drawn)
         self._contexts = contexts
         self._description = f"{engine.name} {driver.device.name}"
 
@@ -81,22 +88,30 @@ class TensorRtRunner(Runner):
         """Flavour, version and GPU."""
         return self._description
 
+    @property
+    def drawn_inputs(self) -> Set[str]:
+        """The noise inputs that the GPU draws."""
+        return self._drawn
+
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
+        return self._run(Job(shapes={name: value.shape for name, value in inputs.items()}, inputs=inputs))
+
+    def _infer_seeded(self, inputs: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
+        sizes = bound_sizes((c.shape, inputs[c.name].shape[1:]) for c in self.contract.conditions)
+        shapes = {item.name: (len(seeds), *shape_of(item.shape, sizes)) for item in self.contract.inputs}
+        if len(draws) != len(seeds):
+            raise UsageError(f"{len(seeds)} seeds but {len(draws)} draws.")
+        return self._run(Job(shapes=shapes, inputs=inputs, seeds=tuple(seeds), draws=tuple(draws)))
+
+    def _run(self, job: Job) -> dict[str, Array]:
         with self._lane() as (engine, lane):
-            parts = parts_of(engine.profiles, {name: value.shape for name, value in inputs.items()})
-            answers = [self._part(lane, part, inputs) for part in parts]
+            answers = []
+            for part in parts_of(engine.profiles, job.shapes):
+                answer = lane.run(job.part(part), part.profile)
+                answers.append({name: value[: part.rows] for name, value in answer.items()})
         if len(answers) == 1:
             return answers[0]
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
-
-    @staticmethod
-    def _part(lane: Lane, part: Part, inputs: Tensors) -> dict[str, Array]:
-        rows = slice(part.first, part.first + part.rows)
-        given = {name: value[rows] for name, value in inputs.items()}
-        if part.size > part.rows:
-            missing = part.size - part.rows
-            given = {k: np.concatenate([v, np.repeat(v[-1:], missing, axis=0)]) for k, v in given.items()}
-        return {name: value[: part.rows] for name, value in lane.run(given, part.profile).items()}
 
     @contextmanager
     def _lane(self) -> Iterator[tuple[Engine, Lane]]:
