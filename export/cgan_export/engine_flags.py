@@ -32,6 +32,8 @@ class EngineFlags:
             1,1..16]
         sides: With a free size, heights and widths that it takes: 64..512, or 64..256..512 to tune for 256.
             [default: the smallest to 1024]
+        byte_images: Images go in and out of the engine as bytes, height x width x channels, scaled and rounded
+            inside: a quarter of the bytes to copy.
         workspace: Most working memory while building and running, as 512M or 4G. [default: TensorRT's]
         hardware_compatible: For tensorrt, runs on other GPUs too: ampere_plus, same_compute_capability.
         version_compatible: For tensorrt, runs under other versions of the same major number too.
@@ -44,6 +46,7 @@ class EngineFlags:
     target_gpu: str | None = None
     batch: Annotated[list[str] | None, Parameter(negative="")] = None
     sides: str | None = None
+    byte_images: Annotated[bool, Parameter(negative="")] = False
     workspace: str | None = None
     hardware_compatible: Literal["ampere_plus", "same_compute_capability"] | None = None
     version_compatible: Annotated[bool, Parameter(negative="")] = False
@@ -78,6 +81,7 @@ class EngineFlags:
             flavour=flavour(self.backend),
             batches=parse_batches(self.batch or [DEFAULT_BATCHES]),
             sides=self.sides,
+            byte_images=self.byte_images,
             options=BuildOptions(
                 targets=_targets(self.target_gpu),
                 workspace=_bytes(self.workspace),

@@ -15,7 +15,7 @@ from cgan_runtime.axes import bound_sizes, require_bearable, require_legal, shap
 from cgan_runtime.contract import Contract, NoiseInput
 from cgan_runtime.errors import UsageError
 from cgan_runtime.noise import noise
-from cgan_runtime.runners.base import Array, Runner, Tensors
+from cgan_runtime.runners.base import Array, Runner, Tensors, sample_shape
 
 __all__ = ["SeededGenerator", "SeededModel", "noise_tensors", "sizes_of"]
 
@@ -50,14 +50,22 @@ class SeededGenerator:
         """The signature of the runner."""
         return self.runner.contract
 
-    def generate(self, conditions: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
+    def generate(
+        self, conditions: Tensors, seeds: Sequence[int], draws: Sequence[int], *, as_bytes: bool = False
+    ) -> dict[str, Array]:
         """Row i of every output [N, ...] from row i of every condition, seeds[i] and draws[i].
 
         The number of rows N is the number of seeds: a generator without conditions has no other.
 
+        Args:
+            conditions: in the contract's types and shapes; images may be uint8 [N, H, W, C] instead.
+            seeds: 0 to 2**64 - 1, one per row.
+            draws: 0 to 2**32 - 1, one per row.
+            as_bytes: give images as uint8 [N, H, W, C] instead of the contract's float32 [N, C, H, W].
+
         Raises:
             UsageError: a seed or draw out of range, or conditions that do not fit the contract or the seeds.
-            CganError: the backend failed.
+            CganError: the backend failed; with `as_bytes`, an image has values that are NaN or infinite.
         """
         for name, value in conditions.items():
             if value.ndim == 0 or len(value) != len(seeds):
@@ -68,7 +76,9 @@ class SeededGenerator:
         drawn = self.runner.drawn_inputs
         inputs = [item for item in self.contract.noise if item.name not in drawn]
         given = {**conditions, **noise_tensors(inputs, seeds, draws, sizes)}
-        return self.runner.infer_seeded(given, seeds, draws) if drawn else self.runner.infer(given)
+        if drawn:
+            return self.runner.infer_seeded(given, seeds, draws, as_bytes=as_bytes)
+        return self.runner.infer(given, as_bytes=as_bytes)
 
     def close(self) -> None:
         """Release the runner."""
@@ -76,13 +86,13 @@ class SeededGenerator:
 
 
 def sizes_of(contract: Contract, conditions: Tensors) -> dict[str, int]:
-    """The free sizes that conditions [N, ...] bind; nothing where the image size is fixed.
+    """The free sizes that conditions [N, ...] bind, images as tensors or as bytes; nothing where the size is fixed.
 
     Raises:
         UsageError: a size that the contract does not allow.
     """
     given = (c for c in contract.conditions if c.name in conditions)
-    sizes = bound_sizes((c.shape, conditions[c.name].shape[1:]) for c in given)
+    sizes = bound_sizes((c.shape, sample_shape(conditions[c.name], c)) for c in given)
     require_legal(sizes, contract.sides)
     return sizes
 

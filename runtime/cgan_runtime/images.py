@@ -21,6 +21,7 @@ import numpy.typing as npt
 from cgan_runtime.axes import nearest_size
 from cgan_runtime.contract import Condition, ImageEncoding, SizeRule, image_size
 from cgan_runtime.errors import ImageError
+from cgan_runtime.image_bytes import bytes_from_tensors, tensors_from_bytes
 from cgan_runtime.image_formats import READ, READ_SUFFIXES, READ_WORDS, describe_image, raw_sentence
 from cgan_runtime.image_values import PLAIN, Limits, is_wide, to_8_bit, wide_values, with_all_bits
 
@@ -171,17 +172,13 @@ def tensor_from_image(image: PilImage.Image, condition: Condition, sides: SizeRu
     if size is not None:
         image = resized(image, (size[1], size[0]), encoding.filter)
     pixels = np.asarray(image, dtype=np.uint8).reshape(image.height, image.width, -1)
-    mean, std = (np.asarray(values, dtype=np.float32) for values in (encoding.mean, encoding.std))
-    scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
-    return np.ascontiguousarray(scaled.transpose(2, 0, 1), dtype=np.float32)
+    tensor: Float32 = tensors_from_bytes(pixels[None], encoding)[0]
+    return tensor
 
 
 def pixels_from_tensor(tensor: npt.NDArray[np.floating], encoding: ImageEncoding) -> Pixels:
     """The 8-bit image [H, W], [H, W, 3] or [H, W, 4] that a tensor [C, H, W] stands for."""
-    mean, std = (np.asarray(values, dtype=np.float32) for values in (encoding.mean, encoding.std))
-    scaled = (tensor.astype(np.float32).transpose(1, 2, 0) * std + mean) * np.float32(255)
-    whole = np.rint(scaled) if encoding.rounding == "nearest" else np.trunc(scaled)
-    pixels = np.clip(whole, 0, 255).astype(np.uint8)
+    pixels = bytes_from_tensors(tensor[None], encoding)[0]
     squeezed: Pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     return squeezed
 

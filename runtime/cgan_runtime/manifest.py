@@ -125,6 +125,7 @@ class Plan(Value):
         hardware: TensorRT's hardware compatibility level.
         version_compatible: whether other versions of the same major number run it; it then holds program code.
         refittable: whether its weights can be replaced.
+        byte_images: whether it takes and gives images as bytes [N, H, W, C], scaled and rounded inside.
         profiles: by number.
     """
 
@@ -134,6 +135,7 @@ class Plan(Value):
     hardware: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
     version_compatible: bool = False
     refittable: bool = False
+    byte_images: bool = False
     profiles: Annotated[tuple[Profile, ...], Field(min_length=1, max_length=64)]
 
 

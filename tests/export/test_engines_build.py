@@ -10,6 +10,7 @@ import onnx
 import pytest
 from cgan_export.engines import api
 from cgan_export.engines.builder import BuildOptions, Built, Report, build_plan, unsupported_operators
+from cgan_export.engines.edge import Edge
 from cgan_export.engines.flavours import flavour
 from cgan_export.engines.plan_header import BITS, targets_of
 from cgan_export.engines.profiles import parse_batches, profiles_for
@@ -71,9 +72,9 @@ def test_int8_is_read_from_its_explicit_scales(kind: str) -> None:
 def test_fp16_inputs_and_outputs_are_a_matter_of_the_file() -> None:
     model, contract = graph_of(KINDS["every kind of tensor"](), io="fp16")
     profiles = profiles_for(contract, parse_batches(["2"]))
-    assert_is_the_contract(build_plan(RTX, model, contract, profiles, io="fp16"), contract, "HALF")
+    assert_is_the_contract(build_plan(RTX, model, contract, profiles, edge=Edge(io="fp16")), contract, "HALF")
     with pytest.raises(CheckFailedError, match=r"TensorRT reads content as HALF .* FLOAT"):
-        build_plan(RTX, model, contract, profiles, io="fp32")
+        build_plan(RTX, model, contract, profiles, edge=Edge())
 
 
 @pytest.mark.slow

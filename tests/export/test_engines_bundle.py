@@ -124,6 +124,22 @@ def test_without_a_wish_every_engine_is_built_again_as_it_was(
 
 
 @pytest.mark.slow
+def test_an_engine_of_bytes_stands_beside_the_other_and_is_built_again_so(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_runner(monkeypatch)
+    rebuild_bundle(bundle.path, wish())
+    rebuild_bundle(bundle.path, wish(byte_images=True))
+    for _ in range(2):
+        plans = {a.path: a.plan for a in read_bundle(bundle.path).manifest.artifacts if a.plan}
+        assert {path: plan.byte_images for path, plan in plans.items()} == {
+            PLAN: False,
+            "engines/model.fp16.bytes.rtx-sm86.plan": True,
+        }
+        rebuild_bundle(bundle.path, None)
+
+
+@pytest.mark.slow
 def test_a_bundle_without_a_half_precision_graph_says_what_to_do(tmp_path: Path) -> None:
     plain = written(exported_toy(Unconditional()), tmp_path / "toy")
     before = contents(plain.path)

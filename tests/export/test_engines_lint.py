@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx
 import pytest
+from cgan_export.engines.edge import Edge
 from cgan_export.engines.engines import EngineWish, Source, build_engines
 from cgan_export.engines.flavours import flavour
 from cgan_export.engines.lint import lint_for_tensorrt
@@ -116,7 +117,7 @@ def lint_with(model: onnx.ModelProto, shapes: list[Shapes], unsupported: set[str
         model.SerializeToString(),
         CONTRACT,
         shapes,
-        io="fp32",
+        edge=Edge(),
         unsupported=lambda names: set(names) & (unsupported or set()),
         who="TensorRT 1.0",
     )
@@ -160,4 +161,4 @@ def test_bytes_that_are_no_graph_are_refused() -> None:
 def test_what_we_export_has_nothing_to_refuse(kind: str, precision: str) -> None:
     model, contract = graph_of(KINDS[kind](), precision)  # type: ignore[arg-type]  # one of the two
     shapes = [shapes_of(contract, profile) for profile in profiles_for(contract, parse_batches(["1", "1..16"]))]
-    lint_for_tensorrt(model, contract, shapes, io="fp32", unsupported=lambda _: set(), who="TensorRT")
+    lint_for_tensorrt(model, contract, shapes, edge=Edge(), unsupported=lambda _: set(), who="TensorRT")

@@ -11,13 +11,16 @@ import pytest
 from cgan_export.fidelity.torch_runner import TorchRunner
 from cgan_export.graph.statistics import with_statistics
 from cgan_runtime.bundle import Bundle
+from cgan_runtime.contract import ImageEncoding
 from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.generator import noise_tensors
+from cgan_runtime.images import pixels_from_tensor, tensor_from_image
 from cgan_runtime.runners import RUNNERS, Array, Runner, RunnerKind, Tensors, runner_kind
 from cgan_runtime.runners.onnxruntime import import_onnxruntime
 from cgan_runtime.serving.server import TritonServer
 from cgan_runtime.triton_client import TritonClient, TritonRunner
 from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
+from PIL import Image
 
 from tests.runtime.tiny import clouds_formula
 
@@ -128,6 +131,39 @@ def test_what_does_not_fit_is_refused_by_name(runner: Runner) -> None:
     for inputs, words in cases:
         with pytest.raises(UsageError, match=words):
             runner.infer(inputs)
+
+
+@pytest.mark.parametrize("make", MARKED)
+def test_images_go_in_and_out_as_bytes(request: Request, make: Callable[[Request], Runner]) -> None:
+    with make(request) as runner:
+        inputs = inputs_for(runner, 2)
+        condition, output = runner.contract.conditions[0], runner.contract.outputs[0]
+        assert isinstance(condition.encoding, ImageEncoding)
+        assert isinstance(output.encoding, ImageEncoding)
+        pixels = np.random.default_rng(0).integers(0, 256, (2, *map(int, condition.shape[1:]), 3)).astype(np.uint8)
+        one_by_one = [tensor_from_image(Image.fromarray(image), condition) for image in pixels]
+        wanted = runner.infer({**inputs, "condition": np.stack(one_by_one)})["picture"]
+        given = {**inputs, "condition": pixels}
+        np.testing.assert_array_equal(runner.infer(given)["picture"], wanted)
+        made = runner.infer(given, as_bytes=True)["picture"]
+        np.testing.assert_array_equal(
+            made, np.stack([pixels_from_tensor(image, output.encoding) for image in wanted])
+        )
+        with pytest.raises(UsageError, match=r"condition is uint8 \[2, 3, .* is needed"):
+            runner.infer({**inputs, "condition": pixels.transpose(0, 3, 1, 2)})
+
+
+def test_an_image_of_no_numbers_is_not_made_into_bytes(bundle: Bundle) -> None:
+    class Broken(Runner):
+        description = "broken on purpose"
+
+        def _infer(self, inputs: Tensors) -> dict[str, Array]:
+            return {"picture": inputs["condition"] * np.nan}
+
+    broken = Broken(bundle.manifest.contract)
+    assert np.isnan(broken.infer(inputs_for(broken, 1))["picture"]).all()
+    with pytest.raises(CganError, match="broken on purpose gave values for picture that are no finite numbers"):
+        broken.infer(inputs_for(broken, 1), as_bytes=True)
 
 
 def test_a_backend_that_answers_another_form_is_not_believed(bundle: Bundle) -> None:

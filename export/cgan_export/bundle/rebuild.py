@@ -102,7 +102,8 @@ def _as_they_were(bundle: Bundle) -> list[tuple[EngineWish, Sequence[str]]]:
             version_compatible=plan.version_compatible,
             refit=plan.refittable,
         )
-        wishes.append((EngineWish(flavour=made_by, profiles=plan.profiles, options=options), (artifact.precision,)))
+        wish = EngineWish(flavour=made_by, profiles=plan.profiles, byte_images=plan.byte_images, options=options)
+        wishes.append((wish, (artifact.precision,)))
     if not wishes:
         raise BundleError(f"{bundle.path} has no engine to build again; say which with --backend.")
     return wishes

@@ -18,16 +18,13 @@ from cgan_runtime.manifest import Plan, Profile
 
 from cgan_export.engines import timing_cache
 from cgan_export.engines.api import Config, Members, Network, OptimizationProfile, Parser, RtxConfig, TensorRT
+from cgan_export.engines.edge import Edge
 from cgan_export.engines.flavours import Flavour
 from cgan_export.engines.plan_header import targets_of
 from cgan_export.engines.profiles import Shapes, shapes_of
 from cgan_export.engines.watching import Messages, build_progress, messages, plain_words
 
 __all__ = ["BuildOptions", "Built", "NetworkIo", "Report", "build_plan", "require_targets", "unsupported_operators"]
-
-IoType = Literal["fp32", "fp16"]
-DTYPES = {("float32", "fp32"): "FLOAT", ("float32", "fp16"): "HALF", ("int64", "fp32"): "INT64"}
-DTYPES[("int64", "fp16")] = "INT64"
 
 
 def _silent(_: str) -> None:
@@ -94,7 +91,7 @@ def build_plan(
     contract: Contract,
     profiles: Sequence[Profile],
     *,
-    io: IoType = "fp32",
+    edge: Edge | None = None,
     options: BuildOptions | None = None,
     device: Device | None = None,
     report: Report | None = None,
@@ -106,7 +103,7 @@ def build_plan(
         model: a self-contained ONNX file.
         contract: the signature it must have.
         profiles: at least one.
-        io: type of its float inputs and outputs.
+        edge: how its tensors are taken and given; as the contract says by default.
         options: how to build.
         device: the GPU that TensorRT sits on; not needed for TensorRT-RTX.
         report: told what is done.
@@ -115,7 +112,7 @@ def build_plan(
         CganError: TensorRT is not installed, is too old, lacks what an option asks for, or cannot build the graph.
         CheckFailedError: it takes the graph for something else than the contract says.
     """
-    options, report = options or BuildOptions(), report or Report()
+    edge, options, report = edge or Edge(), options or BuildOptions(), report or Report()
     require_targets(flavour, options.targets)
     trt = flavour.load()
     log = messages(trt)
@@ -125,13 +122,16 @@ def build_plan(
     if not parser.parse(model):
         raise CganError(f"{_who(flavour, trt)} cannot take the graph: {_first_error(parser, log)}.")
     inputs, outputs = _signature(network)
-    _require_contract(inputs, contract.inputs, io)
-    _require_contract(outputs, contract.outputs, io)
+    _require_contract(inputs, contract.inputs, edge)
+    _require_contract(outputs, contract.outputs, edge)
     config = builder.create_builder_config()
     _configure(config, trt, flavour, options)
     if options.timing_cache is not None:
         timing_cache.use(config, options.timing_cache, report.note)
-    shapes = tuple(_add_profile(builder.create_optimization_profile(), config, contract, p) for p in profiles)
+    shapes = tuple(
+        _add_profile(builder.create_optimization_profile(), config, shapes_of(contract, p, edge), p)
+        for p in profiles
+    )
     monitor = build_progress(trt, report.show)
     config.progress_monitor = monitor
     built = builder.build_serialized_network(network, config)
@@ -149,6 +149,7 @@ def build_plan(
         hardware=options.hardware,
         version_compatible=options.version_compatible,
         refittable=options.refit,
+        byte_images=edge.byte_images,
         profiles=tuple(profiles),
     )
     return Built(data=data, plan=plan, inputs=inputs, outputs=outputs, shapes=shapes)
@@ -209,9 +210,8 @@ def _capabilities(trt: TensorRT) -> Members:
     return cast("Members", trt.ComputeCapability)  # type: ignore[attr-defined]  # of TensorRT-RTX only
 
 
-def _add_profile(profile: OptimizationProfile, config: Config, contract: Contract, wanted: Profile) -> Shapes:
+def _add_profile(profile: OptimizationProfile, config: Config, shapes: Shapes, wanted: Profile) -> Shapes:
     """Add a profile; returns the shapes as TensorRT took them."""
-    shapes = shapes_of(contract, wanted)
     for name, (low, best, high) in shapes.items():
         profile.set_shape(name, low, best, high)
     if config.add_optimization_profile(profile) < 0:
@@ -230,12 +230,12 @@ def _signature(network: Network) -> tuple[tuple[NetworkIo, ...], tuple[NetworkIo
     return first, last
 
 
-def _require_contract(seen: Sequence[NetworkIo], tensors: Sequence[Tensor], io: IoType) -> None:
+def _require_contract(seen: Sequence[NetworkIo], tensors: Sequence[Tensor], edge: Edge) -> None:
     wanted = [
         NetworkIo(
             name=tensor.name,
-            dtype=DTYPES[tensor.dtype, io],
-            shape=(-1, *(axis if isinstance(axis, int) else -1 for axis in tensor.shape)),
+            dtype=edge.type_of(tensor),
+            shape=(-1, *(axis if isinstance(axis, int) else -1 for axis in edge.axes_of(tensor))),
         )
         for tensor in tensors
     ]

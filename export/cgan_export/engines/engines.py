@@ -21,6 +21,8 @@ from cgan_runtime.runners import RUNNERS, Runner
 
 from cgan_export.engines import timing_cache
 from cgan_export.engines.builder import BuildOptions, Report, build_plan, unsupported_operators
+from cgan_export.engines.byte_images import with_byte_images
+from cgan_export.engines.edge import Edge
 from cgan_export.engines.flavours import Flavour
 from cgan_export.engines.lint import lint_for_tensorrt
 from cgan_export.engines.profiles import profiles_for, shapes_of, whole_batch
@@ -40,12 +42,14 @@ class EngineWish:
         sides: see `profiles_for`.
         options: how to build; without the timing cache.
         timing_cache: its file; "off" for none, None for the usual one of this GPU.
+        byte_images: images cross the edge as bytes.
         profiles: those of an engine that is built again, in place of `batches` and `sides`.
     """
 
     flavour: Flavour
     batches: tuple[Batch, ...] = ()
     sides: str | None = None
+    byte_images: bool = False
     profiles: tuple[Profile, ...] = ()
     options: BuildOptions = field(default_factory=BuildOptions)
     timing_cache: Path | Literal["off"] | None = None
@@ -105,29 +109,30 @@ def build_engines(
     """
     report, flavour = report or Report(), wish.flavour
     profiles = wish.profiles or profiles_for(contract, wish.batches, wish.sides, usual)
-    shapes = [shapes_of(contract, profile) for profile in profiles]
     version = flavour.load().__version__
     device = device or gpu_for(flavour)
     options = replace(wish.options, timing_cache=_timing_cache(wish, device, version))
     engines = []
     for source in sources:
         what = f"{source.precision} engine"
+        edge = Edge(io=source.io, byte_images=wish.byte_images)
+        model = with_byte_images(source.model, contract) if wish.byte_images else source.model
         report.say(f"{what}: looking at the graph")
         lint_for_tensorrt(
-            source.model,
+            model,
             contract,
-            shapes,
-            io=source.io,
+            [shapes_of(contract, profile, edge) for profile in profiles],
+            edge=edge,
             unsupported=lambda names: unsupported_operators(flavour, names),
             who=f"{flavour.name} {version}",
         )
         report.say(f"{what}: building with {flavour.name} {version}")
         built = build_plan(
             flavour,
-            source.model,
+            model,
             contract,
             profiles,
-            io=source.io,
+            edge=edge,
             options=options,
             device=device,
             report=replace(report, show=lambda text, what=what: report.show(f"{what}: {text}")),  # type: ignore[misc]  # bound now
@@ -189,8 +194,9 @@ def _engine(
         report.note(
             f"that this engine was built here cannot be noted ({error}): to run it the bundle must be signed"
         )
+    bytes_ = ".bytes" if plan.byte_images else ""
     artifact = Artifact(
-        path=f"engines/model.{source.precision}.{flavour.short}-{'-'.join(plan.targets)}.plan",
+        path=f"engines/model.{source.precision}{bytes_}.{flavour.short}-{'-'.join(plan.targets)}.plan",
         sha256=sha256,
         bytes=len(data),
         backend=flavour.backend,

@@ -6,13 +6,14 @@ What no graph may hold (random draws, statistics of the batch, tensors in other 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Literal
+from typing import Final
 
 import onnx
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CheckFailedError
 from google.protobuf.message import DecodeError
 
+from cgan_export.engines.edge import Edge, ElementType
 from cgan_export.engines.profiles import Shapes
 from cgan_export.graph.lint import lint, nodes_of
 
@@ -20,7 +21,12 @@ __all__ = ["lint_for_tensorrt"]
 
 # docs.nvidia.com, ONNX opset guide of TensorRT 11: 9 to 25. A parser takes newer ones in silence.
 OPSETS: Final = range(9, 26)
-FLOATS: Final = {"fp32": onnx.TensorProto.FLOAT, "fp16": onnx.TensorProto.FLOAT16}
+ELEMENTS: Final[dict[ElementType, int]] = {
+    "FLOAT": onnx.TensorProto.FLOAT,
+    "HALF": onnx.TensorProto.FLOAT16,
+    "INT64": onnx.TensorProto.INT64,
+    "UINT8": onnx.TensorProto.UINT8,
+}
 # TensorRT makes float32 of double without a word; of the others it knows none.
 UNKNOWN_TYPES: Final = {
     onnx.TensorProto.DOUBLE: "double",
@@ -39,7 +45,7 @@ def lint_for_tensorrt(
     contract: Contract,
     shapes: Iterable[Shapes],
     *,
-    io: Literal["fp32", "fp16"],
+    edge: Edge,
     unsupported: Callable[[list[str]], set[str]],
     who: str,
 ) -> None:
@@ -49,7 +55,7 @@ def lint_for_tensorrt(
         data: the ONNX file.
         contract: the signature it must have.
         shapes: of the inputs, one for each profile.
-        io: type of its float inputs and outputs.
+        edge: how its tensors are taken and given.
         unsupported: of operator names, those for which the installed parser has no importer.
         who: for the messages: "TensorRT-RTX 1.7.1".
 
@@ -63,7 +69,7 @@ def lint_for_tensorrt(
     _opset(model)
     _operators(model, unsupported, who)
     lint(model)
-    _signature(model, contract, io)
+    _signature(model, contract, edge)
     _types(model)
     for one in shapes:
         _profile(model, one)
@@ -96,8 +102,7 @@ def _operators(model: onnx.ModelProto, unsupported: Callable[[list[str]], set[st
             )
 
 
-def _signature(model: onnx.ModelProto, contract: Contract, io: Literal["fp32", "fp16"]) -> None:
-    wanted = {"float32": FLOATS[io], "int64": onnx.TensorProto.INT64}
+def _signature(model: onnx.ModelProto, contract: Contract, edge: Edge) -> None:
     graph = model.graph
     for tensors, values in ((contract.inputs, graph.input), (contract.outputs, graph.output)):
         names = [value.name for value in values]
@@ -108,9 +113,10 @@ def _signature(model: onnx.ModelProto, contract: Contract, io: Literal["fp32", "
             )
         for tensor, value in zip(tensors, values, strict=True):
             seen = value.type.tensor_type.elem_type
-            if seen != wanted[tensor.dtype]:
+            wanted = ELEMENTS[edge.type_of(tensor)]
+            if seen != wanted:
                 raise CheckFailedError(
-                    f"{value.name} is {_type_name(seen)} in the graph, {_type_name(wanted[tensor.dtype])} in the "
+                    f"{value.name} is {_type_name(seen)} in the graph, {_type_name(wanted)} in the "
                     "contract; export the checkpoint again."
                 )
 

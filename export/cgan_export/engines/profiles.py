@@ -11,6 +11,8 @@ from cgan_runtime.contract import Contract, SizeRule
 from cgan_runtime.errors import UsageError
 from cgan_runtime.manifest import Batch, Profile
 
+from cgan_export.engines.edge import Edge
+
 __all__ = ["DEFAULT_BATCHES", "Shapes", "parse_batches", "profiles_for", "shapes_of", "whole_batch"]
 
 # Least time for one image, and most images in a second.
@@ -66,16 +68,16 @@ def profiles_for(
     return tuple(Profile(batch=batch, min=low, opt=best, max=high) for batch in batches)
 
 
-def shapes_of(contract: Contract, profile: Profile) -> Shapes:
-    """The shapes of every input of the contract under a profile, noise inputs included.
+def shapes_of(contract: Contract, profile: Profile, edge: Edge | None = None) -> Shapes:
+    """The shapes of every input of the contract under a profile, noise inputs included, as they cross the edge.
 
     Raises:
         UsageError: a size that does not divide as an axis needs ("h/64").
     """
-    batch = profile.batch
+    batch, edge = profile.batch, edge or Edge()
     steps = ((batch.min, profile.min), (batch.opt, profile.opt), (batch.max, profile.max))
     return {
-        tensor.name: tuple((count, *shape_of(tensor.shape, _named(size))) for count, size in steps)  # type: ignore[misc]  # mypy does not count the steps: three
+        tensor.name: tuple((count, *shape_of(edge.axes_of(tensor), _named(size))) for count, size in steps)  # type: ignore[misc]  # mypy does not count the steps: three
         for tensor in contract.inputs
     }
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding
 from cgan_runtime.errors import BadInputError, UsageError
+from cgan_runtime.image_bytes import tensors_from_bytes
 from cgan_runtime.image_formats import READ_WORDS, list_images
 from cgan_runtime.images import read_image, resized, tensor_from_image
 from cgan_runtime.runners.base import Array
@@ -128,8 +129,7 @@ def _resampled(examples: Array, size: tuple[int, ...], encoding: ImageEncoding) 
 
 def tensor_of_pixels(pixels: npt.NDArray[np.uint8], encoding: ImageEncoding) -> Array:
     """Images uint8 [N, C, H, W] as the float32 values that the encoding gives them."""
-    mean, std = (np.asarray(v, dtype=np.float32)[:, None, None] for v in (encoding.mean, encoding.std))
-    return ((pixels.astype(np.float32) / np.float32(255) - mean) / std).astype(np.float32)
+    return tensors_from_bytes(pixels.transpose(0, 2, 3, 1), encoding)
 
 
 def _smooth_fields(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.uint8]:

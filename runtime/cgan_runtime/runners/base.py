@@ -4,12 +4,16 @@ ONNX Runtime, TensorRT, PyTorch (in cgan_export), a remote Triton, and later Ope
 every input of the contract, noise included, and give every output. Noise is `SeededGenerator`'s work, the same for
 all of them. A runner whose device has the kernel of noise.cu draws the inputs in `drawn_inputs` there, by the same
 rules, instead of taking them from the host.
+
+Images may be given and wanted as bytes, uint8 [N, H, W, C], of every runner. One whose artifact has the scaling and
+rounding inside (`byte_images`) gets and gives the bytes themselves; of the others they are converted here.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -17,10 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cgan_runtime.axes import bound_sizes, require_legal, shape_of
-from cgan_runtime.contract import Contract, Tensor
+from cgan_runtime.contract import Condition, Contract, ImageEncoding, Output, Tensor
 from cgan_runtime.errors import CganError, UsageError
+from cgan_runtime.image_bytes import bytes_from_tensors, tensors_from_bytes
 
-__all__ = ["Array", "Runner", "Tensors", "require_classes"]
+__all__ = ["Array", "Runner", "Tensors", "is_bytes", "is_image", "require_classes", "sample_shape"]
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
@@ -42,49 +47,91 @@ class Runner(ABC):
         """Noise inputs that `infer_seeded` draws on the device; none where a runner only takes noise."""
         return frozenset()
 
+    @property
+    def byte_images(self) -> Set[str]:
+        """Image conditions and outputs that the artifact has as bytes; `_infer` takes and gives them so."""
+        return frozenset()
+
     @final
-    def infer(self, inputs: Tensors) -> dict[str, Array]:
+    def infer(self, inputs: Tensors, *, as_bytes: bool = False) -> dict[str, Array]:
         """Every output [N, ...] for every input [N, ...] of the contract, batch first.
+
+        Args:
+            inputs: in the contract's types and shapes; an image condition may be uint8 [N, H, W, C] instead.
+            as_bytes: give the images as uint8 [N, H, W, C].
 
         Raises:
             UsageError: an input is missing, unknown, of another dtype or shape, or the batches differ.
-            CganError: the backend failed, or its answer does not have the contract's form.
+            CganError: the backend failed, or its answer does not have the contract's form; with `as_bytes`, an
+                image has values that are NaN or infinite.
         """
-        batch, sizes = _check_inputs(self.contract, inputs)
-        return self._checked(self._infer(inputs), batch, sizes)
+        form = _form_of(self.contract, inputs)
+        return self._finished(self._infer(self._prepared(inputs)), form, as_bytes=as_bytes)
 
     @final
-    def infer_seeded(self, inputs: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
+    def infer_seeded(
+        self, inputs: Tensors, seeds: Sequence[int], draws: Sequence[int], *, as_bytes: bool = False
+    ) -> dict[str, Array]:
         """`infer` with the noise inputs in `drawn_inputs` drawn on the device, row i from seeds[i] and draws[i].
 
         Args:
             inputs: every other input [N, ...]; N is the number of seeds.
             seeds: one per row.
             draws: one per row.
+            as_bytes: as for `infer`.
 
         Raises:
             UsageError: as `infer`; a seed or a draw out of range.
             CganError: as `infer`.
         """
-        batch, sizes = _check_inputs(self.contract, inputs, drawn=self.drawn_inputs, rows=len(seeds))
-        return self._checked(self._infer_seeded(inputs, seeds, draws), batch, sizes)
-
-    @final
-    def _checked(self, outputs: dict[str, Array], batch: int, sizes: dict[str, int]) -> dict[str, Array]:
-        for output in self.contract.outputs:
-            answer = outputs.get(output.name)
-            if answer is None or not _fits(answer, output, batch, sizes):
-                seen = None if answer is None else (str(answer.dtype), answer.shape)
-                raise CganError(f"{self.description} answered {output.name} as {seen}, not as the contract says.")
-        return outputs
+        if len(draws) != len(seeds):
+            raise UsageError(f"{len(seeds)} seeds but {len(draws)} draws.")
+        drawn = self.drawn_inputs
+        form = _form_of(self.contract, inputs, drawn=drawn, rows=len(seeds))
+        shapes = {item.name: form.shape_of(item) for item in self.contract.noise if item.name in drawn}
+        answer = self._infer_seeded(self._prepared(inputs), seeds, draws, shapes)
+        return self._finished(answer, form, as_bytes=as_bytes)
 
     @abstractmethod
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
         """The execution itself; inputs are already checked."""
 
-    def _infer_seeded(self, inputs: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
-        """The same, of a runner with `drawn_inputs`."""
+    def _infer_seeded(
+        self, inputs: Tensors, seeds: Sequence[int], draws: Sequence[int], shapes: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, Array]:
+        """The same, of a runner with `drawn_inputs`, whose shapes [N, ...] are given."""
         raise NotImplementedError  # never asked of a runner that draws nothing
+
+    @final
+    def _prepared(self, inputs: Tensors) -> Tensors:
+        """The inputs with each image in the form that the artifact has."""
+        prepared = dict(inputs)
+        for condition in self.contract.conditions:
+            if isinstance(condition.encoding, ImageEncoding):
+                value = inputs[condition.name]
+                if is_bytes(value) and condition.name not in self.byte_images:
+                    prepared[condition.name] = tensors_from_bytes(value, condition.encoding)
+                elif not is_bytes(value) and condition.name in self.byte_images:
+                    prepared[condition.name] = bytes_from_tensors(value, condition.encoding)
+        return prepared
+
+    @final
+    def _finished(self, outputs: dict[str, Array], form: _Form, *, as_bytes: bool) -> dict[str, Array]:
+        """The outputs once they are known to have the contract's form, each image as it is wanted."""
+        for output in self.contract.outputs:
+            answer = outputs.get(output.name)
+            if answer is None or not form.fits(answer, output):
+                seen = None if answer is None else (str(answer.dtype), answer.shape)
+                raise CganError(f"{self.description} answered {output.name} as {seen}, not as the contract says.")
+            if isinstance(output.encoding, ImageEncoding) and is_bytes(answer) != as_bytes:
+                if as_bytes and not np.isfinite(answer).all():
+                    raise CganError(
+                        f"{self.description} gave values for {output.name} that are no finite numbers, so there "
+                        "is no image of them: check the bundle with cgan-export verify."
+                    )
+                convert = bytes_from_tensors if as_bytes else tensors_from_bytes
+                outputs = {**outputs, output.name: convert(answer, output.encoding)}
+        return outputs
 
     def close(self) -> None:
         """Release what the runner holds; calling it twice is allowed."""
@@ -99,30 +146,65 @@ class Runner(ABC):
         self.close()
 
 
-def _check_inputs(
+def is_image(tensor: Tensor) -> bool:
+    """Whether a tensor of a contract stands for 8-bit images."""
+    return isinstance(tensor, Condition | Output) and isinstance(tensor.encoding, ImageEncoding)
+
+
+def is_bytes(image: Array) -> bool:
+    """Whether an image is given as bytes [N, H, W, C] rather than as the contract's tensor [N, C, H, W]."""
+    return image.dtype == np.uint8
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """What all tensors of one call have in common: the number of rows, and the free sizes."""
+
+    rows: int
+    sizes: dict[str, int]
+
+    def shape_of(self, tensor: Tensor) -> tuple[int, ...]:
+        return (self.rows, *shape_of(tensor.shape, self.sizes))
+
+    def fits(self, array: Array, tensor: Tensor) -> bool:
+        shape = self.shape_of(tensor)
+        if is_bytes(array) and is_image(tensor):
+            return array.shape == (shape[0], *shape[2:], shape[1])
+        return array.dtype == np.dtype(tensor.dtype) and array.shape == shape
+
+
+def sample_shape(array: Array, condition: Condition) -> tuple[int, ...]:
+    """The shape of one sample in the contract's order of axes, whether it is a tensor or the bytes of an image."""
+    shape = array.shape[1:]
+    if is_bytes(array) and is_image(condition) and len(shape) == 3:
+        return (shape[2], *shape[:2])
+    return shape
+
+
+def _form_of(
     contract: Contract, inputs: Tensors, *, drawn: Set[str] = frozenset(), rows: int | None = None
-) -> tuple[int, dict[str, int]]:
-    """The batch and the free sizes; `drawn` inputs are not given, and `rows` is the batch where it is known."""
-    given_inputs = [tensor for tensor in contract.inputs if tensor.name not in drawn]
-    wanted = [tensor.name for tensor in given_inputs]
+) -> _Form:
+    """Check the inputs; those in `drawn` are not given, and `rows` is their number where it is known."""
+    needed = [tensor for tensor in contract.inputs if tensor.name not in drawn]
+    wanted = [tensor.name for tensor in needed]
     if set(inputs) != set(wanted):
         raise UsageError(f"inputs {sorted(inputs)} given, {sorted(wanted)} needed.")
     batches = {int(inputs[name].shape[0]) if inputs[name].ndim else 0 for name in wanted}
     batches |= set() if rows is None else {rows}
     if len(batches) != 1 or 0 in batches:
         raise UsageError(f"all inputs need the same batch of at least 1, got {sorted(batches)}.")
-    batch = batches.pop()
-    sizes = bound_sizes((c.shape, inputs[c.name].shape[1:]) for c in contract.conditions)
+    sizes = bound_sizes((c.shape, sample_shape(inputs[c.name], c)) for c in contract.conditions)
     require_legal(sizes, contract.sides)
-    for tensor in given_inputs:
+    form = _Form(rows=batches.pop(), sizes=sizes)
+    for tensor in needed:
         given = inputs[tensor.name]
-        if not _fits(given, tensor, batch, sizes):
+        if not form.fits(given, tensor):
             shape = ", ".join(map(str, ("N", *tensor.shape)))
             raise UsageError(
                 f"input {tensor.name} is {given.dtype} {list(given.shape)}, {tensor.dtype} [{shape}] is needed."
             )
     require_classes(contract, inputs)
-    return batch, sizes
+    return form
 
 
 def require_classes(contract: Contract, inputs: Tensors) -> None:
@@ -138,7 +220,3 @@ def require_classes(contract: Contract, inputs: Tensors) -> None:
         wrong = [int(value) for value in inputs[condition.name].ravel() if not 0 <= value <= top]
         if wrong:
             raise UsageError(f"{condition.name} {wrong[0]} is out of range; give 0 to {top}.")
-
-
-def _fits(array: Array, tensor: Tensor, batch: int, sizes: dict[str, int]) -> bool:
-    return array.dtype == np.dtype(tensor.dtype) and array.shape == (batch, *shape_of(tensor.shape, sizes))

@@ -41,6 +41,7 @@ PACKAGE_FILES: Final = (
     "noise.py",
     "npy.py",
     "onnx_file.py",
+    "image_bytes.py",
     "image_formats.py",
     "image_values.py",
     "images.py",

@@ -25,7 +25,11 @@ ALIGNMENT = 256  # of the addresses that TensorRT takes
 
 @dataclass(frozen=True, kw_only=True)
 class PlanTensor:
-    """An input or output of an engine: `dtype` is the engine's type, `outside` the contract's."""
+    """An input or output of an engine.
+
+    `dtype` is the engine's type, `outside` what the runner takes and gives: the contract's, or bytes where the
+    engine has those of an image.
+    """
 
     name: str
     dtype: np.dtype[Any]

@@ -15,6 +15,7 @@ import numpy as np
 from cgan_runtime.contract import Contract, Tensor
 from cgan_runtime.errors import BundleError, CganError
 from cgan_runtime.limits import printable
+from cgan_runtime.runners.base import is_image
 from cgan_runtime.runners.tensorrt.buffers import PlanTensor
 from cgan_runtime.runners.tensorrt.flavours import Flavour, version_of
 from cgan_runtime.runners.tensorrt.profiles import ProfileRange, Shape
@@ -29,6 +30,7 @@ TYPES: Final[dict[tuple[str, str], type[np.generic[Any]]]] = {
     ("int64", "INT64"): np.int64,
     ("int64", "INT32"): np.int32,
 }
+BYTES: Final = "UINT8"  # of an image, with its channels last
 
 # TensorRT-RTX's EngineInvalidityDiagnostics, by name.
 WHY_INVALID: Final = {
@@ -111,6 +113,7 @@ class Engine:
         inputs: in the order of the contract: conditions, then noise.
         outputs: in the order of the contract.
         profiles: by number.
+        byte_images: images that it takes and gives as bytes [N, H, W, C].
         captures_graphs: it makes CUDA graphs itself, one for each shape; ours would be a graph of a graph.
 
     Raises:
@@ -141,6 +144,9 @@ class Engine:
             self._names[loaded.get_tensor_mode(name) == module.TensorIOMode.INPUT].add(name)
         self.inputs = self._checked("takes", contract.inputs, is_input=True)
         self.outputs = self._checked("gives", contract.outputs, is_input=False)
+        self.byte_images = frozenset(
+            tensor.name for tensor in (*self.inputs, *self.outputs) if tensor.outside == np.uint8
+        )
         self.profiles = tuple(self._profile(number) for number in range(max(1, loaded.num_optimization_profiles)))
 
     @property
@@ -185,17 +191,23 @@ class Engine:
     def _tensor(self, verb: str, tensor: Tensor) -> PlanTensor:
         dtype = str(self._engine.get_tensor_dtype(tensor.name)).rpartition(".")[2]
         shape = tuple(self._engine.get_tensor_shape(tensor.name))
-        same_axes = len(shape) == len(tensor.shape) + 1 and all(
-            isinstance(wanted, str) or axis in (-1, wanted)
-            for axis, wanted in zip(shape[1:], tensor.shape, strict=True)
+        if dtype == BYTES and is_image(tensor):
+            channels, *sides = tensor.shape
+            axes: tuple[int | str, ...] = (*sides, channels)
+            inside: np.dtype[Any] = np.dtype(np.uint8)
+            outside = inside
+        else:
+            axes, outside = tensor.shape, np.dtype(tensor.dtype)
+            inside = np.dtype(TYPES.get((tensor.dtype, dtype), np.void))
+        same_axes = len(shape) == len(axes) + 1 and all(
+            isinstance(wanted, str) or axis in (-1, wanted) for axis, wanted in zip(shape[1:], axes, strict=True)
         )
-        if (tensor.dtype, dtype) not in TYPES or not same_axes:
+        if inside == np.void or not same_axes:
             raise BundleError(
                 f"the plan {verb} {tensor.name} as {dtype} {list(shape)}, its contract says {tensor.dtype} "
                 f"{['N', *tensor.shape]}."
             )
-        inside = np.dtype(TYPES[tensor.dtype, dtype])
-        return PlanTensor(name=tensor.name, dtype=inside, outside=np.dtype(tensor.dtype))
+        return PlanTensor(name=tensor.name, dtype=inside, outside=outside)
 
     def _profile(self, number: int) -> ProfileRange:
         ranges = {tensor.name: self._range(tensor.name, number) for tensor in self.inputs}

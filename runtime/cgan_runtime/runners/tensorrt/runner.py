@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from cgan_runtime.axes import bound_sizes, shape_of
 from cgan_runtime.contract import Contract
 from cgan_runtime.cuda.device_noise import ON_DEVICE
 from cgan_runtime.errors import CganError, UsageError
@@ -20,7 +19,7 @@ from cgan_runtime.runners.tensorrt.lane import Lane
 from cgan_runtime.runners.tensorrt.profiles import parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence, Set
+    from collections.abc import Iterator, Mapping, Sequence, Set
 
     from cgan_runtime.cuda.driver import Driver
     from cgan_runtime.runners.tensorrt.flavours import Flavour
@@ -79,6 +78,7 @@ class TensorRtRunner(Runner):
                 self._idle.put(lane)
             self._owned = stack.pop_all()
         self._engine: Engine | None = engine
+        self._byte_images = engine.byte_images
         self._drawn = frozenset(item.name for item in drawn)
         self._contexts = contexts
         self._description = f"{engine.name} {driver.device.name}"
@@ -93,15 +93,19 @@ class TensorRtRunner(Runner):
         """The noise inputs that the GPU draws."""
         return self._drawn
 
+    @property
+    def byte_images(self) -> Set[str]:
+        """The images that the plan has as bytes."""
+        return self._byte_images
+
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
         return self._run(Job(shapes={name: value.shape for name, value in inputs.items()}, inputs=inputs))
 
-    def _infer_seeded(self, inputs: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
-        sizes = bound_sizes((c.shape, inputs[c.name].shape[1:]) for c in self.contract.conditions)
-        shapes = {item.name: (len(seeds), *shape_of(item.shape, sizes)) for item in self.contract.inputs}
-        if len(draws) != len(seeds):
-            raise UsageError(f"{len(seeds)} seeds but {len(draws)} draws.")
-        return self._run(Job(shapes=shapes, inputs=inputs, seeds=tuple(seeds), draws=tuple(draws)))
+    def _infer_seeded(
+        self, inputs: Tensors, seeds: Sequence[int], draws: Sequence[int], shapes: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, Array]:
+        given = {name: value.shape for name, value in inputs.items()}
+        return self._run(Job(shapes={**given, **shapes}, inputs=inputs, seeds=tuple(seeds), draws=tuple(draws)))
 
     def _run(self, job: Job) -> dict[str, Array]:
         with self._lane() as (engine, lane):
