@@ -36,7 +36,7 @@ class EngineFlags:
             inside: a quarter of the bytes to copy.
         workspace: Most working memory while building and running, as 512M or 4G. [default: TensorRT's]
         hardware_compatible: For tensorrt, runs on other GPUs too: ampere_plus, same_compute_capability.
-        version_compatible: For tensorrt, runs under other versions of the same major number too.
+        version_compatible: For tensorrt, runs under newer versions too.
         refit: Weights can be replaced later.
         timing_cache: For tensorrt, file of measurements that shorten the next build, or off. [default: one for
             each GPU, driver and TensorRT in the user's cache folder]

@@ -123,7 +123,7 @@ class Plan(Value):
             too.
         gpu: name of the GPU that it was built on; empty where it was built without one.
         hardware: TensorRT's hardware compatibility level.
-        version_compatible: whether other versions of the same major number run it; it then holds program code.
+        version_compatible: whether newer versions run it; it then holds program code.
         refittable: whether its weights can be replaced.
         byte_images: whether it takes and gives images as bytes [N, H, W, C], scaled and rounded inside.
         profiles: by number.

@@ -48,7 +48,7 @@ class BuildOptions:
         targets: compute capabilities to build for, for TensorRT-RTX: ("sm86",). Empty: those it takes by itself.
         workspace: most bytes of working memory; None leaves it to TensorRT.
         hardware: TensorRT's hardware compatibility level.
-        version_compatible: runs under other versions of the same major number too.
+        version_compatible: runs under newer versions too.
         refit: weights can be replaced.
         timing_cache: its file; None for none.
     """

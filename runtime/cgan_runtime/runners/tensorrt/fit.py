@@ -9,6 +9,9 @@ from cgan_runtime.manifest import Plan
 __all__ = ["misfit_of"]
 
 AMPERE: Final = 80
+# Versions run version compatible plans of older ones of their own major number. From one major number to the next
+# it is so for this pair alone, of those that are supported here (TensorRT 11.4.1, support matrix).
+NEXT_MAJOR: Final = {(10, 11)}
 
 
 def misfit_of(plan: Plan, *, name: str, version: str, target: str) -> str | None:
@@ -36,10 +39,7 @@ def _takes_target(plan: Plan, target: str) -> bool:
 
 
 def _takes_version(plan: Plan, version: str) -> bool:
-    if plan.version_compatible:
-        return _major(plan.version) == _major(version)
-    return plan.version == version
-
-
-def _major(version: str) -> str:
-    return version.partition(".")[0]
+    if not plan.version_compatible:
+        return plan.version == version
+    built, here = (tuple(map(int, text.split("."))) for text in (plan.version, version))
+    return here >= built and (built[0] == here[0] or (built[0], here[0]) in NEXT_MAJOR)
