@@ -15,6 +15,7 @@ from cgan_runtime import __version__
 if TYPE_CHECKING:
     from cgan_export.artifacts.artifacts import ArtifactOptions
     from cgan_export.bundle.compare import Comparison, compare_bundles
+    from cgan_export.bundle.rebuild import rebuild_bundle
     from cgan_export.bundle.verify import verify_bundle
     from cgan_export.bundle.writer import provenance, write_bundle
     from cgan_export.export import Exported, export_checkpoint, export_generator, require_passed
@@ -41,6 +42,7 @@ __all__ = [
     "parse_precisions",
     "parse_size",
     "provenance",
+    "rebuild_bundle",
     "require_passed",
     "run_gates",
     "sample_conditions",
@@ -62,6 +64,7 @@ _MODULES: Final = {
     "parse_precisions": "precisions",
     "parse_size": "size_wish",
     "provenance": "bundle.writer",
+    "rebuild_bundle": "bundle.rebuild",
     "require_passed": "export",
     "run_gates": "fidelity.gates",
     "sample_conditions": "fidelity.samples",

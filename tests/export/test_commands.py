@@ -11,9 +11,8 @@ from pathlib import Path
 import cgan_export
 import pytest
 from cgan_export.bundle.next_commands import next_commands, run_command
-from cgan_export.cli.export import command
+from cgan_export.cli.export import main
 from cgan_runtime.bundle import Bundle, read_bundle
-from cgan_runtime.cli.shell import run
 from cgan_runtime.contract import Condition, Contract, LabelEncoding
 from cgan_trainer.checkpoint import Graph, write_checkpoint
 
@@ -25,7 +24,7 @@ from tests.toys import LabelGenerator
 def outcome(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of cgan-export in this process."""
     with pytest.raises(SystemExit) as ended:
-        run(command, [str(word) for word in words])
+        main([str(word) for word in words])
     done = capsys.readouterr()
     return int(ended.value.code or 0), done.out, done.err
 

@@ -12,13 +12,12 @@ from cgan_export.artifacts.artifacts import ArtifactOptions
 from cgan_export.bundle.compare import compare_bundles
 from cgan_export.bundle.rebuild import rebuild_bundle
 from cgan_export.bundle.verify import built_elsewhere, verify_bundle
-from cgan_export.cli.export import command
+from cgan_export.cli.export import main
 from cgan_export.engine_flags import EngineFlags
 from cgan_export.engines.engines import EngineWish
 from cgan_export.engines.plan_header import targets_of
 from cgan_export.export import engines_of
 from cgan_runtime.bundle import Bundle, read_bundle
-from cgan_runtime.cli.shell import run
 from cgan_runtime.errors import BundleError, CheckFailedError
 from cgan_runtime.manifest import MANIFEST
 from cgan_runtime.own_plans import is_own
@@ -226,7 +225,7 @@ def test_engines_that_cannot_run_here_are_not_compared_and_that_is_said(
 
 def outcome(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as ended:
-        run(command, [str(word) for word in words])
+        main([str(word) for word in words])
     done = capsys.readouterr()
     return int(ended.value.code or 0), done.out, done.err
 

@@ -197,13 +197,13 @@ def test_a_version_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    told = TENSORRT.absence()
+    told = TENSORRT.library.absence()
     assert told == 'TensorRT is not installed; run: pip install "tensorrt>=10.12,<12"'
     stubs = ModuleType("tensorrt")
     stubs.__spec__ = ModuleSpec("tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt", stubs)
-    assert TENSORRT.absence() == told, "a folder of type stubs is a module, too"
-    assert FLAVOURS["tensorrt-rtx"].absence() is None
+    assert TENSORRT.library.absence() == told, "a folder of type stubs is a module, too"
+    assert FLAVOURS["tensorrt-rtx"].library.absence() is None
 
 
 def test_a_backend_that_does_not_exist_is_refused_with_those_that_do() -> None:

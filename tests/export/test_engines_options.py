@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cgan_export.cli.export import command
+from cgan_export.cli.export import main
 from cgan_export.engine_flags import EngineFlags
 from cgan_export.engines.profiles import parse_batches, profiles_for, shapes_of, whole_batch
-from cgan_runtime.cli.shell import run
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, NoiseInput, Output, SizeRule
 from cgan_runtime.errors import UsageError
 from cgan_runtime.manifest import Batch, Profile
@@ -122,7 +121,7 @@ def test_no_backend_is_no_engine() -> None:
 
 def outcome(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str]:
     with pytest.raises(SystemExit) as ended:
-        run(command, [str(word) for word in words])
+        main([str(word) for word in words])
     return int(ended.value.code or 0), capsys.readouterr().err
 
 
@@ -135,7 +134,7 @@ def test_wrong_words_are_refused_before_anything_is_made(
         (("--backend", "tensorrt-rtx", "--target", "sm90"), "--target sm90 is not known to TensorRT-RTX"),
         (("--backend", "tensorrt-rtx", "--target", "sm86", "--target-gpu", "sm89"), "both name GPUs"),
         (("--backend", "openvino"), "openvino"),
-        (("--rebuild", "--size", "64"), "changes only the engines"),
+        (("--rebuild", "--size", "64"), "Unknown option: --size"),
         (("--backend", "tensorrt-rtx", "--batch", "0"), "--batch '0' is not understood"),
     ):
         code, error = outcome(capsys, checkpoint, *words)

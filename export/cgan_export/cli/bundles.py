@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from time import perf_counter
 
-from cgan_runtime.errors import CheckFailedError, UsageError
+from cgan_runtime.errors import CheckFailedError
 
 from cgan_export.cli.checks import check_key, checked_wish
 from cgan_export.cli.output import Progress, plain_figures, print_engines, print_figures, print_not_run
@@ -71,19 +71,12 @@ def verify_one(path: Path, *, as_json: bool, require_signature: Path | None = No
         raise CheckFailedError(f"{path} is not the same model on this machine: {'; '.join(failed)}.")
 
 
-def compare_two(
-    old: Path, new: Path | None, *, compare: bool, as_json: bool, require_signature: Path | None = None
-) -> None:
+def compare_two(old: Path, new: Path, *, as_json: bool, require_signature: Path | None = None) -> None:
     """Print what differs.
 
     Raises:
         CheckFailedError: the outputs moved further than is promised.
     """
-    if new is None or not compare:
-        raise UsageError(
-            "one path is a checkpoint to export, two are bundles to compare: cgan-export compare OLD NEW "
-            "(or --compare OLD NEW)."
-        )
     from cgan_runtime.bundle import read_bundle
 
     from cgan_export.bundle.compare import compare_bundles, print_comparison

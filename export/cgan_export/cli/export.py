@@ -65,9 +65,6 @@ def export(
     size: str | None = None,
     dynamic_size: bool = False,
     engine: EngineFlags | None = None,
-    rebuild: Annotated[bool, Parameter(show=False)] = False,
-    verify: Annotated[bool, Parameter(show=False)] = False,
-    compare: Annotated[bool, Parameter(show=False)] = False,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Turn a checkpoint into a bundle proven to be the same model; verify or compare bundles.
@@ -87,7 +84,7 @@ def export(
     Args:
         path: A checkpoint of cgan-train, pytorch-CycleGAN-and-pix2pix, CUT, PyTorch-GAN or pix2pix-tensorflow; or
             the folder or archive with only one in it.
-        other: With --compare, the newer bundle.
+        other: Nothing: two bundles are for `cgan-export compare`.
         out: Folder to write the bundle to. [default: the model's name, here]
         name: Name of the model, as clients will see it. [default: from the file or its folder, and the graph]
         statistics: What batch-norm layers use: the image's own statistics, or the averages of training.
@@ -105,22 +102,13 @@ def export(
         size: Size of the images, as 256 or WIDTHxHEIGHT. [default: the checkpoint's]
         dynamic_size: Leave the size free: any multiple of what the net needs.
         engine: A TensorRT engine beside the ONNX files.
-        rebuild: The same as `cgan-export rebuild`.
-        verify: The same as `cgan-export verify`.
-        compare: The same as `cgan-export compare`.
         as_json: Print the result as one JSON object.
     """
     flags, engine = _targets_of_engine(flags, engine or EngineFlags())
-    if compare or other is not None:
-        compare_two(path, other, compare=compare, as_json=as_json)
-        return
-    if verify:
-        verify_one(path, as_json=as_json)
-        return
-    if rebuild:
-        _refuse_any(out, name, statistics, graph, conditions, flags, calibrate, size)
-        rebuild_engines(path, engine, sign=sign, as_json=as_json)
-        return
+    if other is not None:
+        raise UsageError(
+            "one path is a checkpoint to export, two are bundles to compare: cgan-export compare OLD NEW."
+        )
     # All that can be refused without torch is refused before it is loaded.
     path = checkpoint_at(path)
     name = model_name(path, graph) if name is None else checked_name(name)
@@ -202,12 +190,6 @@ def _targets_of_engine(flags: SourceFlags | None, engine: EngineFlags) -> tuple[
         raise UsageError("--target and --target-gpu both name GPUs; give one of them.")
     others = replace(flags, target=None)
     return None if others == SourceFlags() else others, replace(engine, target_gpu=flags.target)
-
-
-def _refuse_any(*given: object) -> None:
-    """Refuse what is said of a checkpoint where there is none."""
-    if any(value is not None for value in given):
-        raise UsageError("--rebuild changes only the engines of a bundle: leave out what is said of a checkpoint.")
 
 
 def _refuse(exported: Exported, path: Path, target: Path, report: Path) -> None:
@@ -304,9 +286,17 @@ def compare_command(
         require_signature: A public key (PEM); both bundles must be signed with its private key.
         as_json: Print the result as one JSON object.
     """
-    compare_two(old, new, compare=True, as_json=as_json, require_signature=require_signature)
+    compare_two(old, new, as_json=as_json, require_signature=require_signature)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Entry point of cgan-export; `argv` are its words, those of the process by default."""
-    run(command, argv)
+    run(command, argv, prepare=_command_first)
+
+
+def _command_first(words: Sequence[str]) -> list[str]:
+    """`--rebuild`, `--verify` and `--compare` are commands that may stand anywhere."""
+    for word in ("--rebuild", "--verify", "--compare"):
+        if word in words:
+            return [word.removeprefix("--"), *(other for other in words if other != word)]
+    return list(words)

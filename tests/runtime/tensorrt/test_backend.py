@@ -55,7 +55,9 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> list[FakeDriver]:
             return drivers[device]
 
     monkeypatch.setattr(cuda, "_module", lambda _: Library)
-    fake = FakeFlavour(name="TensorRT", module="tensorrt", package="tensorrt", fake=FakeTensorRt(drivers[0]))
+    fake = FakeFlavour(
+        name="TensorRT", module="tensorrt", package="tensorrt", oldest=(10, 12), fake=FakeTensorRt(drivers[0])
+    )
     monkeypatch.setattr(backend, "TENSORRT_BACKEND", backend.TensorRtBackend(fake))
     return drivers
 
@@ -133,15 +135,15 @@ def test_plans_may_hold_program_code() -> None:
 def test_a_library_that_is_not_installed_or_broken_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent = Flavour(name="TensorRT", module="tensorrt_that_nobody_has", package="tensorrt")
+    absent = Flavour(name="TensorRT", module="tensorrt_that_nobody_has", package="tensorrt", oldest=(10, 12))
     assert absent.absence() == "TensorRT is not installed; run: pip install tensorrt"
     (tmp_path / "stubs_of_tensorrt").mkdir()
     (tmp_path / "stubs_of_tensorrt" / "__init__.pyi").touch()
     (tmp_path / "broken_tensorrt.py").write_text("raise ImportError('libnvinfer.so.11: no such file')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    stubs = Flavour(name="TensorRT", module="stubs_of_tensorrt", package="tensorrt")
+    stubs = Flavour(name="TensorRT", module="stubs_of_tensorrt", package="tensorrt", oldest=(10, 12))
     assert stubs.absence() == absent.absence()
-    broken = Flavour(name="TensorRT", module="broken_tensorrt", package="tensorrt")
+    broken = Flavour(name="TensorRT", module="broken_tensorrt", package="tensorrt", oldest=(10, 12))
     words = (
         "TensorRT cannot be loaded (libnvinfer.so.11: no such file); run: pip install --force-reinstall tensorrt"
     )

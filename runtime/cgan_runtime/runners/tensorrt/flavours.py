@@ -26,6 +26,7 @@ class Flavour:
         name: as people call it.
         module: the Python module.
         package: what pip installs, as it is typed in a shell.
+        oldest: the lowest version that is supported, as (major, minor).
         libraries: (package, files) of libraries that the module needs and does not find by itself.
         is_rtx: it compiles kernels and makes CUDA graphs on the GPU that it runs on.
     """
@@ -33,6 +34,7 @@ class Flavour:
     name: str
     module: str
     package: str
+    oldest: tuple[int, int]
     libraries: tuple[str, tuple[str, ...]] | None = None
     is_rtx: bool = False
 
@@ -48,7 +50,7 @@ class Flavour:
         """The module.
 
         Raises:
-            CganError: it is not installed or cannot be loaded; the message says what to install.
+            CganError: it is not installed, cannot be loaded, or is too old; the message says what to install.
         """
         spec = find_spec(self.module)
         if spec is None or spec.origin is None:  # a folder with nothing but type stubs has no origin
@@ -56,11 +58,18 @@ class Flavour:
         try:
             for path in self._library_paths():
                 ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-            return import_module(self.module)
+            module = import_module(self.module)
         except (ImportError, OSError) as error:
             raise CganError(
                 f"{self.name} cannot be loaded ({error}); run: pip install --force-reinstall {self.package}"
             ) from error
+        version = version_of(module)
+        if tuple(int(part) for part in version.split(".")[:2]) < self.oldest:
+            least = ".".join(map(str, self.oldest))
+            raise CganError(
+                f"{self.name} {version} is too old, {least} or newer is needed; run: pip install {self.package}"
+            )
+        return module
 
     def _library_paths(self) -> list[Path]:
         if self.libraries is None:
@@ -73,11 +82,17 @@ class Flavour:
         return [path for path in paths if path.is_file()]
 
 
-TENSORRT: Final = Flavour(name="TensorRT", module="tensorrt", package='"tensorrt>=10.12,<12"')
+TENSORRT: Final = Flavour(
+    name="TensorRT",
+    module="tensorrt",
+    package='"tensorrt>=10.12,<12"',
+    oldest=(10, 12),  # the first whose strongly typed networks take every graph of ours
+)
 TENSORRT_RTX: Final = Flavour(
     name="TensorRT-RTX",
     module="tensorrt_rtx",
     package='"cgan-deploy[tensorrt-rtx]"',
+    oldest=(1, 7),
     libraries=("tensorrt_rtx_libs", ("libtensorrt_rtx.so.1", "libtensorrt_onnxparser_rtx.so.1")),
     is_rtx=True,
 )
