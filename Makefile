@@ -18,6 +18,9 @@ help:
 
 setup: $(VENV)/ready
 
+# Types alone; the package asks for TensorRT too, which installs nowhere without NVIDIA's index and a GPU's driver.
+TENSORRT_TYPES := tensorrt-stubs==10.13.*
+
 # The stamp is written last: an interrupted installation is taken up again. --no-compile: Python compiles what it
 # imports; compiling all of torch, pandas and scikit-learn took more than half of the installation.
 $(VENV)/ready: pyproject.toml
@@ -25,6 +28,7 @@ $(VENV)/ready: pyproject.toml
 	@echo "making $(VENV) (once, a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e ".[dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "$(TENSORRT_TYPES)"
 	@touch $@
 
 demo: setup

@@ -59,7 +59,7 @@ class Context(Protocol):
     def infer_shapes(self) -> list[str]:
         """Compute all other shapes; the names of the tensors for which something is missing."""
 
-    def get_tensor_shape(self, name: str) -> Sequence[int]:
+    def get_tensor_shape(self, name: str) -> Any:
         """The shape of a tensor, after `infer_shapes`."""
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
@@ -72,9 +72,17 @@ class Context(Protocol):
 class CudaEngine(Protocol):
     """What is used of TensorRT's ICudaEngine."""
 
-    num_io_tensors: int
-    num_optimization_profiles: int
-    device_memory_size_v2: int
+    @property
+    def num_io_tensors(self) -> int:
+        """Inputs and outputs."""
+
+    @property
+    def num_optimization_profiles(self) -> int:
+        """Profiles."""
+
+    @property
+    def device_memory_size_v2(self) -> int:
+        """What a context needs, in bytes."""
 
     def get_tensor_name(self, index: int) -> str:
         """The name of an input or output."""
@@ -85,16 +93,16 @@ class CudaEngine(Protocol):
     def get_tensor_dtype(self, name: str) -> Any:
         """DataType.HALF, ..."""
 
-    def get_tensor_shape(self, name: str) -> Sequence[int]:
+    def get_tensor_shape(self, name: str) -> Any:
         """Its shape; -1 for axes that are free."""
 
-    def get_tensor_profile_shape(self, name: str, profile_index: int) -> Sequence[Sequence[int]]:
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> Sequence[Any]:
         """Its smallest, optimal and largest shape in a profile."""
 
     def create_runtime_config(self) -> Any:
         """How contexts are made; TensorRT-RTX only."""
 
-    def create_execution_context(self, how: Any) -> Context | None:
+    def create_execution_context(self, how: Any, /) -> Context | None:
         """A context, by an allocation strategy or a runtime configuration."""
 
 
