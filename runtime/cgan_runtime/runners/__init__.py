@@ -68,7 +68,8 @@ class RunnerKind:
         Args:
             model: the bytes of the artifact: what is executed is exactly what was hashed.
             contract: the signature the artifact must have.
-            device: where it runs, "cpu", "cuda" or "cuda:1"; the backend's own choice by default.
+            device: where it runs, "cpu", "cuda" or "cuda:1", with ONNX Runtime also "tensorrt"; the backend's own
+                choice by default.
             threads: CPU threads; 0 lets the backend choose.
 
         Raises:
