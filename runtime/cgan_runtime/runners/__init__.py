@@ -1,4 +1,4 @@
-"""Runners: one file per backend, one interface, one line in the table.
+"""Runners: one file or folder per backend, one interface, one line in the table.
 
 A backend's module is imported when its runner is asked for, so a package that is not installed costs nothing. Each
 module has two functions, `absence` and `open_runner`; one whose artifacts have a plan has `misfit` (`Backend`). A

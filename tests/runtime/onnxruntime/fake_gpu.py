@@ -25,6 +25,7 @@ class FakeGpu:
         providers: those of every session that was asked for.
         graph_ids: gpu_graph_id of every run.
         places: (device, number) of every tensor that was allocated there.
+        batches: the first axis of each of them.
         refuses_graphs: a session with CUDA graphs is refused, as where a node has no CUDA kernel.
         starts: whether the provider starts.
         takes_nodes: whether the provider takes a node of the graph.
@@ -35,6 +36,7 @@ class FakeGpu:
         self.providers: list[list[Any]] = []
         self.graph_ids: list[str] = []
         self.places: list[tuple[str, int]] = []
+        self.batches: list[int] = []
         self.refuses_graphs = False
         self.starts = True
         self.takes_nodes = True
@@ -81,6 +83,7 @@ class FakeGpu:
 
         def allocated(shape: list[int], dtype: type[np.generic[Any]], device: str, number: int) -> Any:
             self.places.append((device, number))
+            self.batches.append(shape[0])
             return allocate(shape, dtype, "cpu", 0)
 
         listed = [*GPU_PROVIDERS, CPU]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,13 +23,18 @@ Run = Callable[[dict[str, Array]], dict[str, Array]]
 
 
 class Watched(ORT.InferenceSession):  # type: ignore[misc, name-defined] # the package ships no types
-    """A real session that keeps the number of the graph of every run, and fails when told to."""
+    """A real session that keeps the graph number of every run, fails when told to, and takes one run at a time."""
 
     fails = False
+    inside = 0
 
     def run_with_iobinding(self, binding: Any, options: Any = None) -> None:
         self.__dict__.setdefault("numbers", []).append(options.get_run_config_entry("gpu_graph_id"))
+        self.inside += 1
+        time.sleep(0.001)  # the others go on, if they may
+        assert self.inside == 1, "ONNX Runtime with CUDA graphs takes one thread at a time"
         super().run_with_iobinding(binding, options)
+        self.inside -= 1
         if self.fails:  # after it computed: something else is in the outputs
             raise RuntimeError("the device says no")
 

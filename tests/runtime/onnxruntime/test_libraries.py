@@ -104,9 +104,9 @@ def test_the_driver_is_asked_for_before_anything_is_installed(site: Site) -> Non
 @pytest.mark.slow
 def test_libraries_of_cuda_that_are_missing_are_named_with_the_pip_line(site: Site) -> None:
     site.library(site.system, DRIVER)
-    site.library(site.packages / "nvidia" / "cudnn" / "lib", CUDNN)
     line = 'not found here; run: pip install "onnxruntime-gpu[cuda,cudnn]>=1.27,<2"'
-    assert site.answer("cuda") == f"ONNX Runtime's CUDA provider needs {BLAS}, {RAND}, {line}"
+    assert site.answer("cuda") == f"ONNX Runtime's CUDA provider needs {BLAS}, {RAND}, {CUDNN}, {line}"
+    site.library(site.packages / "nvidia" / "cudnn" / "lib", CUDNN)
     assert site.answer("tensorrt") == f"ONNX Runtime's CUDA provider needs {BLAS}, {RAND}, {line}"
 
 

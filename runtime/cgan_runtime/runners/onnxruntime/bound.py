@@ -71,6 +71,7 @@ class BoundSession:
             # Out while it runs: after an error nobody knows what was recorded, so it does not come back.
             kept = self._kept.pop(key, None) or self._allocated(key, outputs)
             for name, value in inputs.items():
+                # ONNX Runtime 1.27 takes no other arrays.
                 kept.inputs[name].update_inplace(np.ascontiguousarray(value))
             self._session.run_with_iobinding(kept.binding, kept.options)
             answer = {name: _own(value.numpy()) for name, value in kept.outputs.items()}

@@ -86,8 +86,7 @@ def _require_used(session: Any, device: Device) -> None:
         raise CganError(
             f"ONNX Runtime cannot start {device.provider} here (driver, cuDNN or device number); use --device cpu."
         )
-    ask = getattr(session, "get_provider_graph_assignment_info", None)  # newer than the oldest release we take
-    if ask is not None and device.provider not in {part.ep_name for part in ask()}:
+    if device.provider not in {part.ep_name for part in session.get_provider_graph_assignment_info()}:
         raise CganError(
             f"ONNX Runtime gave no node of the model to {device.provider}, so another one would run it; "
             "use --device cpu."
