@@ -6,6 +6,7 @@ here, where the real one would replay the old graph.
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +27,7 @@ class FakeGpu:
         graph_ids: gpu_graph_id of every run.
         places: (device, number) of every tensor that was allocated there.
         batches: the first axis of each of them.
+        overrides: NVIDIA_TF32_OVERRIDE when a session was made, as TensorRT reads it when it builds.
         refuses_graphs: a session with CUDA graphs is refused, as where a node has no CUDA kernel.
         starts: whether the provider starts.
         takes_nodes: whether the provider takes a node of the graph.
@@ -37,6 +39,7 @@ class FakeGpu:
         self.graph_ids: list[str] = []
         self.places: list[tuple[str, int]] = []
         self.batches: list[int] = []
+        self.overrides: list[str | None] = []
         self.refuses_graphs = False
         self.starts = True
         self.takes_nodes = True
@@ -51,6 +54,7 @@ class FakeGpu:
                 assert enable_fallback == 0
                 if providers != [CPU]:
                     gpu.providers.append(providers)
+                    gpu.overrides.append(os.environ.get("NVIDIA_TF32_OVERRIDE"))
                 first = dict(providers[0][1]) if isinstance(providers[0], tuple) else {}
                 graphs = "1" in (first.get("enable_cuda_graph"), first.get("trt_cuda_graph_enable"))
                 if gpu.broken and providers != [CPU]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,23 @@ def test_fp32_stays_fp32_and_halves_keep_the_tensor_cores(gpu: FakeGpu, bundle: 
     for keep, said in ((model, "0"), (half_precision(model), "1"), (half_precision(model, io_fp16=True), "1")):
         open_runner(keep.SerializeToString(), contract, device="cuda").close()
         assert gpu.options()["use_tf32"] == said
+
+
+def test_tensorrt_builds_fp32_without_tf32(gpu: FakeGpu, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    contract, model = bundle.manifest.contract, onnx.load(bundle.path / "model.onnx")
+    for one in (model, half_precision(model)):
+        open_runner(one.SerializeToString(), contract, device="tensorrt").close()
+        assert "NVIDIA_TF32_OVERRIDE" not in os.environ, "others in this process decide for themselves"
+    gpu.broken = "no"
+    with pytest.raises(CganError):
+        bundle.runner(device="tensorrt")
+    assert "NVIDIA_TF32_OVERRIDE" not in os.environ
+    gpu.broken = ""
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    bundle.runner(device="tensorrt").close()
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "1", "who set it meant it"
+    assert gpu.overrides == ["0", None, "0", "1"]
 
 
 def test_nothing_is_chosen_by_the_clock(gpu: FakeGpu, blends: Bundle) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CganError
+from cgan_runtime.onnx_file import has_halves
 from cgan_runtime.runners.onnxruntime.devices import Device, gpu_absence
 from cgan_runtime.runners.onnxruntime.libraries import require_libraries, tensorrt_version
 from cgan_runtime.runners.onnxruntime.module import first_line
@@ -18,6 +20,7 @@ from cgan_runtime.runners.onnxruntime.providers import engine_folder, providers_
 __all__ = ["open_on_gpu"]
 
 NO_GRAPHS: Final = "cannot use the graph capture feature"  # part of ONNX Runtime's refusal
+TF32_OVERRIDE: Final = "NVIDIA_TF32_OVERRIDE"  # read by TensorRT, cuBLAS and cuDNN
 RECORD: Final = "session.record_ep_graph_assignment_info"
 
 
@@ -49,7 +52,7 @@ def open_on_gpu(
     folder = None
     if device.kind == "tensorrt":
         folder = engine_folder(model, ort=ort.__version__, tensorrt=tensorrt_version(ort))
-    with _alone(folder):
+    with _alone(folder), _tf32(allowed=has_halves(model)):
         session, graphs = _opened(ort, model, contract, device, options, own, folder)
     _require_used(session, device)
     return session, graphs
@@ -91,6 +94,19 @@ def _require_used(session: Any, device: Device) -> None:
             f"ONNX Runtime gave no node of the model to {device.provider}, so another one would run it; "
             "use --device cpu."
         )
+
+
+@contextlib.contextmanager
+def _tf32(*, allowed: bool) -> Iterator[None]:
+    """Keep TensorRT from computing FP32 in TF32 while it builds: its provider has no option for that."""
+    if allowed or TF32_OVERRIDE in os.environ:
+        yield
+        return
+    os.environ[TF32_OVERRIDE] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[TF32_OVERRIDE]
 
 
 def _alone(folder: Path | None) -> contextlib.AbstractContextManager[object]:
