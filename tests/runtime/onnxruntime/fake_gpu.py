@@ -53,6 +53,7 @@ class FakeGpu:
             def __init__(self, model: bytes, options: Any, providers: list[Any], enable_fallback: int) -> None:
                 assert enable_fallback == 0
                 if providers != [CPU]:
+                    assert options.use_deterministic_compute
                     gpu.providers.append(providers)
                     gpu.overrides.append(os.environ.get("NVIDIA_TF32_OVERRIDE"))
                 first = dict(providers[0][1]) if isinstance(providers[0], tuple) else {}

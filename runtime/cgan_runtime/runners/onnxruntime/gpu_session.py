@@ -49,6 +49,7 @@ def open_on_gpu(
         raise CganError(reason)
     require_libraries(ort, device)
     options.add_session_config_entry(RECORD, "1")
+    options.use_deterministic_compute = True  # of kernels that ONNX Runtime has twice, the one that repeats itself
     folder = None
     if device.kind == "tensorrt":
         folder = engine_folder(model, ort=ort.__version__, tensorrt=tensorrt_version(ort))
