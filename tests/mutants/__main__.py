@@ -41,6 +41,8 @@ ELSEWHERE: Final = {
         Path(f"runtime/cgan_runtime/runners/onnxruntime/{name}.py"): [
             *(f"tests/runtime/onnxruntime/test_{part}.py" for part in ("gpu", "builds")),
             "tests/runtime/test_runners.py",
+            "tests/runtime/test_bounds.py",
+            "tests/export/test_export.py",
         ]
         for name in ("devices", "gpu_session", "runner")
     },

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.errors import CganError
-from cgan_runtime.runners.onnxruntime import absence, module
+from cgan_runtime.runners.onnxruntime import absence, gpu_absence, import_onnxruntime, module
 
 from tests.runtime.onnxruntime.fake_gpu import FakeGpu
 
@@ -38,6 +38,17 @@ def test_two_builds_are_refused_for_a_gpu_and_serve_the_cpu(
     assert str(caught.value) == GPU_LINE
     assert not gpu.providers
     blends.runner().close()
+
+
+@pytest.mark.parametrize("builds", [[], ["onnxruntime"], ["onnxruntime-openvino"]])
+def test_the_build_that_is_here_is_the_one_to_remove(builds: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it has no metadata, as one that was built from source, it is called by its usual name."""
+    monkeypatch.setattr(module, "BUILDS", tuple(builds))
+    monkeypatch.setattr(import_onnxruntime(), "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(module, "version", lambda name: name)
+    said = gpu_absence() or ""
+    assert said.startswith("the ONNX Runtime installed here has no CUDA; run: pip uninstall --yes ")
+    assert said.split("--yes ")[1].split(" && ")[0] == (builds or ["onnxruntime"])[0]
 
 
 def said_by(folder: Path) -> str:
