@@ -120,7 +120,8 @@ class Bundle:
         Args:
             backend: a name of `RUNNERS`; onnxruntime by default.
             precision: fp32 by default.
-            device: where it runs: "cpu", "cuda" or "cuda:1"; the backend's own choice by default.
+            device: where it runs: "cpu", "cuda" or "cuda:1", with ONNX Runtime also "tensorrt" or "tensorrt:1"; the
+                backend's own choice by default.
             threads: CPU threads; 0 lets the backend choose.
 
         Raises:

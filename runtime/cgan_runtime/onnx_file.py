@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import Final
 
-__all__ = ["has_external_data", "metadata", "require_sound"]
+__all__ = ["has_external_data", "has_halves", "metadata", "require_sound"]
 
 # Message type -> field number -> type of the nested message (onnx.proto, IR version 3 to 13).
 _NESTED: Final[dict[str, dict[int, str]]] = {
@@ -28,6 +28,8 @@ _NESTED: Final[dict[str, dict[int, str]]] = {
 _TENSOR_EXTERNAL_DATA: Final = 13
 _TENSOR_DATA_LOCATION: Final = 14
 _TENSOR_DIMS: Final = 1
+_TENSOR_DATA_TYPE: Final = 2
+_FLOAT16: Final = 10  # TensorProto.DataType
 _MODEL_METADATA: Final = 14
 _MAX_DEPTH: Final = 64
 _MAX_FIELDS: Final = 1_000_000  # a large U-Net has some 10,000
@@ -45,6 +47,20 @@ def has_external_data(model: bytes | memoryview) -> bool:
     """
     budget = itertools.count()
     return any(_is_external(tensor, budget) for _, tensor in _tensors(model, budget))
+
+
+def has_halves(model: bytes | memoryview) -> bool:
+    """True when any tensor of the model holds float16 values, as the weights of an FP16 artifact do.
+
+    Raises:
+        ValueError: as `has_external_data`.
+    """
+    budget = itertools.count()
+    return any(
+        number == _TENSOR_DATA_TYPE and _varint(payload, 0)[0] == _FLOAT16
+        for _, tensor in _tensors(model, budget)
+        for number, _, payload in _fields(tensor, budget)
+    )
 
 
 def require_sound(model: bytes | memoryview) -> None:

@@ -37,6 +37,15 @@ ELSEWHERE: Final = {
         Path(f"runtime/cgan_runtime/cuda/{name}.py"): ["tests/runtime/cuda/test_drivers.py"]
         for name in ("bindings_driver", "libcuda", "pycuda_driver")
     },
+    **{
+        Path(f"runtime/cgan_runtime/runners/onnxruntime/{name}.py"): [
+            *(f"tests/runtime/onnxruntime/test_{part}.py" for part in ("gpu", "builds")),
+            "tests/runtime/test_runners.py",
+            "tests/runtime/test_bounds.py",
+            "tests/export/test_export.py",
+        ]
+        for name in ("devices", "gpu_session", "runner")
+    },
     Path("bench/cgan_bench/load.py"): ["tests/bench/test_measure.py", "tests/bench/test_cli.py"],
 }
 

@@ -17,7 +17,7 @@ from cgan_runtime.errors import BundleError, CganError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.images import read_image
 from cgan_runtime.manifest import Artifact, Manifest, dumps, loads, needed_version
-from cgan_runtime.onnx_file import has_external_data
+from cgan_runtime.onnx_file import has_external_data, has_halves
 from cgan_runtime.runners import RUNNERS
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 from cgan_runtime.serving.repository import RepositoryOptions, write_repository
@@ -203,6 +203,20 @@ def test_external_data_is_found_wherever_a_tensor_can_hide() -> None:
         assert has_external_data(model.SerializeToString())
     plain = numpy_helper.from_array(np.ones(4, dtype=np.float32), "w")
     assert not has_external_data(helper.make_model(helper.make_graph([], "g", [], [], [plain])).SerializeToString())
+
+
+def test_weights_in_half_precision_are_seen() -> None:
+    """In initializers, constants and sub-graphs, beside others; nothing else counts as one."""
+    types = (TensorProto.FLOAT, TensorProto.INT64, TensorProto.BFLOAT16, TensorProto.FLOAT16)
+    for kind in types:
+        tensor = helper.make_tensor("w", kind, [2], [1, 10])
+        other = helper.make_tensor("o", TensorProto.FLOAT, [10], [10] * 10)
+        constant = helper.make_node("Constant", [], ["c"], value=tensor)
+        inner = helper.make_graph([constant], "inner", [], [])
+        branch = helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
+        for nodes, weights in (([], [other, tensor]), ([constant], [other]), ([branch], [other])):
+            model = helper.make_model(helper.make_graph(nodes, "g", [], [], weights)).SerializeToString()
+            assert has_halves(model) == (kind == TensorProto.FLOAT16)
 
 
 @pytest.mark.parametrize("data", [b"\xff" * 30, b"not a model", b"\x3a\x7f"])

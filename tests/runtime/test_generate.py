@@ -166,7 +166,11 @@ MISTAKES: list[tuple[tuple[str, ...], int, list[str]]] = [
     (("--bundle", "SHOES", "--set", "label"), 2, ["--set label: NAME=VALUE is needed"]),
     (("--bundle", "SHOES", "CONTENT", "--label", "1"), 2, ["shoes takes label and cannot translate images"]),
     (("--bundle", "SHOES", "--label", "1", "--backend", "tensorrt"), 3, ["no tensorrt fp32 artifact, only"]),
-    (("--bundle", "SHOES", "--label", "1", "--device", "tpu"), 2, ["no device 'tpu'", "cpu, cuda or cuda:N"]),
+    (
+        ("--bundle", "SHOES", "--label", "1", "--device", "tpu"),
+        2,
+        ["no device 'tpu'", "cpu, cuda, cuda:N, tensorrt or tensorrt:N"],
+    ),
     (("--bundle", "CLOUDS", "--label", "1"), 2, ["clouds has no label; it takes no condition"]),
     (
         ("--bundle", "CLOUDS", "--samples", "2", "-o", "x.png"),

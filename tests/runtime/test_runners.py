@@ -236,16 +236,20 @@ def test_a_backend_is_one_module_and_one_line(
     assert (answer == bundle.manifest.artifacts[0].bytes + 3).all()
 
 
-@pytest.mark.parametrize("device", ["tpu", "cpu:0", "cuda:x", "cuda:-1"])
+@pytest.mark.parametrize(
+    "device", ["tpu", "cpu:0", "cuda:x", "cuda:-1", "tensorrt:", "cuda:\N{SUPERSCRIPT TWO}", ""]
+)
 def test_a_device_that_is_none_is_refused(bundle: Bundle, device: str) -> None:
-    with pytest.raises(UsageError, match="cpu, cuda or cuda:N"):
+    with pytest.raises(UsageError, match="give cpu, cuda, cuda:N, tensorrt or tensorrt:N"):
         bundle.runner(device=device)
 
 
 def test_a_device_that_is_not_here_says_what_to_install(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_onnxruntime(), "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(CganError, match="no CUDA; run: pip install onnxruntime-gpu"):
-        bundle.runner(device="cuda:0")
+    line = r'run: pip uninstall --yes onnxruntime && pip install "onnxruntime-gpu\[cuda,cudnn\]>=1\.27,<2"$'
+    for device, name in (("cuda:0", "CUDA"), ("tensorrt", "TensorRT")):
+        with pytest.raises(CganError, match=f"^the ONNX Runtime installed here has no {name}; {line}"):
+            bundle.runner(device=device)
     assert bundle.runner(device="cpu").description.endswith("CPU")
 
 

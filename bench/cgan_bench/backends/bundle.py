@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from cgan_runtime.runners.base import Runner
 
@@ -13,7 +13,6 @@ from cgan_bench.target import Precision, Target
 __all__ = ["OrtBundle"]
 
 Device = Literal["cpu", "cuda"]
-CUDA_PROVIDER: Final = "CUDAExecutionProvider"
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,6 @@ class OrtBundle(Backend):
 
 
 def _cuda_absence() -> str | None:
-    from cgan_runtime.runners.onnxruntime import import_onnxruntime
+    from cgan_runtime.runners.onnxruntime import gpu_absence
 
-    if CUDA_PROVIDER in import_onnxruntime().get_available_providers():
-        return None
-    return 'onnxruntime here has no CUDA; install onnxruntime-gpu: pip install "cgan-deploy[gpu]"'
+    return gpu_absence()

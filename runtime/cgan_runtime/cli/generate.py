@@ -49,7 +49,7 @@ class Options:
         original_size: Scale images to the size of the input image.
         backend: Which artifact of the bundle to run; a server has made this choice. [default: onnxruntime]
         precision: Which precision of it. [default: fp32]
-        device: Where it runs, for example cpu or cuda:0. [default: the backend's own choice]
+        device: cpu, cuda or cuda:N; for ONNX Runtime also tensorrt, tensorrt:N. [default: the backend's choice]
         threads: CPU threads. [default: the backend chooses]
         as_json: Print one JSON object instead of the paths and scores.
     """

@@ -69,7 +69,7 @@ def serve(
         max_batch: Most rows that one execution holds. [default: 8]
         backend: Which artifact of the bundles to serve. [default: onnxruntime]
         precision: Which precision of it. [default: fp32]
-        device: Where it runs, for example cpu or cuda:0. [default: the backend's own choice]
+        device: cpu, cuda or cuda:N; for ONNX Runtime also tensorrt, tensorrt:N. [default: the backend's choice]
         threads: CPU threads. [default: the backend chooses]
         drain_seconds: Longest wait for requests in flight and idle clients when stopping. [default: 10]
         triton_repo: Only write the model repository to this new folder and stop.

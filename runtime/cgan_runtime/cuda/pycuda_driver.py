@@ -269,7 +269,11 @@ def _import() -> ModuleType:
         import pycuda.driver as bound
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError):
-            raise CganError("pycuda is not installed; run: pip install pycuda") from error
+            # PyPI has its source only, which rarely builds by itself.
+            raise CganError(
+                "pycuda is not installed; run: pip install cuda-bindings, which does the same, or build pycuda: "
+                "make gpu-wheels"
+            ) from error
         if "libcuda.so.1" in str(error):
             raise DriverError(
                 "no NVIDIA driver (libcuda.so.1) is here; a machine with an NVIDIA GPU and its driver is needed."

@@ -1,4 +1,4 @@
-"""Runners: one file per backend, one interface, one line in the table.
+"""Runners: one file or folder per backend, one interface, one line in the table.
 
 A backend's module is imported when its runner is asked for, so a package that is not installed costs nothing. Each
 module has two functions, `absence` and `open_runner`; one whose artifacts have a plan has `misfit` (`Backend`). A
@@ -68,7 +68,8 @@ class RunnerKind:
         Args:
             model: the bytes of the artifact: what is executed is exactly what was hashed.
             contract: the signature the artifact must have.
-            device: where it runs, "cpu", "cuda" or "cuda:1"; the backend's own choice by default.
+            device: where it runs, "cpu", "cuda" or "cuda:1", with ONNX Runtime also "tensorrt"; the backend's own
+                choice by default.
             threads: CPU threads; 0 lets the backend choose.
 
         Raises:
