@@ -31,6 +31,7 @@ OTHERS: dict[str, set[str]] = {
     "onnxruntime-gpu": {"cuda", "cudnn"},
     "tensorrt-cu13": set(),
     "pre-commit": set(),
+    "tensorrt-stubs": set(),
     "nvidia-pytriton": set(),
 }
 # Placeholders in printed lines, and what stands there.
@@ -45,6 +46,7 @@ PLACEHOLDERS = {
     "{major + 1}": ["11"],
     "{extra}": list(EXTRAS),
     "{TRITON_WHEEL}": [TRITON_WHEEL],
+    "$(TENSORRT_TYPES": ["tensorrt-stubs"],
 }
 
 

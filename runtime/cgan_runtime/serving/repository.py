@@ -47,6 +47,7 @@ PACKAGE_FILES: Final = (
     "images.py",
     "plain_file.py",
     "runners/",
+    "runners/onnxruntime/",
     "serving/__init__.py",
     "serving/models.py",
     "serving/wire.py",
