@@ -17,7 +17,7 @@ from cgan_runtime.errors import UsageError
 from cgan_runtime.noise import noise
 from cgan_runtime.runners.base import Array, Runner, Tensors
 
-__all__ = ["SeededGenerator", "SeededModel", "noise_tensors", "sizes_of"]
+__all__ = ["SeededGenerator", "SeededModel", "noise_tensors", "require_rows", "sizes_of"]
 
 
 class SeededModel(Protocol):
@@ -59,17 +59,28 @@ class SeededGenerator:
             UsageError: a seed or draw out of range, or conditions that do not fit the contract or the seeds.
             CganError: the backend failed.
         """
-        for name, value in conditions.items():
-            if value.ndim == 0 or len(value) != len(seeds):
-                rows = len(value) if value.ndim else "no"
-                raise UsageError(f"{len(seeds)} seeds but {rows} rows of {name}; one seed a row is needed.")
-        sizes = sizes_of(self.contract, conditions)
-        require_bearable((tensor.shape for tensor in (*self.contract.inputs, *self.contract.outputs)), sizes)
+        sizes = require_rows(self.contract, conditions, seeds)
         return self.runner.infer({**conditions, **noise_tensors(self.contract.noise, seeds, draws, sizes)})
 
     def close(self) -> None:
         """Release the runner."""
         self.runner.close()
+
+
+def require_rows(contract: Contract, conditions: Tensors, seeds: Sequence[int]) -> dict[str, int]:
+    """The free sizes of a call whose conditions have a row for each seed and a size that can be had.
+
+    Raises:
+        UsageError: another number of rows, a size that the contract does not allow, or tensors too large for any
+            machine.
+    """
+    for name, value in conditions.items():
+        if value.ndim == 0 or len(value) != len(seeds):
+            rows = len(value) if value.ndim else "no"
+            raise UsageError(f"{len(seeds)} seeds but {rows} rows of {name}; one seed a row is needed.")
+    sizes = sizes_of(contract, conditions)
+    require_bearable((tensor.shape for tensor in (*contract.inputs, *contract.outputs)), sizes)
+    return sizes
 
 
 def sizes_of(contract: Contract, conditions: Tensors) -> dict[str, int]:
