@@ -41,14 +41,14 @@ def bundle_with_plans(
     with atomic_folder(root / name) as folder:
         if plans:
             (folder / "engines").mkdir()
-        files = {
+        files: dict[str, tuple[bytes, str, str, Plan | None]] = {
             "model.onnx": (b"FP32", "onnxruntime", "fp32", None),
             "model.fp16.onnx": (model, "onnxruntime", "fp16", None),
         }
         for file, one in plans.items():
             files[f"engines/{file}"] = (f"{file} of {one.version}".encode(), backend, precision, one)
         artifacts = []
-        for path, (data, of, in_precision, one) in files.items():
+        for path, (data, of, in_precision, built) in files.items():
             (folder / path).write_bytes(data)
             artifacts.append(
                 Artifact.model_validate(
@@ -59,7 +59,7 @@ def bundle_with_plans(
                         "batch": Batch(max=16),
                         "size": None,
                         "io": "fp32" if in_precision == "fp32" else io,
-                        "plan": one,
+                        "plan": built,
                     }
                 )
             )

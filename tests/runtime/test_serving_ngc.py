@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from cgan_export.graph.sizes import SizeWish, sized
 from cgan_runtime.axes import shape_of
@@ -405,7 +405,7 @@ def test_the_docker_line_is_words_of_a_shell(contract: Contract, tmp_path: Path)
 def test_the_shared_memory_holds_the_tensors_of_the_largest_batch(contract: Contract, tmp_path: Path) -> None:
     run = run_of(bundle_with_plans(tmp_path, contract, {"a.plan": plan(profiles=batches((1, 64, 256)))}))
     (mib,) = re.findall(r"--shm-size (\d+)m", run.docker_line(tmp_path))
-    row = sum(4 * int(np.prod(t.shape)) for t in (*contract.inputs, *contract.outputs))
+    row = sum(4 * prod(map(int, t.shape)) for t in (*contract.inputs, *contract.outputs))
     assert 256 * row * 8 <= int(mib) * 2**20 < 2 * 256 * row * 8
 
 
