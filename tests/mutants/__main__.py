@@ -32,7 +32,6 @@ ELSEWHERE: Final = {
     Path("runtime/cgan_runtime/serving/core_call.py"): [
         f"tests/runtime/test_{name}.py" for name in ("device_inputs", "serving_ngc_server", "serving_contracts")
     ],
-    Path("runtime/cgan_runtime/serving/config.py"): ["tests/runtime/test_serving_ngc.py"],
     Path("runtime/cgan_runtime/serving/examples.py"): [
         f"tests/runtime/test_serving{part}.py" for part in ("_contracts", "")
     ],

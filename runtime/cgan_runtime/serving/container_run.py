@@ -13,7 +13,7 @@ from cgan_runtime.axes import nearest_size, shape_of
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import BundleError
-from cgan_runtime.serving.containers import CONTAINERS, Container, misfit, suitable
+from cgan_runtime.serving.containers import CONTAINERS, Container, find_container, misfit, suitable
 from cgan_runtime.serving.core import Core
 from cgan_runtime.serving.environment import MODEL_PACKAGES
 from cgan_runtime.serving.examples import call_lines
@@ -25,6 +25,7 @@ from cgan_runtime.serving.server import Ports, reachable_host
 __all__ = ["ContainerRun", "plan_run"]
 
 UNDECIDED: Final = Container(tag="YY.MM", tensorrt=None)
+FOR_ONNX_FILES: Final = find_container("26.07")  # its ONNX Runtime is 1.27, the oldest that this project takes
 # What our models import there; its Python backend takes either numpy.
 FRONT_PACKAGES: Final = (
     "numpy>=1.26,<3",
@@ -129,7 +130,7 @@ def plan_run(bundles: Sequence[Bundle], options: GpuOptions, *, host: str, ports
     plans = [artifact.plan for _, core in cores for artifact in core.files.values() if artifact.plan is not None]
     container = options.container
     if not plans:
-        container = container or CONTAINERS[-1]
+        container = container or FOR_ONNX_FILES
     elif container is None:
         exact = sorted({plan.version for plan in plans if not plan.version_compatible})
         if len(exact) > 1:
