@@ -31,7 +31,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as proto
 
 from tests.export.engines import KINDS, translator
-from tests.helpers import assert_one_sentence, run_here
+from tests.helpers import REPOSITORY, assert_one_sentence, run_here
 from tests.runtime.plans import PROFILES, VERSION, batches, bundle_with_plans, plan
 
 TYPES = {"float32": proto.TYPE_FP32, "int64": proto.TYPE_INT64}
@@ -301,10 +301,11 @@ def test_noise_that_no_device_draws_is_said(tmp_path: Path) -> None:
 
 
 def test_the_table_of_containers_is_of_releases_with_their_source() -> None:
+    page = (REPOSITORY / "docs" / "serving.md").read_text(encoding="utf-8")
     assert [one.tag for one in CONTAINERS] == sorted({one.tag for one in CONTAINERS})
     for one in CONTAINERS:
         assert re.fullmatch(r"\d+(\.\d+){3}", one.tensorrt or "")
-        assert one.source
+        assert f"| {one.tag} | {one.tensorrt} | {one.source} |" in page
         assert find_container(one.tag) == one
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -160,6 +161,24 @@ def test_a_seed_gives_its_image_at_any_size(client: TritonClient, free: Bundle, 
     assert not np.array_equal(
         made["picture"][0], TritonGenerator(client, "free").generate(given, [9, 8], [0, 0])["picture"][0]
     )
+
+
+@pytest.mark.parametrize(("height", "width"), [(320, 64), (64, 320)])
+def test_a_size_that_the_plan_was_not_built_for_is_a_bad_request(
+    running: TritonServer, free: Bundle, height: int, width: int
+) -> None:
+    """The contract allows it, the profiles do not."""
+    data = conditions(free, 1, h=height, w=width)["condition"]
+    item = {"name": "condition", "datatype": "FP32", "shape": list(data.shape), "data": data.ravel().tolist()}
+    request = urllib.request.Request(
+        f"{running.http_url}/v2/models/free/infer", data=json.dumps({"inputs": [item]}).encode()
+    )
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(request, timeout=60)
+    with refusal.value as answer:
+        assert answer.code == 400
+        said = json.loads(answer.read())["error"]
+    assert f"an image of {width}x{height} was given; the plan was built for 64x64 to 256x256." in said
 
 
 def test_a_file_gives_a_file(client: TritonClient, free: Bundle) -> None:

@@ -5,6 +5,7 @@ They speak the contract's types; a core with FP16 inputs and outputs is spoken t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
@@ -12,8 +13,8 @@ import numpy as np
 import triton_python_backend_utils as pb
 
 from cgan_runtime.contract import Contract
-from cgan_runtime.errors import CganError
-from cgan_runtime.generator import SeededGenerator, SeededModel, noise_tensors, require_rows
+from cgan_runtime.errors import CganError, UsageError
+from cgan_runtime.generator import SeededGenerator, SeededModel, noise_tensors, require_rows, sizes_of
 from cgan_runtime.runners import Array, Runner, Tensors
 
 __all__ = ["open_core"]
@@ -29,7 +30,8 @@ def open_core(contract: Contract, settings: Mapping[str, str]) -> SeededModel:
     Raises:
         CganError: noise is to be drawn on a GPU, and there is none that can be used.
     """
-    runner = _CoreRunner(contract, settings["core"], half=settings.get("io") == "fp16")
+    sides = json.loads(settings.get("sides", "null"))
+    runner = _CoreRunner(contract, settings["core"], half=settings.get("io") == "fp16", sides=sides)
     if settings.get("noise") != "device":
         return SeededGenerator(runner)
     return _DeviceSeeded(runner, int(settings["gpu"]), int(settings["rows"]))
@@ -39,14 +41,32 @@ def open_core(contract: Contract, settings: Mapping[str, str]) -> SeededModel:
 class _CoreRunner(Runner):
     """The model `<name>_core`."""
 
-    def __init__(self, contract: Contract, model: str, *, half: bool) -> None:
+    def __init__(self, contract: Contract, model: str, *, half: bool, sides: list[list[int]] | None) -> None:
         super().__init__(contract)
         self.half = half
         self._model = model
+        self._sides = sides
 
     @property
     def description(self) -> str:
         return f"Triton model {self._model}"
+
+    def require_taken(self, conditions: Tensors) -> None:
+        """Stop at a size that the contract allows and the plan was not built for.
+
+        Raises:
+            UsageError: says what was given and what is taken.
+        """
+        if self._sides is None:
+            return
+        (low_h, low_w), (high_h, high_w) = self._sides
+        sizes = sizes_of(self.contract, conditions)
+        height, width = sizes.get("h", low_h), sizes.get("w", low_w)
+        if not (low_h <= height <= high_h and low_w <= width <= high_w):
+            raise UsageError(
+                f"an image of {width}x{height} was given; the plan was built for {low_w}x{low_h} to "
+                f"{high_w}x{high_h}."
+            )
 
     def tensors(self, arrays: Tensors) -> list[Any]:
         """Arrays of the contract's types as the core takes them."""
@@ -78,6 +98,7 @@ class _CoreRunner(Runner):
         }
 
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
+        self.require_taken(inputs)
         return self.call(self.tensors(inputs))
 
     def _on_the_wire(self, value: Array) -> Array:
@@ -104,6 +125,7 @@ class _DeviceSeeded:
 
     def generate(self, conditions: Tensors, seeds: Sequence[int], draws: Sequence[int]) -> dict[str, Array]:
         sizes = require_rows(self.contract, conditions, seeds)
+        self._runner.require_taken(conditions)
         # Of the distributions that no kernel draws.
         rest = noise_tensors(self._drawn.left, seeds, draws, sizes)
         there = self._drawn.draw(seeds, draws, sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
@@ -49,7 +50,7 @@ def gpu_core(bundle: Bundle, options: GpuOptions) -> Core:
         files={PurePosixPath(one.path).name: one for one, _ in plans},
         engine=_plan_lines(contract, plans, options, usable, shapes),
         max_batch=batch,
-        settings=_settings(options, artifact.io, batch),
+        settings=_settings(options, artifact.io, batch) | _sides(profiles),
         io=artifact.io,
         parts=_parts(options),
     )
@@ -148,6 +149,17 @@ def _settings(options: GpuOptions, io: Io, batch: int) -> dict[str, str]:
         "gpu": str(options.gpu or 0),
         "rows": str(batch),
     }
+
+
+def _sides(profiles: Sequence[Profile]) -> dict[str, str]:
+    """The smallest and the largest (height, width) that some profile takes, where sizes are free."""
+    smallest = [profile.min for profile in profiles if profile.min is not None]
+    largest = [profile.max for profile in profiles if profile.max is not None]
+    if not smallest or not largest:
+        return {}
+    low = [min(size[axis] for size in smallest) for axis in (0, 1)]
+    high = [max(size[axis] for size in largest) for axis in (0, 1)]
+    return {"sides": json.dumps([low, high])}
 
 
 def _parts(options: GpuOptions) -> tuple[str, ...]:
