@@ -327,3 +327,33 @@ def test_noise_that_no_kernel_draws_comes_from_the_host(
         np.testing.assert_array_equal(found[name], value)
     assert core.handed_over == ["m"]
     model.close()
+
+
+@pytest.mark.usefixtures("_readable")
+@pytest.mark.parametrize("noise", ["host", "device"])
+def test_a_label_travels_as_one_column(
+    noise: str, shoes: Bundle, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", Core(shoes.read("model.onnx")).module())
+    model = opened(shoes.manifest.contract, gpu, monkeypatch, noise=noise)
+    labels = {"label": np.array([2, 0, 1])}
+    made = model.generate(labels, SEEDS, DRAWS)["picture"]
+    np.testing.assert_allclose(made, shoes.generator().generate(labels, SEEDS, DRAWS)["picture"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("core")
+@pytest.mark.parametrize("noise", ["host", "device"])
+@pytest.mark.parametrize(("height", "width"), [(2, 6), (6, 2), (10, 6), (6, 10)])
+def test_sizes_that_the_plan_was_not_built_for_are_refused(
+    noise: str, height: int, width: int, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = Contract(
+        conditions=(Condition(name="content", shape=(3, "h", "w"), encoding=ImageEncoding()),),
+        noise=(NoiseInput(name="m", index=0, distribution="uniform01", shape=(1, "h", "w")),),
+        outputs=(Output(name="picture", shape=(3, "h", "w"), encoding=ImageEncoding()),),
+        statistics="none",
+    )
+    model = opened(contract, gpu, monkeypatch, noise=noise, sides="[[4, 3], [8, 9]]")
+    given = {"content": np.zeros((1, 3, height, width), dtype=np.float32)}
+    with pytest.raises(UsageError, match=f"an image of {width}x{height} was given; .* built for 3x4 to 9x8"):
+        model.generate(given, [1], [0])
