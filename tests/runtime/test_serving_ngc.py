@@ -17,7 +17,7 @@ import pytest
 from cgan_export.graph.sizes import SizeWish, sized
 from cgan_runtime.axes import shape_of
 from cgan_runtime.bundle import Bundle
-from cgan_runtime.contract import Contract
+from cgan_runtime.contract import Condition, Contract, Output
 from cgan_runtime.errors import BundleError, CganError, UsageError
 from cgan_runtime.manifest import Batch, Plan, Profile
 from cgan_runtime.own_plans import remember_own
@@ -97,6 +97,14 @@ def test_triton_reads_the_configuration_of_every_kind_of_generator(kind: str, ba
             assert front.instance_group[0].kind == proto.ModelInstanceGroup.KIND_CPU
             assert front.max_batch_size == core.max_batch_size
             assert {one.data_type for one in front.input} & {proto.TYPE_FP16} == set()
+            tensors_of: list[tuple[Condition | Output, Any]] = [
+                *zip(contract.conditions, front.input, strict=False),
+                *zip(contract.outputs, front.output, strict=False),
+            ]
+            for item, one in tensors_of:
+                kind_of = None if item.encoding is None else item.encoding.kind
+                is_file = name == "net_png" and kind_of in ("image", "label", "heatmap")
+                assert one.data_type == (proto.TYPE_STRING if is_file else TYPES[item.dtype])
 
 
 def test_the_core_is_the_plan_with_its_profiles_graphs_and_memory(contract: Contract, tmp_path: Path) -> None:
@@ -154,6 +162,7 @@ def test_the_core_has_the_types_of_the_plan(io: Any, tmp_path: Path) -> None:
     [
         (batches((1, 1, 1)), None, 1, [1], ["0"]),
         (batches((1, 16, 16)), None, 16, [1, 16], ["0"]),
+        (batches((1, 16, 16)), 16, 16, [1, 16], ["0"]),
         (batches((1, 8, 16)), 4, 4, [1, 4], ["0"]),
         (batches((1, 1, 1), (2, 4, 8)), None, 8, [1, 4], ["0", "1"]),
         (batches((1, 1, 1), (4, 4, 8)), None, 1, [1], ["0"]),
@@ -404,10 +413,11 @@ def test_the_docker_line_is_words_of_a_shell(contract: Contract, tmp_path: Path)
 
 
 def test_the_shared_memory_holds_the_tensors_of_the_largest_batch(contract: Contract, tmp_path: Path) -> None:
-    run = run_of(bundle_with_plans(tmp_path, contract, {"a.plan": plan(profiles=batches((1, 64, 256)))}))
+    run = run_of(bundle_with_plans(tmp_path, contract, {"a.plan": plan(profiles=batches((1, 64, 4096)))}))
     (mib,) = re.findall(r"--shm-size (\d+)m", run.docker_line(tmp_path))
     row = sum(4 * prod(map(int, t.shape)) for t in (*contract.inputs, *contract.outputs))
-    assert 256 * row * 8 <= int(mib) * 2**20 < 2 * 256 * row * 8
+    # Two processes of each of the two front models, each with what it is given and what it sends on.
+    assert 4096 * row * 8 <= int(mib) * 2**20 < 2 * 4096 * row * 8
 
 
 def test_the_command_writes_the_repository_and_prints_how_to_start_it(
@@ -473,8 +483,8 @@ def test_free_sizes_are_captured_at_what_the_narrowest_profile_is_tuned_for(tmp_
     def profile(low: int, high: int, best: int) -> Profile:
         return Profile(batch=Batch(min=low, opt=high, max=high), min=(64, 64), opt=(best, 128), max=(256, 256))
 
-    profiles = (profile(1, 8, 256), profile(1, 1, 64))
+    profiles = (profile(1, 10, 256), profile(1, 1, 64), profile(8, 8, 192))
     bundle = bundle_with_plans(tmp_path, contract, {"a.plan": plan(profiles=profiles)})
     graphs = core_of(tmp_path / "r", bundle).optimization.cuda.graph_spec
     shapes = {graph.batch_size: tuple(graph.input["condition"].dim) for graph in graphs}
-    assert shapes == {1: (3, 64, 128), 8: (3, 256, 128)}
+    assert shapes == {1: (3, 64, 128), 8: (3, 192, 128), 10: (3, 256, 128)}
