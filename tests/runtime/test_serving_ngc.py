@@ -25,7 +25,7 @@ from cgan_runtime.serving.container_run import ContainerRun, plan_run
 from cgan_runtime.serving.containers import CONTAINERS, find_container, misfit, suitable
 from cgan_runtime.serving.gpu_core import gpu_core
 from cgan_runtime.serving.gpu_plans import GpuOptions
-from cgan_runtime.serving.repository import package_files, write_models
+from cgan_runtime.serving.repository import RepositoryOptions, write_models, write_repository
 from cgan_runtime.serving.server import Ports
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as proto
@@ -281,26 +281,34 @@ def test_noise_on_the_device_takes_what_it_needs_along(contract: Contract, tmp_p
         package = root / "net" / "1" / "cgan_runtime"
         assert (package / "cuda" / "noise.ptx").exists() == (noise == "device")
         assert config_of(root, "net").parameters["noise"].string_value == noise
+    modules = ("serving.models", "serving.device_inputs", "cuda.pycuda_driver", "cuda.bindings_driver")
+    imported_alone(package.parent, *(f"cgan_runtime.{name}" for name in modules))
+
+
+def test_an_embedded_engine_of_tensorrt_takes_its_runner_along(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine whose TensorRT fits: our own Python model runs the plan there."""
+    bundle = bundle_with_plans(tmp_path, contract, {"a.plan": plan()})
+    monkeypatch.setattr(Bundle, "artifact", lambda *_: bundle.manifest.artifacts[2])
+    write_repository(tmp_path / "r", bundle, RepositoryOptions(backend="tensorrt", precision="fp16"))
+    folder = tmp_path / "r" / "net_core" / "1"
+    assert (folder / "model.plan").is_file()
+    assert (folder / "cgan_runtime" / "cuda" / "noise.ptx").is_file()
+    imported_alone(folder, "cgan_runtime.serving.models", "cgan_runtime.runners.tensorrt.backend")
+
+
+def imported_alone(folder: Path, *modules: str) -> None:
+    """With the copied package alone on the path, all of it that is needed is there."""
     code = (
         "import sys, types; sys.modules['triton_python_backend_utils'] = types.ModuleType('pb')\n"
-        "import cgan_runtime.serving.models, cgan_runtime.serving.device_inputs as last\n"
-        "from cgan_runtime.cuda.driver import absence; absence()\n"
-        "print(last.__file__)\n"
+        f"import {', '.join(modules)}, cgan_runtime\n"
+        "print(cgan_runtime.__file__)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PYTHONPATH": str(package.parent)},
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={"PYTHONPATH": str(folder)}
     )
-    assert done.stdout.startswith(str(package)), done.stderr
-
-
-def test_an_embedded_engine_of_tensorrt_takes_its_runner_along() -> None:
-    files = package_files("manifest.py", "cuda/", "runners/tensorrt/")
-    assert {"cuda/noise.ptx", "runners/tensorrt/lane.py", "manifest.py"} <= set(files)
-    assert len(files) == len(set(files))
+    assert done.stdout.startswith(str(folder)), done.stderr
 
 
 def test_noise_that_no_device_draws_is_said(tmp_path: Path) -> None:
