@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import pytest
+from cgan_export.graph.sizes import SizeWish, sized
 from cgan_runtime.atomic import atomic_folder
 from cgan_runtime.bundle import Bundle, file_entry, read_bundle, write_manifest
 from cgan_runtime.contract import Contract
+from cgan_runtime.errors import CganError
 from cgan_runtime.manifest import Artifact, Batch, Manifest, Plan, Profile, Provenance
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as proto
+
+from tests.export.engines import KINDS, translator
 
 VERSION = "11.1.0.106"
 PROFILES = (Profile(batch=Batch(min=1, opt=1, max=1)), Profile(batch=Batch(min=1, opt=8, max=16)))
@@ -76,3 +83,20 @@ def bundle_with_plans(
         )
         write_manifest(folder, manifest)
     return replace(read_bundle(root / name), is_signed=signed)
+
+
+def contract_of(kind: str) -> Contract:
+    if kind != "free size":
+        return KINDS[kind]().contract
+    generator = translator().eval()
+    return sized(generator, generator.contract, SizeWish())
+
+
+def config_of(root: Path, model: str) -> Any:
+    return text_format.Parse((root / model / "config.pbtxt").read_text(), proto.ModelConfig())
+
+
+def refusal(action: Callable[[], object], kind: type[CganError]) -> str:
+    with pytest.raises(kind) as caught:
+        action()
+    return str(caught.value)
