@@ -29,6 +29,9 @@ ELSEWHERE: Final = {
     Path("runtime/cgan_runtime/serving/models.py"): [
         f"tests/runtime/test_serving{part}.py" for part in ("_seeds", "_contracts", "")
     ],
+    Path("runtime/cgan_runtime/serving/core_call.py"): [
+        f"tests/runtime/test_{name}.py" for name in ("device_inputs", "serving_ngc_server", "serving_contracts")
+    ],
     Path("runtime/cgan_runtime/serving/examples.py"): [
         f"tests/runtime/test_serving{part}.py" for part in ("_contracts", "")
     ],

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from math import prod
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, LabelEncoding
 from cgan_runtime.encodings import decoder_of
 from cgan_runtime.serving.repository import model_names
-from cgan_runtime.serving.server import TritonServer
 from cgan_runtime.serving.wire import image_outputs, png_inputs, travels_as_bytes
 
-__all__ = ["command_line", "curl_line", "python_snippet", "ready_text"]
+__all__ = ["Address", "Running", "call_lines", "command_line", "curl_line", "python_snippet", "ready_text"]
 
 MAX_NUMBERS: Final = 16  # a longer vector would fill the screen
 DATATYPES: Final = {"float32": "FP32", "int64": "INT64"}
@@ -31,7 +31,27 @@ answer = client.infer("@MODEL@", inputs)
 @RESULTS@"""
 
 
-def curl_line(server: TritonServer, model: str, contract: Contract) -> str | None:
+class Address(Protocol):
+    """Where a server is, or will be."""
+
+    @property
+    def http_url(self) -> str:
+        """Base URL for HTTP clients."""
+
+    @property
+    def grpc_url(self) -> str:
+        """host:port for gRPC clients."""
+
+
+class Running(Address, Protocol):
+    """A server that is ready."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """What it serves."""
+
+
+def curl_line(server: Address, model: str, contract: Contract) -> str | None:
     """A shell line that calls `<name>_png` with seed 7: in.png to out.png, or a class to out.png.
 
     None where a condition is a long tensor, which nobody types.
@@ -53,7 +73,7 @@ def curl_line(server: TritonServer, model: str, contract: Contract) -> str | Non
     return f"{_printed(request, list(names.values()))} \\\n  | curl -s --data-binary @- {url}{tail}"
 
 
-def python_snippet(server: TritonServer, model: str, contract: Contract) -> str:
+def python_snippet(server: Address, model: str, contract: Contract) -> str:
     """The same in Python, with tritonclient."""
     names = _file_names(contract)
     arrays = ['"seed": ("UINT64", np.array([[7]], dtype=np.uint64))']
@@ -69,7 +89,7 @@ def python_snippet(server: TritonServer, model: str, contract: Contract) -> str:
     )
 
 
-def command_line(server: TritonServer, name: str, contract: Contract) -> str:
+def command_line(server: Address, name: str, contract: Contract) -> str:
     """The same with cgan-translate or cgan-generate."""
     words, image = [], contract.image_condition
     for condition in contract.conditions:
@@ -83,9 +103,15 @@ def command_line(server: TritonServer, name: str, contract: Contract) -> str:
     return f"{' '.join([command, *words])} --seed 7{target} \\\n      --url grpc://{server.grpc_url} --model {name}"
 
 
-def ready_text(server: TritonServer, bundles: list[Bundle]) -> str:
+def ready_text(server: Running, bundles: Sequence[Bundle]) -> str:
     """What serves where, and how to call it."""
     lines = [f"ready: {', '.join(server.models)}", f"  HTTP {server.http_url}   gRPC {server.grpc_url}"]
+    return "\n".join([*lines, call_lines(server, bundles)])
+
+
+def call_lines(server: Address, bundles: Sequence[Bundle]) -> str:
+    """How to call the models of each bundle."""
+    lines: list[str] = []
     for bundle in bundles:
         name, contract = bundle.manifest.name, bundle.manifest.contract
         model = f"{name}_png"

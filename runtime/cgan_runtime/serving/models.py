@@ -2,7 +2,7 @@
 
     <name>_png   files, text + seed    -> PNG files     ┐ both fill the noise and call
     <name>       conditions + seed     -> outputs       ┘ <name>_core
-    <name>_core  conditions + noise    -> outputs       the engine, loaded once
+    <name>_core  conditions + noise    -> outputs       the engine, loaded once: CoreModel, or a plan in a container
 
 The two front models hold no weights. They turn a whole batch of requests into one call of the engine, row by
 row with its own seed, so a row never depends on its neighbours.
@@ -24,11 +24,11 @@ import triton_python_backend_utils as pb
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, Output
 from cgan_runtime.encodings import decoder_of, encoder_of, require_finite
 from cgan_runtime.errors import BundleError, CganError, UsageError
-from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.images import image_text
 from cgan_runtime.plain_file import read_plain
-from cgan_runtime.runners import Array, Runner, Tensors, runner_kind
+from cgan_runtime.runners import Array, runner_kind
 from cgan_runtime.runners.base import require_classes
+from cgan_runtime.serving.core_call import open_core
 from cgan_runtime.serving.wire import image_outputs, png_inputs
 
 __all__ = ["CoreModel", "PngModel", "TensorModel"]
@@ -43,10 +43,11 @@ class _Model:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read the settings Triton passes from config.pbtxt."""
-        if int(np.__version__.partition(".")[0]) != 1:
-            raise pb.TritonModelException(f"numpy {np.__version__}: Triton's Python backend needs numpy<2")
         config = json.loads(args["model_config"])
         self.settings = {key: value["string_value"] for key, value in config["parameters"].items()}
+        # The Python backend of the embedded server, Triton 2.51, was built against numpy 1; newer ones take both.
+        if self.settings["target"] == "embedded" and int(np.__version__.partition(".")[0]) != 1:
+            raise pb.TritonModelException(f"numpy {np.__version__}: Triton's Python backend needs numpy<2")
         self.contract = Contract.model_validate_json(self.settings["contract"])
         self.folder = Path(args["model_repository"]) / args["model_version"]
 
@@ -141,7 +142,7 @@ class TensorModel(_Model):
     def initialize(self, args: dict[str, str]) -> None:
         """Prepare the calls of `<name>_core`."""
         super().initialize(args)
-        self.generator = SeededGenerator(_CoreRunner(self.contract, self.settings["core"]))
+        self.generator = open_core(self.contract, self.settings)
 
     def _read(self, request: Any) -> _Rows:
         tensors = {c.name: _input(request, c.name) for c in self.contract.conditions}
@@ -214,37 +215,6 @@ class PngModel(TensorModel):
             assert isinstance(data, bytes)  # noqa: S101 - an image output is a file
             files.append([base64.b64encode(data) if rows.as_text else data])
         return np.array(files, dtype=object)
-
-
-class _CoreRunner(Runner):
-    """Calls the model `<name>_core` inside the server, without the network."""
-
-    def __init__(self, contract: Contract, model: str) -> None:
-        super().__init__(contract)
-        self._model = model
-
-    @property
-    def description(self) -> str:
-        return f"Triton model {self._model}"
-
-    def _infer(self, inputs: Tensors) -> dict[str, Array]:
-        names = [output.name for output in self.contract.outputs]
-        request = pb.InferenceRequest(
-            model_name=self._model,
-            requested_output_names=names,
-            inputs=[pb.Tensor(name, _on_the_wire(value)) for name, value in inputs.items()],
-        )
-        response = request.exec()
-        if response.has_error():
-            raise CganError(response.error().message())
-        answers = {name: pb.get_output_tensor_by_name(response, name).as_numpy() for name in names}
-        scalars = {output.name for output in self.contract.outputs if output.shape == ()}
-        return {name: value.reshape(len(value)) if name in scalars else value for name, value in answers.items()}
-
-
-def _on_the_wire(value: Array) -> Array:
-    """A scalar per row travels as [N, 1]."""
-    return np.ascontiguousarray(value.reshape(-1, 1) if value.ndim == 1 else value)
 
 
 def _input(request: Any, name: str) -> Array:

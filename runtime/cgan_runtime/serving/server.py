@@ -27,7 +27,7 @@ from cgan_runtime.processes import stop_with_parent
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.repository import RepositoryOptions, require_distinct_models, write_repository
 
-__all__ = ["Ports", "ServerOptions", "TritonServer"]
+__all__ = ["Ports", "ServerOptions", "TritonServer", "reachable_host"]
 
 SHM_PREFIX: Final = "cgan_serve_"  # then the launcher's process number, "_" and Triton's own name
 FOLDER_PREFIX: Final = "cgan-serve-"  # the same with "-"
@@ -154,8 +154,7 @@ class TritonServer:
 
     @property
     def _reachable_host(self) -> str:
-        everywhere = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-        return "127.0.0.1" if self.options.host in everywhere else self.options.host
+        return reachable_host(self.options.host)
 
     def _launch(self, repository: Path) -> None:
         assert self._folder is not None  # noqa: S101 - set by start
@@ -268,6 +267,12 @@ class TritonServer:
         with contextlib.suppress(ProcessLookupError):  # nothing was left
             os.killpg(group, signal.SIGKILL)
         return process.wait()
+
+
+def reachable_host(host: str) -> str:
+    """The address by which this machine reaches what is bound to `host`."""
+    everywhere = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    return "127.0.0.1" if host in everywhere else host
 
 
 def _telling_line(log: str) -> str:
