@@ -41,10 +41,11 @@ class TorchCompile(Backend):
         """Wrap the network; the first inference compiles it."""
         # One compiling process instead of a pool: a pool would idle beside the measurement.
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
-        from cgan_export.fidelity.torch_runner import TorchRunner
+        from cgan_export.pytorch.mode import TorchMode
+        from cgan_export.pytorch.runner import TorchRunner
 
         generator, contract = generator_of(target, threads=threads)
-        return opened_runner(TorchRunner(generator, contract, device=self.device, compiled=True), target.size)
+        return opened_runner(TorchRunner(generator, contract, mode=TorchMode(compiled="default")), target.size)
 
 
 def no_compiler_reason() -> str | None:

@@ -38,7 +38,7 @@ class TorchEager(Backend):
 
     def open(self, target: Target, *, threads: int) -> Opened:
         """Read the checkpoint and build the network."""
-        from cgan_export.fidelity.torch_runner import TorchRunner
+        from cgan_export.pytorch.runner import TorchRunner
 
         generator, contract = generator_of(target, threads=threads)
         return opened_runner(TorchRunner(generator, contract, device=self.device), target.size)

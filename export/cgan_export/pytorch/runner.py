@@ -1,9 +1,8 @@
-"""PyTorch as a runner: the reference every other backend is compared with."""
+"""PyTorch as a runner: the reference every other backend is compared with, and the baselines of a GPU."""
 
 from __future__ import annotations
 
-import copy
-from typing import final
+from typing import Final, final
 
 import numpy as np
 import torch
@@ -12,51 +11,44 @@ from cgan_runtime.errors import CheckFailedError
 from cgan_runtime.runners.base import Array, Runner, Tensors
 from cgan_trainer.generator import Generator
 
-from cgan_export.fidelity.strips import convolve_in_strips
+from cgan_export.pytorch.graphs import GraphPerShape
+from cgan_export.pytorch.mode import EAGER, TorchMode, network_in
 
 __all__ = ["TorchRunner"]
+
+_WAY_OUT: Final = "let forward make tensors in the dtype of its inputs."
 
 
 @final
 class TorchRunner(Runner):
-    """Runs the generator eagerly with the noise it is given (no live dropout).
+    """Runs the generator with the noise it is given, no live dropout; takes and gives the contract's float32.
 
     Args:
-        generator: as `with_statistics` returns it, so that rows are independent.
+        generator: as `with_statistics` returns it, so that rows are independent. It is moved to the device; a mode
+            that changes weights or layout takes a copy.
         contract: its contract.
-        device: "cpu" or "cuda".
-        compiled: through torch.compile.
-        double: compute in float64, on a copy of the generator; inputs and outputs stay float32.
+        device: "cpu", "cuda" or "cuda:1".
+        mode: how it runs.
 
     Raises:
-        CheckFailedError: on use, where `forward` has a type of its own and cannot be computed in float64.
+        UsageError: a CUDA graph on a CPU.
+        CheckFailedError: on use, where `forward` has a type of its own and cannot be computed in another precision.
     """
 
     def __init__(
-        self,
-        generator: Generator,
-        contract: Contract,
-        *,
-        device: str = "cpu",
-        compiled: bool = False,
-        double: bool = False,
+        self, generator: Generator, contract: Contract, *, device: str = "cpu", mode: TorchMode = EAGER
     ) -> None:
         super().__init__(contract)
         self._device = torch.device(device)
-        self._double = double
-        if double:
-            generator = copy.deepcopy(generator).double()
-            convolve_in_strips(generator)
-        self._generator = generator.to(self._device).eval()
-        self._compiled = compiled
-        self._call = torch.compile(self._generator) if compiled else self._generator
+        self._mode = mode
+        self._generator, call = network_in(generator, mode, self._device)
+        self._call = GraphPerShape(call) if mode.graph else call
 
     @property
     def description(self) -> str:
-        """Backend, version and device."""
-        mode = "compiled" if self._compiled else "eager"
+        """Version, device and mode."""
         version = torch.__version__.partition("+")[0]
-        return f"PyTorch {version} {mode} {self._device.type.upper()}{' in float64' if self._double else ''}"
+        return f"PyTorch {version} {self._device.type.upper()} {self._mode.words}"
 
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
         given = self._tensors([inputs[tensor.name] for tensor in self.contract.inputs])
@@ -64,12 +56,9 @@ class TorchRunner(Runner):
             try:
                 return self._arrays(self._call(*given))
             except RuntimeError as error:
-                if not self._double:
+                if self._mode.precision == "fp32" or self._mode.compiled or self._mode.graph:
                     raise
-                raise CheckFailedError(
-                    f"this generator cannot be computed in float64 ({str(error).splitlines()[0]}), which decides "
-                    "where an artifact and PyTorch differ: let forward make tensors in the dtype of its inputs."
-                ) from error
+                raise CheckFailedError(_another_type(self._mode, error)) from error
 
     def infer_live(self, conditions: Tensors, rows: int, seed: int) -> dict[str, Array]:
         """`rows` outputs with the generator's own dropout and noise, drawn by torch from `seed`."""
@@ -81,10 +70,18 @@ class TorchRunner(Runner):
 
     def _tensors(self, arrays: list[Array]) -> list[torch.Tensor]:
         tensors = [torch.from_numpy(np.ascontiguousarray(value)).to(self._device) for value in arrays]
-        return [x.double() if self._double and x.is_floating_point() else x for x in tensors]
+        return [x.to(self._mode.dtype) if x.is_floating_point() else x for x in tensors]
 
     def _arrays(self, outputs: tuple[torch.Tensor, ...]) -> dict[str, Array]:
         return {
-            tensor.name: (value.float() if value.dtype == torch.float64 else value).cpu().numpy()
+            tensor.name: (value.float() if value.is_floating_point() else value).cpu().numpy()
             for tensor, value in zip(self.contract.outputs, outputs, strict=True)
         }
+
+
+def _another_type(mode: TorchMode, error: RuntimeError) -> str:
+    why = str(error).splitlines()[0]
+    if mode.precision == "fp16":
+        return f"this generator cannot be computed in FP16 ({why}): {_WAY_OUT}"
+    decides = "which decides where an artifact and PyTorch differ"
+    return f"this generator cannot be computed in float64 ({why}), {decides}: {_WAY_OUT}"
