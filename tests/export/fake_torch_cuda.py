@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from cgan_export.pytorch import mode
+from cgan_export.pytorch import network
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.runtime.cpu_noise import CpuDriver
@@ -154,6 +154,6 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
-    monkeypatch.setattr(mode, "_has_graphs", lambda _: True)
+    monkeypatch.setattr(network, "_has_graphs", lambda _: True)
     with fake:
         yield fake

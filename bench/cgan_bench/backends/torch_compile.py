@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cgan_bench.backends.base import Backend, Opened, opened_runner
-from cgan_bench.backends.torch_eager import Device, torch_absence
+from cgan_bench.backends.torch_eager import torch_absence
 from cgan_bench.checkpoint import generator_of
 from cgan_bench.target import Target
 
@@ -21,17 +21,15 @@ COMPILERS: Final = ("g++", "c++", "clang++", "clang")
 class TorchCompile(Backend):
     """The same generator through torch.compile."""
 
-    device: Device = "cpu"
-
     @property
     def key(self) -> str:
-        """torch_compile, or torch_compile_cuda."""
-        return "torch_compile" if self.device == "cpu" else "torch_compile_cuda"
+        """Name in JSON."""
+        return "torch_compile"
 
     @property
     def title(self) -> str:
         """Name of the row."""
-        return "torch.compile" if self.device == "cpu" else "torch.compile, CUDA"
+        return "torch.compile"
 
     def absence(self, target: Target) -> str | None:
         """It needs a C++ compiler besides torch."""

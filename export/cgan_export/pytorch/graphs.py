@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
-from cgan_export.pytorch.mode import Network
+from cgan_export.pytorch.network import Network
 
 __all__ = ["CudaGraph", "GraphPerShape"]
 

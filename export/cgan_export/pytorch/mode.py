@@ -1,25 +1,11 @@
-"""How PyTorch runs a network: precision, memory layout, compiler, CUDA graph."""
+"""How PyTorch runs a network: precision, memory layout, compiler, CUDA graph. Imports no torch."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
-import torch
-from cgan_runtime.errors import UsageError
-from torch import Tensor, nn
-
-from cgan_export.pytorch.strips import convolve_in_strips
-
-if TYPE_CHECKING:
-    from cgan_trainer.generator import Generator
-
-__all__ = ["EAGER", "FP64", "Network", "TorchMode", "network_in"]
-
-Network = Callable[..., tuple[Tensor, ...]]
-DTYPES: Final = {"fp16": torch.float16, "fp32": torch.float32, "fp64": torch.float64}
+__all__ = ["EAGER", "FP64", "GPU_MODES", "TorchMode"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +25,10 @@ class TorchMode:
     graph: bool = False
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Of weights and values."""
-        return DTYPES[self.precision]
-
-    @property
     def words(self) -> str:
-        """``FP16 channels last compiled graph``; ``FP32 eager``."""
+        """``FP16 NHWC graph``; ``FP32 eager``."""
         parts = [
-            *["channels last"] * self.channels_last,
+            *["NHWC"] * self.channels_last,
             *["compiled" if self.compiled == "default" else "max-autotune"] * bool(self.compiled),
             *["graph"] * self.graph,
         ]
@@ -56,53 +37,10 @@ class TorchMode:
 
 EAGER: Final = TorchMode()
 FP64: Final = TorchMode(precision="fp64")
-
-
-class _InMode(nn.Module):
-    """A network that takes and gives contiguous tensors of its precision, whatever its own memory layout is."""
-
-    def __init__(self, network: nn.Module, mode: TorchMode) -> None:
-        super().__init__()
-        self.network = network
-        self.mode = mode
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The outputs of inputs [N, ...]; labels stay integers."""
-        outputs: tuple[Tensor, ...] = self.network(*map(self._taken, inputs))
-        return tuple(output.contiguous() for output in outputs)
-
-    def _taken(self, value: Tensor) -> Tensor:
-        if value.is_floating_point():
-            value = value.to(self.mode.dtype)
-        if self.mode.channels_last and value.dim() == 4:
-            value = value.contiguous(memory_format=torch.channels_last)
-        return value
-
-
-def network_in(generator: Generator, mode: TorchMode, device: torch.device) -> tuple[Generator, Network]:
-    """The generator on a device in a mode, a copy where the mode changes it; and the call that runs it.
-
-    The call takes tensors on the device and gives contiguous ones. It does not record a graph: see `graphs.py`. For
-    the whole process TF32 is off from then on where the device is a GPU.
-
-    Raises:
-        UsageError: a CUDA graph on a CPU.
-    """
-    if mode.graph and not _has_graphs(device):
-        raise UsageError(f"a CUDA graph was asked for on {device}; give the device cuda, or a mode without graph.")
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
-    if mode.precision != "fp32" or mode.channels_last:
-        generator = copy.deepcopy(generator).to(mode.dtype)
-    if mode.precision == "fp64":
-        convolve_in_strips(generator)
-    generator = generator.to(device).eval()
-    if mode.channels_last:
-        generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads leave it out
-    network: Network = _InMode(generator, mode)
-    return generator, torch.compile(network, mode=mode.compiled) if mode.compiled else network
-
-
-def _has_graphs(device: torch.device) -> bool:
-    return device.type == "cuda"
+# What is measured on a GPU, the reference first.
+GPU_MODES: Final = (
+    EAGER,
+    TorchMode(precision="fp16", channels_last=True),
+    TorchMode(precision="fp16", channels_last=True, graph=True),
+    TorchMode(precision="fp16", channels_last=True, compiled="max-autotune-no-cudagraphs", graph=True),
+)

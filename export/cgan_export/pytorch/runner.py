@@ -12,7 +12,8 @@ from cgan_runtime.runners.base import Array, Runner, Tensors
 from cgan_trainer.generator import Generator
 
 from cgan_export.pytorch.graphs import GraphPerShape
-from cgan_export.pytorch.mode import EAGER, TorchMode, network_in
+from cgan_export.pytorch.mode import EAGER, TorchMode
+from cgan_export.pytorch.network import DTYPES, network_in
 
 __all__ = ["TorchRunner"]
 
@@ -70,7 +71,7 @@ class TorchRunner(Runner):
 
     def _tensors(self, arrays: list[Array]) -> list[torch.Tensor]:
         tensors = [torch.from_numpy(np.ascontiguousarray(value)).to(self._device) for value in arrays]
-        return [x.to(self._mode.dtype) if x.is_floating_point() else x for x in tensors]
+        return [x.to(DTYPES[self._mode.precision]) if x.is_floating_point() else x for x in tensors]
 
     def _arrays(self, outputs: tuple[torch.Tensor, ...]) -> dict[str, Array]:
         return {

@@ -27,7 +27,8 @@ from cgan_trainer.generator import Generator
 from torch import Tensor
 
 from cgan_export.pytorch.graphs import CudaGraph
-from cgan_export.pytorch.mode import TorchMode, network_in
+from cgan_export.pytorch.mode import TorchMode
+from cgan_export.pytorch.network import DTYPES, network_in
 
 __all__ = ["TorchOnDevice"]
 
@@ -175,7 +176,7 @@ class TorchOnDevice:
         inputs, host_inputs = {}, {}
         for tensor in self.contract.inputs:
             shape = (self._batch, *shape_of(tensor.shape, {}))
-            dtype = self._mode.dtype if tensor.dtype == "float32" else torch.int64
+            dtype = DTYPES[self._mode.precision] if tensor.dtype == "float32" else torch.int64
             inputs[tensor.name] = torch.zeros(shape, dtype=dtype, device=self._device)
             if tensor.name not in drawn:
                 host_inputs[tensor.name] = torch.zeros(shape, dtype=dtype).pin_memory()
