@@ -25,7 +25,8 @@ def print_report(report: BaseReport[Any, Any]) -> None:
         if block.rows:
             console.print(_printed(report.table(block), report.block_title(block), report.details))
             for title, table in report.more_tables(block):
-                console.print(_printed(table, title, frozenset()))
+                if not report.details.issuperset(table.heads[1:]):
+                    console.print(_printed(table, title, report.details))
     for line in (*report.not_measured(), report.machine, report.reference_note, *report.notes(), *report.doubts()):
         if line:
             console.print(line, markup=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
@@ -138,9 +138,14 @@ class BaseReport(ABC, Generic[B, R]):
         """The rows of a block with every figure; heads that are in `details` are for the page."""
 
     def more_tables(self, block: B) -> Iterator[tuple[str, Table]]:
-        """Further tables of a block, each with its title."""
+        """Further tables of a block, each with its title; one whose heads are all in `details` is for the page."""
         del block
         return iter(())
+
+    def plotted(self, block: B) -> Sequence[R]:
+        """The rows whose times are plotted, all of the same kind."""
+        rows: Sequence[R] = block.rows
+        return rows
 
     @property
     @abstractmethod

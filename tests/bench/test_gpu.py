@@ -14,13 +14,13 @@ import onnx
 import pytest
 import torch
 from cgan_bench import options
-from cgan_bench.gpu import ceiling, measure, meter
+from cgan_bench.gpu import measure, meter, roofline
 from cgan_bench.gpu.backends import gpu_backends
-from cgan_bench.gpu.ceiling import measure_ceiling
 from cgan_bench.gpu.measure import Card, measure_card, measure_gpu
 from cgan_bench.gpu.nvml import GpuState, gpu_state
 from cgan_bench.gpu.report import GpuReport
-from cgan_bench.gpu.work import Ceiling, Work, floor_ms, work_of_graph, work_of_target
+from cgan_bench.gpu.roofline import Ceiling, Work, floor_ms, measure_ceiling
+from cgan_bench.gpu.work import work_of_graph, work_of_target
 from cgan_bench.page import write_report
 from cgan_bench.printing import print_report
 from cgan_bench.rounds import Plan
@@ -145,7 +145,7 @@ def test_the_ceiling_is_the_best_of_runs(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    assert ceiling.RUNS == 20
+    assert roofline.RUNS == 20
     found = measure_ceiling("cpu", side=8, copied_bytes=1000)
     assert found.tflops == pytest.approx(2 * 8**3 / 1.0e-3 / 1e12)
     assert found.gb_s == pytest.approx(2 * 1000 / 2.0e-3 / 1e9), "a copy reads and writes"

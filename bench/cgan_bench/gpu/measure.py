@@ -20,10 +20,10 @@ from cgan_runtime.runners.base import Array
 from cgan_bench.backends import OrtBundle, TorchEager
 from cgan_bench.fidelity import compare_answers
 from cgan_bench.gpu.backends import GpuBackend, open_meter
-from cgan_bench.gpu.ceiling import measure_ceiling
 from cgan_bench.gpu.nvml import GpuState, gpu_state
+from cgan_bench.gpu.roofline import Ceiling, Work, floor_ms, measure_ceiling
 from cgan_bench.gpu.rows import GpuRow, ratio_to
-from cgan_bench.gpu.work import Ceiling, Work, floor_ms, work_of_target
+from cgan_bench.gpu.work import work_of_target
 from cgan_bench.rounds import MIN_ROUNDS, Plan
 from cgan_bench.rows import Absent
 from cgan_bench.target import Target

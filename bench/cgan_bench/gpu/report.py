@@ -24,7 +24,6 @@ STAGES: Final = {
     "copy_in": "in",
     "noise": "noise",
     "copy_out": "out",
-    "all": "all",
     WALL: "wall",
 }
 
@@ -71,7 +70,7 @@ class GpuReport(BaseReport[GpuBlock, GpuRow]):
         """One row for each way of running."""
         first = block.rows[0]
         return Table(
-            heads=("backend", *STAGES.values(), "times", "images/s", "roofline", "PSNR dB", "GPU MB", "how"),
+            heads=("backend", *STAGES.values(), "times", "images/s", "roofline", "PSNR dB"),
             rows=tuple(
                 (
                     title_cell(row),
@@ -80,15 +79,13 @@ class GpuReport(BaseReport[GpuBlock, GpuRow]):
                     _rate(row, 1),
                     f"{row.share_of_roofline:.0%}" if row.share_of_roofline is not None else "-",
                     _agreement(row),
-                    f"{row.gpu_memory_mb:.0f}" if row.gpu_memory_mb is not None else "-",
-                    row.description,
                 )
                 for row in block.rows
             ),
         )
 
     def more_tables(self, block: GpuBlock) -> Iterator[tuple[str, Table]]:
-        """Images a second by number of streams, where more than one was asked for."""
+        """Images a second by number of streams, where more than one was asked for; then how each row ran."""
         rows = [row for row in block.rows if set(row.images_per_s) - {1}]
         if rows:
             counts = sorted({1, *self.streams})
@@ -97,6 +94,26 @@ class GpuReport(BaseReport[GpuBlock, GpuRow]):
                 f"batch {block.batch}: images/s on several streams",
                 Table(heads=heads, rows=tuple((row.title, *(_rate(row, n) for n in counts)) for row in rows)),
             )
+
+        yield (
+            f"batch {block.batch}: how it ran; all in µs",
+            Table(
+                heads=("backend", "all", "GPU MB", "how"),
+                rows=tuple(
+                    (
+                        row.title,
+                        _microseconds(row.p50_ms("all")),
+                        f"{row.gpu_memory_mb:.0f}" if row.gpu_memory_mb is not None else "-",
+                        row.description,
+                    )
+                    for row in block.rows
+                ),
+            ),
+        )
+
+    def plotted(self, block: GpuBlock) -> tuple[GpuRow, ...]:
+        """Those with times of the GPU; by the wall clock where none has them."""
+        return tuple(row for row in block.rows if row.has_gpu_time) or block.rows
 
     def about(self) -> dict[str, Any]:
         """What was measured, where, with which options."""

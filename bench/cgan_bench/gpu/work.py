@@ -1,4 +1,4 @@
-"""How much a generator has to compute and to move for an image at least, and how long that takes on a card.
+"""How much a generator has to compute and to move for an image at least.
 
 Counted in the FP32 ONNX graph at one image, for a computation in FP16:
 
@@ -6,69 +6,27 @@ flops          2 for each multiplication with its addition, of Conv, ConvTranspo
 weight bytes   2 for each element of a floating-point weight; read once for a batch
 value bytes    2 for each element of a tensor that one of these operators reads, and of one that it writes; all
                others are fused into them, and a tensor that several read is read once
-
-    floor = max(flops / matmul rate, (weight bytes + value bytes) / copy rate)
-
-No kernel is faster, unless it keeps values on the chip from one convolution to the next, or multiplies less
-(Winograd); few come near.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cgan_runtime.axes import shape_of
 from cgan_runtime.contract import Contract
 
+from cgan_bench.gpu.roofline import Work
 from cgan_bench.sizes import at_size
 from cgan_bench.target import Target
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Ceiling", "Work", "floor_ms", "work_of_graph", "work_of_target"]
+__all__ = ["work_of_graph", "work_of_target"]
 
 HALF_BYTES: Final = 2
 Sizes = dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What one image takes; the weights are read once for a batch."""
-
-    flops: int
-    weight_bytes: int
-    value_bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ceiling:
-    """What a card was measured to do at most, in the same run.
-
-    Attributes:
-        tflops: 10^12 floating-point operations a second, of an FP16 matrix product.
-        gb_s: 10^9 bytes a second, read and written, of a copy on the card.
-    """
-
-    tflops: float
-    gb_s: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields."""
-        return {"fp16_matmul_tflops": self.tflops, "copy_gb_per_s": self.gb_s}
-
-
-def floor_ms(work: Work, batch: int, ceiling: Ceiling) -> float:
-    """The least time of a batch."""
-    computing = batch * work.flops / (ceiling.tflops * 1e12)
-    moving = (work.weight_bytes + batch * work.value_bytes) / (ceiling.gb_s * 1e9)
-    return max(computing, moving) * 1e3
 
 
 def work_of_target(target: Target) -> Work:

@@ -65,7 +65,11 @@ def network_in(generator: Generator, mode: TorchMode, device: torch.device) -> t
     if mode.channels_last:
         generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads leave it out
     network: Network = _InMode(generator, mode)
-    return generator, torch.compile(network, mode=mode.compiled) if mode.compiled else network
+    if mode.compiled:
+        # Tuned kernels are those of one shape; else a second batch size would make all of them general ones.
+        dynamic = None if mode.compiled == "default" else False
+        network = torch.compile(network, mode=mode.compiled, dynamic=dynamic)
+    return generator, network
 
 
 def _has_graphs(device: torch.device) -> bool:

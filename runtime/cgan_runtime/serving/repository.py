@@ -39,6 +39,7 @@ PACKAGE_FILES: Final = (
     "generator.py",
     "limits.py",
     "noise.py",
+    "noise_tensors.py",
     "npy.py",
     "onnx_file.py",
     "image_formats.py",

@@ -20,7 +20,7 @@ from cgan_runtime.contract import Contract
 from cgan_runtime.cuda.device_noise import ON_DEVICE, DeviceNoise, Drawing, Target
 from cgan_runtime.cuda.driver import Driver, DriverError
 from cgan_runtime.errors import CganError, UsageError
-from cgan_runtime.generator import noise_tensors
+from cgan_runtime.noise_tensors import noise_tensors
 from cgan_runtime.runners.base import Array, Tensors
 from cgan_runtime.runners.on_device import Stage, sets_for
 from cgan_runtime.runners.tensorrt.buffers import Memory, layout_of
