@@ -61,10 +61,10 @@ def quiet(_: str) -> None:
 
 
 def test_work_of_a_convolution_counted_by_hand() -> None:
-    """3 -> 8 channels, 5x5 in groups of 1, stride 2 on 9x7 -> 5x4; then transposed 8 -> 2, 4x4; then a product."""
+    """3 -> 8 channels, 5x5 in groups of 1, stride 2 on 9x7 -> 5x4; then transposed 8 -> 3, 4x4; then a product."""
     weights = [
         helper.make_tensor("w", TensorProto.FLOAT, [8, 3, 5, 5], np.zeros(600)),
-        helper.make_tensor("t", TensorProto.FLOAT, [8, 2, 4, 4], np.zeros(256)),
+        helper.make_tensor("t", TensorProto.FLOAT, [8, 3, 4, 4], np.zeros(384)),
         helper.make_tensor("m", TensorProto.FLOAT, [7, 6], np.zeros(42)),
         helper.make_tensor("shape", TensorProto.INT64, [1], [0]),
     ]
@@ -83,7 +83,7 @@ def test_work_of_a_convolution_counted_by_hand() -> None:
         nodes,
         "counted",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, axes)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2, 10, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3, 10, 6])],
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -91,16 +91,16 @@ def test_work_of_a_convolution_counted_by_hand() -> None:
     contract = Contract(
         conditions=(Condition(name="x", shape=(3, 9, 7)),),
         noise=(),
-        outputs=(Output(name="y", shape=(2, 10, 6)),),
+        outputs=(Output(name="y", shape=(3, 10, 6)),),
         statistics="none",
     )
     convolved = 5 * 4 * 8 * (3 * 5 * 5)
-    transposed = 5 * 4 * 8 * (2 * 4 * 4)  # each element in spreads over a 4x4 patch of each channel out
-    product = 2 * 10 * 6 * 7
-    values = (3 * 9 * 7 + 8 * 5 * 4) + (8 * 5 * 4 + 2 * 10 * 8) + (2 * 10 * 7 + 2 * 10 * 6)
+    transposed = 5 * 4 * 8 * (3 * 4 * 4)  # each element in spreads over a 4x4 patch of each channel out
+    product = 3 * 10 * 6 * 7
+    values = (3 * 9 * 7 + 8 * 5 * 4) + (8 * 5 * 4 + 3 * 10 * 8) + (3 * 10 * 7 + 3 * 10 * 6)
     assert work_of_graph(model, contract) == Work(
         flops=2 * (convolved + transposed + product),
-        weight_bytes=2 * (600 + 256 + 42),
+        weight_bytes=2 * (600 + 384 + 42),
         value_bytes=2 * values,
     )
 

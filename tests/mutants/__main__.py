@@ -37,6 +37,7 @@ ELSEWHERE: Final = {
         Path(f"runtime/cgan_runtime/cuda/{name}.py"): ["tests/runtime/cuda/test_drivers.py"]
         for name in ("bindings_driver", "libcuda", "pycuda_driver")
     },
+    Path("bench/cgan_bench/measuring.py"): ["tests/bench/test_cli.py"],
     Path("bench/cgan_bench/load.py"): ["tests/bench/test_measure.py", "tests/bench/test_cli.py"],
 }
 
