@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cgan_bench.gpu import backends
 from cgan_bench.gpu.backends import GpuBackend, OrtGpu, PlainPlan, PlanGpu, TorchGpu, open_meter
 from cgan_bench.reference import write_plain
 from cgan_bench.target import Target
 from cgan_bench.workload import check_seeds, conditions_for
 from cgan_export.engines import builder, engines
+from cgan_runtime.cuda import driver as driver_module
 from cgan_runtime.errors import CganError
 from cgan_runtime.runners import RunnerKind
 from cgan_runtime.runners.tensorrt import flavours
@@ -60,15 +60,18 @@ def test_a_plan_is_opened_at_the_batch_that_is_measured(
         return SimpleNamespace(data=fake_plan(graph, batches(samples, *built)))
 
     monkeypatch.setattr(flavours.Flavour, "load", lambda _: FakeTensorRt(driver))
-    monkeypatch.setattr(backends.cuda, "open_driver", lambda: driver)
+    monkeypatch.setattr(driver_module, "open_driver", lambda: driver)
     monkeypatch.setattr(RunnerKind, "absence", lambda _: None)
     monkeypatch.setattr(builder, "build_plan", build_plan)
     monkeypatch.setattr(engines, "gpu_for", lambda _: None)
     found = SimpleNamespace(path="x.plan")
     bundle = type(target.bundle)
     real_artifact, real_read = bundle.artifact, bundle.read
-    monkeypatch.setattr(bundle, "artifact", lambda self, *words: found if words else real_artifact(self))
-    monkeypatch.setattr(bundle, "require_trusted", lambda *_: None)
+    monkeypatch.setattr(
+        bundle, "artifact", lambda self, *words: found if "tensorrt" in words else real_artifact(self, *words)
+    )
+    real_trust = bundle.require_trusted
+    monkeypatch.setattr(bundle, "require_trusted", lambda self, a: None if a is found else real_trust(self, a))
     monkeypatch.setattr(
         bundle,
         "read",
