@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cgan_bench import options
-from cgan_bench.gpu import measure, meter, roofline
+from cgan_bench import measuring, options
+from cgan_bench.gpu import backends, measure, meter, roofline
 from cgan_bench.gpu.backends import gpu_backends
 from cgan_bench.gpu.measure import Card, measure_card, measure_gpu
 from cgan_bench.gpu.nvml import GpuState, gpu_state
@@ -341,6 +341,26 @@ def test_a_card_that_is_not_there_is_two_lines(target: Target) -> None:
         "The roofline of the card is not known",
         "Clocks, power and memory of the GPU are not known",
     ]
+
+
+@pytest.mark.slow
+def test_the_command_measures_what_is_there(
+    target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without PyTorch's rates and without the driver's: the rows are there, and two lines say what is not known."""
+    monkeypatch.setattr(measuring, "_require_gpu", lambda: None)
+    monkeypatch.setattr(backends, "gpu_backends", lambda _: [FAKES[2], FAKES[4]])
+    said: list[str] = []
+    report = measuring.gpu_report(target, (1,), (1,), Plan(rounds=2, warm_up=0), say=said.append)
+    assert [row.key for row in report.rows] == ["tensorrt_fp16,_our_plan"]
+    assert report.rows[0].ratio is None
+    assert report.rows[0].valid
+    assert "batch 1: comparing the outputs with FP32 on the CPU" in said
+    print_report(report)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "on CUDA" in told
+    assert ("The roofline of the card is not known" in told) == (not torch.cuda.is_available())
+    assert "is the fastest" not in told, "there is nothing to compare with"
 
 
 def test_streams_are_numbers_and_belong_to_a_gpu(bundle_path: Path) -> None:
