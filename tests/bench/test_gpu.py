@@ -349,12 +349,12 @@ def test_the_command_measures_what_is_there(
 ) -> None:
     """Without PyTorch's rates and without the driver's: the rows are there, and two lines say what is not known."""
     monkeypatch.setattr(measuring, "_require_gpu", lambda: None)
-    monkeypatch.setattr(backends, "gpu_backends", lambda _: [FAKES[2], FAKES[4]])
+    monkeypatch.setattr(backends, "gpu_backends", lambda _: [FAKES[4], FAKES[2], FAKES[3]])
     said: list[str] = []
     report = measuring.gpu_report(target, (1,), (1,), Plan(rounds=2, warm_up=0), say=said.append)
-    assert [row.key for row in report.rows] == ["tensorrt_fp16,_our_plan"]
-    assert report.rows[0].ratio is None
-    assert report.rows[0].valid
+    assert [row.key for row in report.rows] == ["tensorrt_fp16,_our_plan", "onnx_runtime_cuda_fp32"]
+    assert [row.ratio for row in report.rows] == [None, None], "the reference is absent"
+    assert all(row.valid for row in report.rows)
     assert "batch 1: comparing the outputs with FP32 on the CPU" in said
     print_report(report)
     told = " ".join(capsys.readouterr().out.split())
