@@ -19,10 +19,9 @@ from cyclopts import Parameter, validators
 from cgan_bench import options
 
 if TYPE_CHECKING:
-    from cgan_bench.report import Report
+    from cgan_bench.measuring import AnyReport
     from cgan_bench.rounds import Plan
     from cgan_bench.target import Server, Target
-    from cgan_bench.train.report import TrainingReport
 
 __all__ = ["main"]
 
@@ -44,6 +43,7 @@ def bench(
     warmup: NotNegative = 3,
     threads: NotNegative = 0,
     device: Literal["cpu", "cuda"] = "cpu",
+    streams: str | None = None,
     checkpoint: Path | None = None,
     size: str | None = None,
     precision: str | None = None,
@@ -74,6 +74,7 @@ def bench(
         cgan-bench --batch 1
         cgan-bench facades --batch 1,4 --checkpoint runs/facades/last.pt --html bench.html
         cgan-bench facades --size 512x256 --precision fp32,int8
+        cgan-bench --device cuda --batch 1,8,32 --streams 1,2
         cgan-bench --url grpc://127.0.0.1:8001 --model facades --concurrency 4
         cgan-bench --train --batch 1,16
 
@@ -84,7 +85,8 @@ def bench(
         rounds: Number of rounds, instead of --seconds.
         warmup: Rounds before the first that counts. [default: 3]
         threads: Threads of each library. [default: each library chooses]
-        device: cuda adds rows on the GPU. [default: cpu]
+        device: cuda measures on the GPU instead, stage by stage; with --train it adds rows. [default: cpu]
+        streams: With --device cuda: batches that are on the GPU at once, one or several: 1,2,4. [default: 1]
         checkpoint: The file that the bundle was exported from; adds the rows of PyTorch and of the plain export.
         size: Size of the images, 256 or WIDTHxHEIGHT, where the bundle leaves it free; with --train 64, 128, 256
             or 512. [default: that of the bundle's golden samples; with --train 256]
@@ -101,7 +103,9 @@ def bench(
         out: Also write that JSON object to this file.
         html: Also write a page with all figures and a plot of the times to this file.
     """
-    batches = options.parse_batches(batch)
+    from cgan_bench.measuring import cpu_report, gpu_report, training_report
+
+    batches, chosen_streams = options.parse_batches(batch), options.parse_streams(streams)
     if seconds is not None and rounds is not None:
         raise UsageError("--seconds and --rounds both say how long to measure; give one of them.")
     options.check_inference(
@@ -111,6 +115,7 @@ def bench(
         model=model,
         concurrency=concurrency,
         device=device,
+        streams=streams,
         precision=precision,
         require_signature=require_signature,
     )
@@ -121,6 +126,7 @@ def bench(
         "--require-signature": require_signature,
         "--url": url,
         "--concurrency": concurrency,
+        "--streams": streams,
     }
     about_training = {"--data": data, "--ngf": ngf, "--ndf": ndf}
     options.check_training(train=train, inference=about_inference, training=about_training)
@@ -129,19 +135,20 @@ def bench(
             raise UsageError(f"the folder of {file} does not exist; create it first.")
     signal.signal(signal.SIGTERM, _end)
     plan = _plan(seconds, rounds, warmup=warmup, threads=threads)
-    report: Report | TrainingReport
+    report: AnyReport
     with ExitStack() as stack:
         if train:
             side = options.parse_training_size(size)
             setup = {"size": side, "ngf": ngf, "ndf": ndf, "threads": threads}
-            report = _measure_training(data, setup, batches, plan, device, stack)
+            report = training_report(data, setup, batches, plan, device, stack, say=_say)
         else:
             server = _server(url, model, concurrency)
             target = _target(bundle, checkpoint, server, size, precision, require_signature, stack)
             options.check_batches(batches, target)
             if device == "cuda":
-                _require_cuda()
-            report = _measure(target, batches, plan, device)
+                report = gpu_report(target, batches, chosen_streams, plan, say=_say)
+            else:
+                report = cpu_report(target, batches, plan, say=_say)
     _tell(report, as_json=as_json, out=out)
     if html is not None:
         from cgan_bench.page import write_report
@@ -150,63 +157,7 @@ def bench(
     _conclude(report)
 
 
-def _measure(target: Target, batches: tuple[int, ...], plan: Plan, device: Literal["cpu", "cuda"]) -> Report:
-    from cgan_bench import backends
-    from cgan_bench.environment import environment
-    from cgan_bench.report import Report
-    from cgan_bench.rounds import measure, measure_load
-
-    where = environment()
-    measured = target.measured
-    rows = (
-        backends.server_backends(target.server, measured)
-        if target.server
-        else backends.local_backends(device, measured)
-    )
-    blocks = []
-    for batch in batches:
-        block = measure(target, rows, batch=batch, plan=plan, say=_say)
-        if target.server and target.server.concurrency > 1:
-            load = measure_load(target, batch=batch, plan=plan, beside=block, say=_say)
-            block = block.with_row(load)
-        blocks.append(block)
-    return Report(target=target, plan=plan, environment=where, blocks=tuple(blocks))
-
-
-def _measure_training(
-    data: Path | None,
-    setup: dict[str, int | None],
-    batches: tuple[int, ...],
-    plan: Plan,
-    device: Literal["cpu", "cuda"],
-    stack: ExitStack,
-) -> TrainingReport:
-    from cgan_bench.environment import environment
-    from cgan_bench.train import loops
-    from cgan_bench.train.measure import measure_training
-    from cgan_bench.train.report import TrainingReport
-    from cgan_bench.train.sample_pairs import COUNT, check_pairs, write_pairs
-
-    given = {name: value for name, value in setup.items() if value is not None}
-    if data is not None:
-        check_pairs(data)
-    if device == "cuda":
-        _require_cuda()
-    where = environment()
-    folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cgan-bench-")))
-    chosen = loops.Setup(data=folder, cache=None if data else folder / "cache", **given)
-    if data is None:
-        write_pairs(folder, chosen.size, count=COUNT)
-    blocks = [
-        measure_training(chosen, loops.loops(on), batch=batch, plan=plan, say=_say)
-        for on in (("cpu", "cuda") if device == "cuda" else ("cpu",))
-        for batch in batches
-    ]
-    images = f"Images: {data}" if data else f"Images: {COUNT} smooth ones made for it"
-    return TrainingReport(setup=chosen, plan=plan, images=images, environment=where, blocks=tuple(blocks))
-
-
-def _tell(report: Report | TrainingReport, *, as_json: bool, out: Path | None) -> None:
+def _tell(report: AnyReport, *, as_json: bool, out: Path | None) -> None:
     text = json.dumps(report.to_json(), allow_nan=False)
     if as_json:
         print(text)
@@ -220,7 +171,7 @@ def _tell(report: Report | TrainingReport, *, as_json: bool, out: Path | None) -
         write_atomic(out, (text + "\n").encode())
 
 
-def _conclude(report: Report | TrainingReport) -> None:
+def _conclude(report: AnyReport) -> None:
     """The exit code: nothing measured is 1, wrong outputs or a wrong training step are 5."""
     if report.invalid:
         raise CheckFailedError(report.complaint)
@@ -276,16 +227,6 @@ def _plan(seconds: float | None, rounds: int | None, *, warmup: int, threads: in
     from cgan_bench.rounds import Plan
 
     return Plan(seconds=seconds or Plan.seconds, rounds=rounds, warm_up=warmup, threads=threads)
-
-
-def _require_cuda() -> None:
-    from cgan_bench.gpu_check import no_gpu_reason
-    from cgan_bench.worker_client import Worker
-
-    with Worker("CUDA") as worker:  # torch is never imported in this process
-        reason = worker.run(no_gpu_reason)
-    if reason:
-        raise CganError(f"--device cuda cannot be had: {reason}.")
 
 
 def _end(*_: object) -> NoReturn:

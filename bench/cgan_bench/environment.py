@@ -20,6 +20,10 @@ PACKAGES: Final = (
     "numpy",
     "pillow",
     "tritonclient",
+    "tensorrt",
+    "tensorrt-rtx",
+    "pycuda",
+    "cuda-bindings",
 )
 
 

@@ -17,10 +17,12 @@ __all__ = [
     "check_training",
     "parse_batches",
     "parse_precisions",
+    "parse_streams",
     "parse_training_size",
 ]
 
 MAX_BATCH: Final = 4096
+MAX_STREAMS: Final = 16
 PRECISIONS: Final = ("fp32", "fp16", "int8")
 TRAINING_SIZES: Final = (64, 128, 256, 512)
 
@@ -31,10 +33,16 @@ def parse_batches(text: str) -> tuple[int, ...]:
     Raises:
         UsageError: something else.
     """
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and 1 <= int(word) <= MAX_BATCH for word in words):
-        raise UsageError(f"--batch {text!r} is not a list of whole numbers from 1 to {MAX_BATCH}, such as 1,4,16.")
-    return tuple(dict.fromkeys(int(word) for word in words))
+    return _numbers("--batch", text, MAX_BATCH, "1,4,16")
+
+
+def parse_streams(text: str | None) -> tuple[int, ...]:
+    """``1,2,4`` as numbers, each once; None: one stream.
+
+    Raises:
+        UsageError: something else.
+    """
+    return (1,) if text is None else _numbers("--streams", text, MAX_STREAMS, "1,2,4")
 
 
 def parse_precisions(text: str | None) -> tuple[str, ...] | None:
@@ -73,6 +81,7 @@ def check_inference(
     model: str | None,
     concurrency: int | None,
     device: str,
+    streams: str | None,
     precision: str | None,
     require_signature: Path | None,
 ) -> None:
@@ -87,6 +96,8 @@ def check_inference(
         raise UsageError("--url and --model belong together; give both to measure a server.")
     if concurrency is not None and url is None:
         raise UsageError("--concurrency is about a server; give --url and --model too.")
+    if streams is not None and device != "cuda":
+        raise UsageError("--streams is about a GPU; give --device cuda too.")
     if url is not None and (checkpoint is not None or device != "cpu"):
         raise UsageError("--url measures a server; leave out --checkpoint and --device.")
 
@@ -109,3 +120,10 @@ def check_batches(batches: tuple[int, ...], target: Target) -> None:
     """Raises UsageError where a batch is larger than the model takes."""
     if max(batches) > target.max_batch:
         raise UsageError(f"--batch {max(batches)} is more than the {target.max_batch} that {target.title} takes.")
+
+
+def _numbers(option: str, text: str, most: int, example: str) -> tuple[int, ...]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and 1 <= int(word) <= most for word in words):
+        raise UsageError(f"{option} {text!r} is not a list of whole numbers from 1 to {most}, such as {example}.")
+    return tuple(dict.fromkeys(int(word) for word in words))

@@ -52,7 +52,13 @@ def write_report(path: Path, report: BaseReport[Any, Any]) -> None:
         verdicts=list(report.verdicts()),
         doubts=list(report.doubts()),
         blocks=[
-            (report.block_title(one), report.table(one), spread_plot(one.rows, report.times_what)) for one in blocks
+            (
+                report.block_title(one),
+                report.table(one),
+                list(report.more_tables(one)),
+                spread_plot(report.plotted(one), report.times_what),
+            )
+            for one in blocks
         ],
         notes=[*report.not_measured(), *report.notes(), *report.definitions()],
         machine=_machine(report.environment),

@@ -1,8 +1,8 @@
-"""A report on a terminal of 80 columns: a table per block, what must be said of it, and the result in words."""
+"""A report on a terminal: a table per block, what must be said of it, and the result in words."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from cgan_runtime.pages import Cell, Table
 from rich.box import SIMPLE_HEAD
@@ -14,18 +14,19 @@ from cgan_bench.report_base import BaseReport
 
 __all__ = ["print_report"]
 
-WIDTH: Final = 80
-
 
 def print_report(report: BaseReport[Any, Any]) -> None:
     """The tables without the columns of `report.details`, then a line each."""
     console = Console(highlight=False)
     if not console.is_terminal:  # a file or a pipe has no width of its own
-        console = Console(highlight=False, width=WIDTH)
+        console = Console(highlight=False, width=report.width)
     console.print(report.title, style="bold", markup=False)
     for block in report.blocks:
         if block.rows:
             console.print(_printed(report.table(block), report.block_title(block), report.details))
+            for title, table in report.more_tables(block):
+                if not report.details.issuperset(table.heads[1:]):
+                    console.print(_printed(table, title, report.details))
     for line in (*report.not_measured(), report.machine, report.reference_note, *report.notes(), *report.doubts()):
         if line:
             console.print(line, markup=False)

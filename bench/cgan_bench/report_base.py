@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
@@ -81,6 +81,8 @@ class BaseReport(ABC, Generic[B, R]):
     """Heads of the columns that only the page shows: the others fit 80 columns."""
     times_what: ClassVar[str] = "latency"
     """What the rounds took the time of."""
+    width: ClassVar[int] = 80
+    """Columns of the table where the output is no terminal."""
 
     plan: Plan
     environment: dict[str, Any]
@@ -134,6 +136,16 @@ class BaseReport(ABC, Generic[B, R]):
     @abstractmethod
     def table(self, block: B) -> Table:
         """The rows of a block with every figure; heads that are in `details` are for the page."""
+
+    def more_tables(self, block: B) -> Iterator[tuple[str, Table]]:
+        """Further tables of a block, each with its title; one whose heads are all in `details` is for the page."""
+        del block
+        return iter(())
+
+    def plotted(self, block: B) -> Sequence[R]:
+        """The rows whose times are plotted, all of the same kind."""
+        rows: Sequence[R] = block.rows
+        return rows
 
     @property
     @abstractmethod

@@ -72,7 +72,7 @@ class Target:
         """Most rows that one call may hold."""
         if self.bundle is None:
             return MAX_BATCH
-        # Engines are not measured yet: their batches limit nobody.
+        # An engine that does not run a batch is named below the table: it limits nobody.
         plain = (a for a in self.bundle.manifest.artifacts if a.plan is None)
         return min(a.batch.max for a in plain if a.precision in self.measured)
 

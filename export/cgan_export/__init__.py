@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from cgan_export.fidelity.gates import run_gates
     from cgan_export.fidelity.limits import Limits
     from cgan_export.fidelity.samples import sample_conditions
-    from cgan_export.fidelity.torch_runner import TorchRunner
     from cgan_export.precisions import parse_precisions
+    from cgan_export.pytorch.runner import TorchRunner
     from cgan_export.size_wish import SizeWish, parse_size
 
 __all__ = [
@@ -57,7 +57,7 @@ _MODULES: Final = {
     "Exported": "export",
     "Limits": "fidelity.limits",
     "SizeWish": "size_wish",
-    "TorchRunner": "fidelity.torch_runner",
+    "TorchRunner": "pytorch.runner",
     "compare_bundles": "bundle.compare",
     "export_checkpoint": "export",
     "export_generator": "export",

@@ -32,12 +32,13 @@ from cgan_export.fidelity.heatmap import has_pixels
 from cgan_export.fidelity.labels import shortfalls
 from cgan_export.fidelity.probes import probe_conditions, undefined_on
 from cgan_export.fidelity.samples import calibration_conditions, sample_conditions
-from cgan_export.fidelity.torch_runner import TorchRunner
 from cgan_export.graph.onnx_graph import onnx_from_generator, with_metadata
 from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
 from cgan_export.graph.sizes import SizeWish, sized
 from cgan_export.graph.statistics import with_statistics
 from cgan_export.precisions import Precision
+from cgan_export.pytorch.mode import FP64
+from cgan_export.pytorch.runner import TorchRunner
 from cgan_export.sources import examples_of, load_source
 
 __all__ = ["Exported", "engines_of", "export_checkpoint", "export_generator", "require_passed"]
@@ -166,7 +167,7 @@ def export_generator(
         plain=plain,
         rewritten=rewritten,
         reference=SeededGenerator(CachingRunner(reference)),
-        exact=SeededGenerator(CachingRunner(TorchRunner(generator, contract, double=True))),
+        exact=SeededGenerator(CachingRunner(TorchRunner(generator, contract, mode=FP64))),
         live=CachingLive(reference),
         samples=samples,
         probes=probe_conditions(contract, samples),

@@ -6,15 +6,13 @@ benchmark all go through it, so they cannot disagree about what a seed means.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol, final
 
-import numpy as np
-
-from cgan_runtime.axes import bound_sizes, require_bearable, require_legal, shape_of
-from cgan_runtime.contract import Contract, NoiseInput
+from cgan_runtime.axes import bound_sizes, require_bearable, require_legal
+from cgan_runtime.contract import Contract
 from cgan_runtime.errors import UsageError
-from cgan_runtime.noise import noise
+from cgan_runtime.noise_tensors import noise_tensors
 from cgan_runtime.runners.base import Array, Runner, Tensors, sample_shape
 
 __all__ = ["SeededGenerator", "SeededModel", "noise_tensors", "sizes_of"]
@@ -95,35 +93,3 @@ def sizes_of(contract: Contract, conditions: Tensors) -> dict[str, int]:
     sizes = bound_sizes((c.shape, sample_shape(conditions[c.name], c)) for c in given)
     require_legal(sizes, contract.sides)
     return sizes
-
-
-def noise_tensors(
-    inputs: Sequence[NoiseInput], seeds: Sequence[int], draws: Sequence[int], sizes: Mapping[str, int] | None = None
-) -> dict[str, Array]:
-    """Every noise input, float32 [N, ...], row i from (seeds[i], index, draws[i]) and its shape alone.
-
-    `sizes` gives the free axes, as the conditions bind them.
-
-    Raises:
-        UsageError: seeds and draws of different length, a value out of range, or a free axis without a size.
-    """
-    if len(seeds) != len(draws):
-        raise UsageError(f"{len(seeds)} seeds but {len(draws)} draws.")
-    filled: dict[str, Array] = {}
-    for item in inputs:
-        shape = shape_of(item.shape, sizes or {})
-        batch = np.empty((len(seeds), *shape), dtype=np.float32)
-        for row, (seed, draw) in enumerate(zip(seeds, draws, strict=True)):
-            try:
-                batch[row] = noise(
-                    item.distribution,
-                    shape,
-                    seed=seed,
-                    tensor=item.index,
-                    draw=draw,
-                    parameters=item.parameters,
-                )
-            except ValueError as error:
-                raise UsageError(f"{error}.") from error
-        filled[item.name] = batch
-    return filled

@@ -180,7 +180,7 @@ def test_torch_compile_without_a_compiler_is_absent(target: Target, monkeypatch:
 
 def test_a_bundle_alone_has_no_rows_that_need_weights(target: Target) -> None:
     alone = replace(target, checkpoint=None)
-    reasons = {backend.key: backend.absence(alone) for backend in local_backends("cpu")}
+    reasons = {backend.key: backend.absence(alone) for backend in local_backends()}
     assert reasons.pop("ort_bundle") is None
     assert len(reasons) == 3
     assert all("--checkpoint" in (reason or "") for reason in reasons.values())

@@ -17,11 +17,14 @@ from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.image_bytes import bytes_from_tensors, tensors_from_bytes
 from cgan_runtime.runners.base import Array
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
+from cgan_runtime.runners.tensorrt.flavours import TENSORRT
+from cgan_runtime.runners.tensorrt.stages import PlanOnDevice
 from onnx import TensorProto, helper
 
 from tests.export.engines import KINDS, graph_of, translator
 from tests.runtime.tensorrt.conftest import open_on_fakes
-from tests.runtime.tensorrt.fake_tensorrt import session_of
+from tests.runtime.tensorrt.fake_cuda import FakeDriver
+from tests.runtime.tensorrt.fake_tensorrt import FakeTensorRt, fake_plan, session_of
 
 EDGE = Edge(byte_images=True)
 ENCODINGS = {
@@ -138,6 +141,27 @@ def test_a_runner_of_bytes_gives_what_a_runner_of_floats_gives(rtx: bool) -> Non
                 values = here.generate({"condition": condition}, seeds, draws)["picture"]
                 np.testing.assert_array_equal(values, tensors_from_bytes(wanted, encoding))
     assert not one.driver.alive()
+
+
+def test_the_stages_of_an_engine_of_bytes_give_the_contracts_values() -> None:
+    model, contract = graph_of(translator())
+    driver = FakeDriver()
+    shapes = [shapes_of(contract, one, EDGE) for one in profiles_for(contract, parse_batches(["3"]))]
+    measured = PlanOnDevice(
+        fake_plan(with_byte_images(model, contract), shapes),
+        contract,
+        batch=3,
+        driver=driver,
+        flavour=TENSORRT,
+        module=FakeTensorRt(driver),
+    )
+    given = every_byte(contract, 3)
+    with OnnxRuntimeRunner(model, contract) as reference:
+        wanted = SeededGenerator(reference).generate({"condition": given}, [1, 2, 3], [0] * 3, as_bytes=True)
+    values = measured.generate({"condition": tensors_from_bytes(given, ImageEncoding())}, [1, 2, 3])
+    np.testing.assert_array_equal(values["picture"], tensors_from_bytes(wanted["picture"], ImageEncoding()))
+    measured.close()
+    assert not driver.alive()
 
 
 def test_the_device_gets_a_quarter_of_the_bytes() -> None:

@@ -14,7 +14,7 @@ from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.noise_gate import noise_is_alive, spread_samples
 from cgan_export.fidelity.output_kinds import RangedMeasure, RelativeMeasure, measure_of
 from cgan_export.fidelity.samples import sample_conditions
-from cgan_export.fidelity.torch_runner import TorchRunner
+from cgan_export.pytorch.runner import TorchRunner
 from cgan_runtime.contract import Contract, ImageEncoding, Output, ScoreEncoding
 from cgan_runtime.errors import CheckFailedError
 from cgan_runtime.generator import SeededGenerator

@@ -12,10 +12,11 @@ from cgan_export.fidelity.case import Case
 from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.probes import PROBES, probe_conditions, undefined_on
 from cgan_export.fidelity.samples import sample_conditions
-from cgan_export.fidelity.torch_runner import TorchRunner
 from cgan_export.graph.onnx_graph import onnx_from_generator
 from cgan_export.graph.rewrites.sample_statistics import write_out_instance_normalisation
 from cgan_export.graph.sizes import SizeWish, sized
+from cgan_export.pytorch.mode import FP64
+from cgan_export.pytorch.runner import TorchRunner
 from cgan_runtime.contract import Contract, ImageEncoding
 from cgan_runtime.errors import CheckFailedError
 from cgan_runtime.generator import SeededGenerator
@@ -47,7 +48,7 @@ def case_of(generator: ImageTranslator, change: object = lambda *_: {}, samples:
     return Case(
         target=SeededGenerator(Changed(runner, change)),  # type: ignore[arg-type]  # any function of both
         reference=SeededGenerator(runner),
-        exact=SeededGenerator(TorchRunner(generator, generator.contract, double=True)),
+        exact=SeededGenerator(TorchRunner(generator, generator.contract, mode=FP64)),
         live=None,
         samples=conditions,
         probes=probe_conditions(generator.contract, conditions),
@@ -151,7 +152,7 @@ def test_statistics_are_as_accurate_as_pytorchs_on_drawings(kind: str) -> None:
     count = sum(node.op_type == "InstanceNormalization" for node in plain.graph.node)
     assert write_out_instance_normalisation(accurate) == count > 0
     conditions = {"condition": drawn(contract, kind, size)}
-    reference = TorchRunner(generator, contract, double=True).infer(conditions)["picture"]
+    reference = TorchRunner(generator, contract, mode=FP64).infer(conditions)["picture"]
 
     def error(model: bytes) -> float:
         answer = OnnxRuntimeRunner(model, contract).infer(conditions)["picture"]
@@ -167,7 +168,7 @@ def test_a_generator_with_a_type_of_its_own_is_one_sentence() -> None:
         def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
             return super().forward(*(value.float() for value in inputs))
 
-    runner = TorchRunner(Fixed(), Fixed().contract, double=True)
+    runner = TorchRunner(Fixed(), Fixed().contract, mode=FP64)
     with pytest.raises(CheckFailedError, match=r"cannot be computed in float64 .*in the dtype of its inputs"):
         runner.infer({"z": np.zeros((1, 6), dtype=np.float32)})
 
@@ -178,7 +179,7 @@ def test_float64_is_asked_under_the_seed_of_the_sample() -> None:
     case = Case(
         target=SeededGenerator(Changed(runner, lambda _, answer: {"picture": answer["picture"] + 7e-5})),
         reference=SeededGenerator(runner),
-        exact=SeededGenerator(TorchRunner(Unconditional(), runner.contract, double=True)),
+        exact=SeededGenerator(TorchRunner(Unconditional(), runner.contract, mode=FP64)),
         live=None,
         samples={},
         limits=Limits.of("fp32"),

@@ -9,8 +9,8 @@ import onnx
 import pytest
 import torch
 from cgan_export.fidelity.samples import sample_conditions
-from cgan_export.fidelity.torch_runner import TorchRunner
 from cgan_export.graph.sizes import SizeWish, parse_size, sized
+from cgan_export.pytorch.runner import TorchRunner
 from cgan_runtime.axes import axis_size, nearest_size
 from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.contract import Contract, SizeRule

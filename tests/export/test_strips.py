@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from cgan_export.fidelity.strips import convolve_in_strips
+from cgan_export.pytorch.strips import convolve_in_strips
 from torch import nn
 
 

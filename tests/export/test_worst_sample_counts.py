@@ -12,8 +12,9 @@ from cgan_export.fidelity.labels import Figures
 from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.output_kinds import OutputMeasure, Pair, measure_of
 from cgan_export.fidelity.samples import sample_conditions
-from cgan_export.fidelity.torch_runner import TorchRunner
 from cgan_export.graph.sizes import SizeWish, sized
+from cgan_export.pytorch.mode import FP64
+from cgan_export.pytorch.runner import TorchRunner
 from cgan_runtime.contract import ImageEncoding
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.images import pixels_from_tensor
@@ -84,7 +85,7 @@ def free_case(change: Callable[[Tensors, dict[str, Array]], dict[str, Array]]) -
     return Case(
         target=SeededGenerator(Changed(runner, change)),
         reference=SeededGenerator(runner),
-        exact=SeededGenerator(TorchRunner(generator, free, double=True)),
+        exact=SeededGenerator(TorchRunner(generator, free, mode=FP64)),
         live=None,
         samples=sample_conditions(generator.contract, None, None),
         limits=FP32,

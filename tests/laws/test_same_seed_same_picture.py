@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from cgan_export.fidelity.torch_runner import TorchRunner
 from cgan_export.graph.statistics import with_statistics
+from cgan_export.pytorch.runner import TorchRunner
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import ImageEncoding
 from cgan_runtime.generator import SeededGenerator, noise_tensors

@@ -49,6 +49,7 @@ ELSEWHERE: Final = {
         ]
         for name in ("devices", "gpu_session", "runner")
     },
+    Path("bench/cgan_bench/measuring.py"): ["tests/bench/test_cli.py"],
     Path("bench/cgan_bench/load.py"): ["tests/bench/test_measure.py", "tests/bench/test_cli.py"],
 }
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cgan_export.fidelity.torch_runner import TorchRunner
 from cgan_export.graph.statistics import with_statistics
+from cgan_export.pytorch.runner import TorchRunner
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import ImageEncoding
 from cgan_runtime.errors import CganError, UsageError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from cgan_bench.backends.base import Backend
 from cgan_bench.backends.bundle import OrtBundle
@@ -26,20 +25,10 @@ __all__ = [
 ]
 
 
-def local_backends(device: Literal["cpu", "cuda"], precisions: Sequence[Precision] = ("fp32",)) -> list[Backend]:
-    """The rows of this machine, the reference first. "cuda" adds the rows of the GPU to those of the CPU.
-
-    Args:
-        device: where to run besides the CPU.
-        precisions: artifacts of the bundle, one row each. INT8 has none on CUDA: that provider of ONNX Runtime has
-            no 8-bit convolution, and the file is meant for TensorRT, which has no row yet.
-    """
+def local_backends(precisions: Sequence[Precision] = ("fp32",)) -> list[Backend]:
+    """The rows of this machine's CPU, the reference first; one for each of these artifacts of the bundle."""
     rows: list[Backend] = [TorchEager(), TorchCompile(), OrtPlain()]
-    rows += [OrtBundle(precision=precision) for precision in precisions]
-    if device == "cuda":
-        rows += [TorchEager("cuda"), TorchCompile("cuda")]
-        rows += [OrtBundle("cuda", precision) for precision in precisions if precision != "int8"]
-    return rows
+    return [*rows, *(OrtBundle(precision=precision) for precision in precisions)]
 
 
 def server_backends(server: Server, precisions: Sequence[Precision] = ("fp32",)) -> list[Backend]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cgan_bench.backends.base import Backend, Opened, opened_runner
-from cgan_bench.backends.torch_eager import Device, torch_absence
+from cgan_bench.backends.torch_eager import torch_absence
 from cgan_bench.checkpoint import generator_of
 from cgan_bench.target import Target
 
@@ -21,17 +21,15 @@ COMPILERS: Final = ("g++", "c++", "clang++", "clang")
 class TorchCompile(Backend):
     """The same generator through torch.compile."""
 
-    device: Device = "cpu"
-
     @property
     def key(self) -> str:
-        """torch_compile, or torch_compile_cuda."""
-        return "torch_compile" if self.device == "cpu" else "torch_compile_cuda"
+        """Name in JSON."""
+        return "torch_compile"
 
     @property
     def title(self) -> str:
         """Name of the row."""
-        return "torch.compile" if self.device == "cpu" else "torch.compile, CUDA"
+        return "torch.compile"
 
     def absence(self, target: Target) -> str | None:
         """It needs a C++ compiler besides torch."""
@@ -41,10 +39,11 @@ class TorchCompile(Backend):
         """Wrap the network; the first inference compiles it."""
         # One compiling process instead of a pool: a pool would idle beside the measurement.
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
-        from cgan_export.fidelity.torch_runner import TorchRunner
+        from cgan_export.pytorch.mode import TorchMode
+        from cgan_export.pytorch.runner import TorchRunner
 
         generator, contract = generator_of(target, threads=threads)
-        return opened_runner(TorchRunner(generator, contract, device=self.device, compiled=True), target.size)
+        return opened_runner(TorchRunner(generator, contract, mode=TorchMode(compiled="default")), target.size)
 
 
 def no_compiler_reason() -> str | None:

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from cgan_bench.backends.base import Backend, Opened, missing_package, opened_runner
 from cgan_bench.checkpoint import generator_of
 from cgan_bench.target import Target
 
-__all__ = ["NO_CHECKPOINT", "Device", "TorchEager", "torch_absence"]
+__all__ = ["NO_CHECKPOINT", "TorchEager", "torch_absence"]
 
 NO_CHECKPOINT: Final = "a bundle holds no PyTorch weights; add --checkpoint FILE"
-
-Device = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)
 class TorchEager(Backend):
     """The generator of the checkpoint, called."""
 
-    device: Device = "cpu"
-
     @property
     def key(self) -> str:
-        """torch_eager, or torch_eager_cuda."""
-        return "torch_eager" if self.device == "cpu" else "torch_eager_cuda"
+        """Name in JSON."""
+        return "torch_eager"
 
     @property
     def title(self) -> str:
         """Name of the row."""
-        return "PyTorch eager" if self.device == "cpu" else "PyTorch eager, CUDA"
+        return "PyTorch eager"
 
     def absence(self, target: Target) -> str | None:
         """It needs torch and the checkpoint."""
@@ -38,10 +34,10 @@ class TorchEager(Backend):
 
     def open(self, target: Target, *, threads: int) -> Opened:
         """Read the checkpoint and build the network."""
-        from cgan_export.fidelity.torch_runner import TorchRunner
+        from cgan_export.pytorch.runner import TorchRunner
 
         generator, contract = generator_of(target, threads=threads)
-        return opened_runner(TorchRunner(generator, contract, device=self.device), target.size)
+        return opened_runner(TorchRunner(generator, contract), target.size)
 
 
 def torch_absence(target: Target) -> str | None:

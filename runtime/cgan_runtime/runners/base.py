@@ -25,7 +25,16 @@ from cgan_runtime.contract import Condition, Contract, ImageEncoding, Output, Te
 from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.image_bytes import bytes_from_tensors, tensors_from_bytes
 
-__all__ = ["Array", "Runner", "Tensors", "is_bytes", "is_image", "require_classes", "sample_shape"]
+__all__ = [
+    "Array",
+    "Runner",
+    "Tensors",
+    "images_as_needed",
+    "is_bytes",
+    "is_image",
+    "require_classes",
+    "sample_shape",
+]
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
@@ -66,7 +75,9 @@ class Runner(ABC):
                 image has values that are NaN or infinite.
         """
         form = _form_of(self.contract, inputs)
-        return self._finished(self._infer(self._prepared(inputs)), form, as_bytes=as_bytes)
+        return self._finished(
+            self._infer(images_as_needed(self.contract, inputs, self.byte_images)), form, as_bytes=as_bytes
+        )
 
     @final
     def infer_seeded(
@@ -89,7 +100,7 @@ class Runner(ABC):
         drawn = self.drawn_inputs
         form = _form_of(self.contract, inputs, drawn=drawn, rows=len(seeds))
         shapes = {item.name: form.shape_of(item) for item in self.contract.noise if item.name in drawn}
-        answer = self._infer_seeded(self._prepared(inputs), seeds, draws, shapes)
+        answer = self._infer_seeded(images_as_needed(self.contract, inputs, self.byte_images), seeds, draws, shapes)
         return self._finished(answer, form, as_bytes=as_bytes)
 
     @abstractmethod
@@ -101,19 +112,6 @@ class Runner(ABC):
     ) -> dict[str, Array]:
         """The same, of a runner with `drawn_inputs`, whose shapes [N, ...] are given."""
         raise NotImplementedError  # never asked of a runner that draws nothing
-
-    @final
-    def _prepared(self, inputs: Tensors) -> Tensors:
-        """The inputs with each image in the form that the artifact has."""
-        prepared = dict(inputs)
-        for condition in self.contract.conditions:
-            if isinstance(condition.encoding, ImageEncoding):
-                value = inputs[condition.name]
-                if is_bytes(value) and condition.name not in self.byte_images:
-                    prepared[condition.name] = tensors_from_bytes(value, condition.encoding)
-                elif not is_bytes(value) and condition.name in self.byte_images:
-                    prepared[condition.name] = bytes_from_tensors(value, condition.encoding)
-        return prepared
 
     @final
     def _finished(self, outputs: dict[str, Array], form: _Form, *, as_bytes: bool) -> dict[str, Array]:
@@ -154,6 +152,19 @@ def is_image(tensor: Tensor) -> bool:
 def is_bytes(image: Array) -> bool:
     """Whether an image is given as bytes [N, H, W, C] rather than as the contract's tensor [N, C, H, W]."""
     return image.dtype == np.uint8
+
+
+def images_as_needed(contract: Contract, inputs: Tensors, byte_images: Set[str]) -> Tensors:
+    """The inputs with each image in the form that an artifact has: as bytes those in `byte_images`, else floats."""
+    prepared = dict(inputs)
+    for condition in contract.conditions:
+        if isinstance(condition.encoding, ImageEncoding):
+            value = inputs[condition.name]
+            if is_bytes(value) and condition.name not in byte_images:
+                prepared[condition.name] = tensors_from_bytes(value, condition.encoding)
+            elif not is_bytes(value) and condition.name in byte_images:
+                prepared[condition.name] = bytes_from_tensors(value, condition.encoding)
+    return prepared
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,7 @@ PACKAGE_FILES: Final = (
     "generator.py",
     "limits.py",
     "noise.py",
+    "noise_tensors.py",
     "npy.py",
     "onnx_file.py",
     "image_bytes.py",

@@ -55,7 +55,7 @@ def test_the_host_draws_nothing(opened: Open, blends: Bundle, monkeypatch: pytes
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the host drew noise")
 
-    monkeypatch.setattr("cgan_runtime.generator.noise", refuse)
+    monkeypatch.setattr("cgan_runtime.noise_tensors.noise", refuse)
     assert one.runner.drawn_inputs == {"z"}
     for _ in range(3):  # as it is, recorded, launched
         assert_same(SeededGenerator(one.runner).generate(conditions, SEEDS[:3], DRAWS[:3]), wanted)

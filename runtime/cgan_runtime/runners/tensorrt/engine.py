@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, final
 
 import numpy as np
 
-from cgan_runtime.contract import Contract, Tensor
+from cgan_runtime.contract import Axis, Contract, Tensor
 from cgan_runtime.errors import BundleError, CganError
 from cgan_runtime.limits import printable
 from cgan_runtime.runners.base import is_image
@@ -166,6 +166,13 @@ class Engine:
     def scratch_bytes(self) -> int:
         """Device memory that a context needs while it runs, for the largest profile."""
         return self._engine.device_memory_size_v2
+
+    def sample_axes(self, tensor: Tensor) -> tuple[Axis, ...]:
+        """The axes of one sample as the engine has them: channels last where it has the bytes of an image."""
+        if tensor.name not in self.byte_images:
+            return tensor.shape
+        channels, height, width = tensor.shape
+        return (height, width, channels)
 
     def context(self) -> Context:
         """A context without memory.

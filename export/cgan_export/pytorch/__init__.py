@@ -1,0 +1,1 @@
+"""PyTorch as a runner: the reference on the CPU, and the ways in which it runs on a GPU."""
