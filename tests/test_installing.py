@@ -12,6 +12,7 @@ import pytest
 from cgan_export.engines import flavours as builders
 from cgan_runtime.runners.onnxruntime import module
 from cgan_runtime.runners.tensorrt import flavours as runners
+from cgan_runtime.serving.container_run import DEVICE_PACKAGES, FRONT_PACKAGES
 from cgan_runtime.serving.environment import TRITON_WHEEL
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -46,6 +47,8 @@ PLACEHOLDERS = {
     "{major + 1}": ["11"],
     "{extra}": list(EXTRAS),
     "{TRITON_WHEEL}": [TRITON_WHEEL],
+    "{quoted}": [*FRONT_PACKAGES, *DEVICE_PACKAGES],
+    "{options.container.tensorrt}": ["11.1.0.106"],
     "$(TENSORRT_TYPES": ["tensorrt-stubs"],
 }
 

@@ -156,7 +156,7 @@ def test_what_is_not_here_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CganError, match="PyTorch cannot measure it"):
         measure_ceiling()
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(CganError, match=r"nvidia-ml-py is not installed; run: pip install .cgan-deploy\[bench\]"):
+    with pytest.raises(CganError, match=r"nvidia-ml-py is not installed; run: pip install .cgan-deploy\[gpu\]"):
         gpu_state()
 
 

@@ -109,7 +109,7 @@ def test_labels_stay_integers_and_scores_come_back_as_float32() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("default")  # torch warns about modules of its own
+@pytest.mark.filterwarnings("ignore")  # torch warns about modules of its own
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
 def test_a_compiled_network_is_the_eager_function() -> None:
     """With a toy: jaxtyping's checks, which the tests put into ours, cannot be compiled."""

@@ -62,7 +62,7 @@ def gpu_state() -> GpuState:
         CganError: nvidia-ml-py is not installed, or there is no driver.
     """
     if importlib.util.find_spec("pynvml") is None:
-        raise CganError('nvidia-ml-py is not installed; run: pip install "cgan-deploy[bench]"')
+        raise CganError('nvidia-ml-py is not installed; run: pip install "cgan-deploy[gpu]"')
     import pynvml
 
     try:

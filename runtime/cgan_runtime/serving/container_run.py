@@ -88,7 +88,8 @@ class ContainerRun:
             *self._backend_flags(),
         ]
         packages = [*FRONT_PACKAGES, *(DEVICE_PACKAGES if self.options.noise == "device" else ())]
-        install = "pip install --quiet " + " ".join(f'"{package}"' for package in packages)
+        quoted = " ".join(f'"{package}"' for package in packages)
+        install = f"pip install --quiet {quoted}"
         words = [
             f"docker run --rm --gpus all --shm-size {self._shm_mib()}m",
             "-e PIP_BREAK_SYSTEM_PACKAGES=1 -e ORT_DISABLE_TELEMETRY=1",
