@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -227,6 +228,13 @@ def test_rows_are_pytorch_first_then_what_the_bundle_has(target: Target) -> None
     assert rows[0].key == "torch_fp32_eager"
     assert [row.key for row in rows[len(GPU_MODES) :]] == ["ort_cuda_fp32", "tensorrt_plain"]
     assert [row.has_streams for row in rows] == [False, False, True, True, False, True]
+    assert target.bundle is not None
+    (fp32,) = target.bundle.manifest.artifacts
+    others = [fp32.model_copy(update={"precision": of, "path": f"model.{of}.onnx"}) for of in ("fp16", "int8")]
+    manifest = target.bundle.manifest.model_copy(update={"artifacts": (fp32, *others)})
+    more = gpu_backends(replace(target, bundle=replace(target.bundle, manifest=manifest)))[len(GPU_MODES) : -1]
+    # The CUDA provider has no 8-bit convolution; TensorRT's is for what TensorRT is for.
+    assert [row.key for row in more] == ["ort_cuda_fp32", "ort_cuda_fp16", "ort_tensorrt_fp16", "ort_tensorrt_int8"]
 
 
 FAKES = (

@@ -32,7 +32,8 @@ from tests.runtime.tensorrt.test_stages import TimedDriver
         (PlainPlan(), "add --checkpoint FILE"),
         (PlanGpu(), "has no tensorrt fp16 artifact"),
         (PlanGpu("tensorrt_rtx"), "has no tensorrt_rtx fp16 artifact"),
-        (OrtGpu(), "CUDA"),
+        (OrtGpu(), "has no CUDA"),
+        (OrtGpu(provider="tensorrt"), "has no TensorRT"),
     ],
     ids=lambda value: value.key if isinstance(value, GpuBackend) else "",
 )

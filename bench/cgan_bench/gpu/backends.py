@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from cgan_export.pytorch.mode import EAGER, GPU_MODES, TorchMode
 from cgan_runtime.contract import Contract
@@ -196,19 +196,20 @@ class PlainPlan(GpuBackend):
 
 @dataclass(frozen=True)
 class OrtGpu(GpuBackend):
-    """The bundle's ONNX file on ONNX Runtime's CUDA provider, by the wall clock."""
+    """The bundle's ONNX file on one of ONNX Runtime's providers for GPUs, by the wall clock."""
 
     of: Precision = "fp32"
+    provider: Literal["cuda", "tensorrt"] = "cuda"
 
     @property
     def key(self) -> str:
-        """ort_cuda_fp32, ..."""
-        return f"ort_cuda_{self.of}"
+        """ort_cuda_fp32, ort_tensorrt_fp16, ..."""
+        return f"ort_{self.provider}_{self.of}"
 
     @property
     def title(self) -> str:
         """Name of the row."""
-        return f"ONNX Runtime CUDA {self.of.upper()}"
+        return f"ONNX Runtime {'CUDA' if self.provider == 'cuda' else 'TensorRT'} {self.of.upper()}"
 
     @property
     def precision(self) -> Precision:
@@ -219,7 +220,7 @@ class OrtGpu(GpuBackend):
         """Load the file."""
         del batch, streams
         assert target.bundle is not None  # noqa: S101 - the row is one of a bundle
-        runner = target.bundle.runner(precision=self.of, device=DEVICE)
+        runner = target.bundle.runner(precision=self.of, device=self.provider)
         return WallClock(runner, at_size(runner.contract, target.size))
 
 
@@ -236,12 +237,13 @@ def _plan(backend: str, plan: bytes, contract: Contract, *, batch: int, streams:
 def gpu_backends(target: Target) -> list[GpuBackend]:
     """The rows of a target, the reference first: PyTorch, then what the bundle has.
 
-    INT8 has no row on ONNX Runtime's CUDA provider, which has no 8-bit convolution: the file is for TensorRT.
+    INT8 has no row on ONNX Runtime's CUDA provider, which has no 8-bit convolution.
     """
     rows: list[GpuBackend] = [TorchGpu(mode) for mode in GPU_MODES]
     artifacts = target.bundle.manifest.artifacts if target.bundle is not None else ()
     chosen = [a for a in artifacts if a.precision in target.measured and a.backend in RUNNERS]
-    rows += [OrtGpu(a.precision) for a in chosen if a.backend == "onnxruntime" and a.precision != "int8"]
+    files = [a.precision for a in chosen if a.backend == "onnxruntime"]
+    rows += [OrtGpu(of) for of in files if of != "int8"] + [OrtGpu(of, "tensorrt") for of in files if of != "fp32"]
     plans: Sequence[tuple[str, Precision]] = [(a.backend, a.precision) for a in chosen if a.plan is not None]
     return [*rows, PlainPlan(), *(PlanGpu(*plan) for plan in dict.fromkeys(plans))]
 
