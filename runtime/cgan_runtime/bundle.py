@@ -114,6 +114,7 @@ class Bundle:
         precision: str | None = None,
         device: str | None = None,
         threads: int = 0,
+        in_flight: int = 1,
     ) -> Runner:
         """A runner for one artifact.
 
@@ -123,6 +124,7 @@ class Bundle:
             device: where it runs: "cpu", "cuda" or "cuda:1", with ONNX Runtime also "tensorrt" or "tensorrt:1"; the
                 backend's own choice by default.
             threads: CPU threads; 0 lets the backend choose.
+            in_flight: see `RunnerKind.open`; more than one is for several threads with TensorRT.
 
         Raises:
             BundleError: the bundle has no such artifact, or it changed since the bundle was read; or it may hold
@@ -133,7 +135,9 @@ class Bundle:
         artifact = self.artifact(backend or DEFAULT_BACKEND, precision or DEFAULT_PRECISION, device)
         self.require_trusted(artifact)
         kind = self._installed(artifact)
-        return kind.open(self.read(artifact), self.manifest.contract, device=device, threads=threads)
+        return kind.open(
+            self.read(artifact), self.manifest.contract, device=device, threads=threads, in_flight=in_flight
+        )
 
     def generator(
         self,
@@ -142,9 +146,12 @@ class Bundle:
         precision: str | None = None,
         device: str | None = None,
         threads: int = 0,
+        in_flight: int = 1,
     ) -> SeededGenerator:
         """The bundle as conditions and seeds to outputs; arguments and errors as for `runner`."""
-        return SeededGenerator(self.runner(backend=backend, precision=precision, device=device, threads=threads))
+        return SeededGenerator(
+            self.runner(backend=backend, precision=precision, device=device, threads=threads, in_flight=in_flight)
+        )
 
 
 def read_bundle(path: Path, *, require_signature: Path | None = None) -> Bundle:

@@ -29,8 +29,8 @@ def misfit(plan: Plan, device: str | None) -> str | None:
     return None if HERE in plan.targets else f"this plan was built for {', '.join(plan.targets)}; here is {HERE}"
 
 
-def open_runner(model: bytes, contract: Contract, *, device: str | None, threads: int) -> Runner:
-    del device
+def open_runner(model: bytes, contract: Contract, *, device: str | None, threads: int, in_flight: int) -> Runner:
+    del device, in_flight
     assert model == b"plan of sm89"
     return OnnxRuntimeRunner(OPENED[0], contract, threads=threads)
 

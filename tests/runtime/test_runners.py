@@ -201,7 +201,8 @@ def test_a_backend_that_is_not_installed_says_what_to_install(
     """A module of a backend whose package is missing, in the table under a name of its own."""
     (tmp_path / "absent_backend.py").write_text(
         "def absence():\n    return 'absent is not installed; run: pip install absent'\n"
-        "def open_runner(model, contract, *, device, threads):\n    raise AssertionError('must not be opened')\n"
+        "def open_runner(model, contract, *, device, threads, in_flight):\n"
+        "    raise AssertionError('must not be opened')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(RUNNERS, "onnxruntime", RunnerKind(name="Absent", module="absent_backend"))
@@ -224,7 +225,7 @@ def test_a_backend_is_one_module_and_one_line(
         "    def _infer(self, inputs):\n"
         "        return {'picture': inputs['condition'] * 0 + len(self.model) + self.threads}\n"
         "def absence():\n    return None\n"
-        "def open_runner(model, contract, *, device, threads):\n"
+        "def open_runner(model, contract, *, device, threads, in_flight):\n"
         "    runner = Mean(contract); runner.model, runner.device, runner.threads = model, device, threads\n"
         "    return runner\n"
     )

@@ -27,7 +27,9 @@ class Backend(Protocol):
     def absence(self) -> str | None:
         """Why it cannot be used here and what to install, in one sentence; None where it can."""
 
-    def open_runner(self, model: bytes, contract: Contract, *, device: str | None, threads: int) -> Runner:
+    def open_runner(
+        self, model: bytes, contract: Contract, *, device: str | None, threads: int, in_flight: int
+    ) -> Runner:
         """A runner of the artifact's bytes; see `RunnerKind.open`."""
 
 
@@ -62,7 +64,15 @@ class RunnerKind:
         """Why a plan cannot run here: "this plan was built for ...; here are ..."; None where it can."""
         return cast("PlannedBackend", self._backend()).misfit(plan, device)
 
-    def open(self, model: bytes, contract: Contract, *, device: str | None = None, threads: int = 0) -> Runner:
+    def open(
+        self,
+        model: bytes,
+        contract: Contract,
+        *,
+        device: str | None = None,
+        threads: int = 0,
+        in_flight: int = 1,
+    ) -> Runner:
         """A runner of one artifact.
 
         Args:
@@ -71,6 +81,8 @@ class RunnerKind:
             device: where it runs, "cpu", "cuda" or "cuda:1", with ONNX Runtime also "tensorrt"; the backend's own
                 choice by default.
             threads: CPU threads; 0 lets the backend choose.
+            in_flight: calls of several threads that compute at once, where the backend keeps memory for each; a
+                backend without such memory leaves it to itself.
 
         Raises:
             CganError: the backend or the device is not available here.
@@ -79,7 +91,7 @@ class RunnerKind:
         """
         if (reason := self.absence()) is not None:
             raise CganError(reason)
-        return self._backend().open_runner(model, contract, device=device, threads=threads)
+        return self._backend().open_runner(model, contract, device=device, threads=threads, in_flight=in_flight)
 
     def _backend(self) -> Backend:
         module, _, name = self.module.partition(":")

@@ -100,6 +100,16 @@ def test_a_bundle_runs_the_plan_of_this_gpu(shoes: Bundle, tmp_path: Path, gpus:
     assert not gpus[0].alive()
 
 
+def test_several_batches_are_in_flight_where_it_is_asked_for(
+    shoes: Bundle, tmp_path: Path, gpus: list[FakeDriver]
+) -> None:
+    bundle = with_plans(shoes, tmp_path / "shoes", here="sm86")
+    with bundle.generator(backend="tensorrt", in_flight=3).runner as runner:
+        assert gpus[0].alive()["streams"] == 3
+        inputs = inputs_of(runner.contract, 3)
+        assert_same(runner.infer(inputs), shoes.runner().infer(inputs))
+
+
 def test_a_plan_for_another_gpu_is_explained_before_it_is_read(
     shoes: Bundle, tmp_path: Path, gpus: list[FakeDriver]
 ) -> None:

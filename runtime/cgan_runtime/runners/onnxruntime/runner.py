@@ -33,6 +33,7 @@ def open_runner(
     *,
     device: str | None = None,
     threads: int = 0,
+    in_flight: int = 1,
     provider_options: Mapping[str, str] | None = None,
 ) -> Runner:
     """A runner on "cpu" (the default), or on a GPU: "cuda", "cuda:N", "tensorrt" or "tensorrt:N".
@@ -42,6 +43,8 @@ def open_runner(
         contract: the signature that it must have.
         device: where it runs; "tensorrt" is ONNX Runtime's TensorRT provider, which builds an engine and keeps it.
         threads: intra-op threads; 0 lets ONNX Runtime choose.
+        in_flight: not used: on the CPU a session takes any number of calls at once, on a GPU they wait for each
+            other.
         provider_options: options of the GPU's provider in place of those of `providers.py`.
 
     Raises:
@@ -49,6 +52,7 @@ def open_runner(
         CganError: what the device needs is not installed here; the message says what to install.
         BundleError: as `OnnxRuntimeRunner`.
     """
+    del in_flight
     return OnnxRuntimeRunner(
         model, contract, device=parse_device(device), threads=threads, provider_options=provider_options
     )

@@ -39,7 +39,7 @@ class TensorRtBackend:
         return misfit_of(plan, name=self.flavour.name, version=version, target=target)
 
     def open_runner(
-        self, model: bytes, contract: Contract, *, device: str | None = None, threads: int = 0, contexts: int = 1
+        self, model: bytes, contract: Contract, *, device: str | None = None, threads: int = 0, in_flight: int = 1
     ) -> Runner:
         """A runner of a plan on "cuda" (the default) or "cuda:N".
 
@@ -48,7 +48,7 @@ class TensorRtBackend:
             contract: the signature it must have.
             device: the GPU.
             threads: of the CPU; nothing is computed there.
-            contexts: batches that are on the GPU at once, for as many threads of the caller.
+            in_flight: batches that are on the GPU at once, for as many threads of the caller.
 
         Raises:
             UsageError: another device.
@@ -64,7 +64,7 @@ class TensorRtBackend:
             driver=cuda.open_driver(number),
             flavour=self.flavour,
             module=module,
-            contexts=contexts,
+            contexts=in_flight,
         )
 
     def _number(self, device: str | None) -> int:
