@@ -95,11 +95,7 @@ class Report(BaseReport[Block, Row]):
     def notes(self) -> Iterator[str]:
         """Which outputs are wrong."""
         for row in self.invalid:
-            for one in (one for one in row.agreements if not one.within_limit):
-                yield (
-                    f"INVALID: {row.title} at batch {row.batch}: {one.output} agrees to {one.words}, "
-                    f"needs {one.limit_words}."
-                )
+            yield from row.faults()
 
     def definitions(self) -> Iterator[str]:
         """What the figures mean."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CganError
@@ -27,12 +28,13 @@ from cgan_bench.target import Target
 from cgan_bench.worker_client import Worker
 from cgan_bench.workload import check_seeds, round_seeds
 
-__all__ = ["Block", "Plan", "measure", "measure_load"]
+__all__ = ["Block", "Plan", "in_turns", "measure", "measure_load"]
 
 MIN_ROUNDS = 10
 
 Say = Callable[[str], None]
 Answers = Sequence[dict[str, Array]]
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,21 +182,37 @@ def _compared(one: _Started, ours: Answers, *, to: _Started, answers: Answers) -
 
 def _rounds(workers: Sequence[Worker], batch: int, plan: Plan) -> list[list[float]]:
     """Latencies in milliseconds, one list per worker, one entry per round."""
+
+    def one(worker: Worker, index: int) -> float:
+        elapsed_ms = worker.time(round_seeds(index, batch))
+        time.sleep(plan.gap_ms / 1e3)
+        return elapsed_ms
+
+    return in_turns(workers, plan, one)
+
+
+def in_turns(workers: Sequence[Worker], plan: Plan, one: Callable[[Worker, int], Answer]) -> list[list[Answer]]:
+    """What each worker answers in the rounds that count, by worker.
+
+    Args:
+        workers: each is asked once a round, in an order that is drawn for each round.
+        plan: how long it goes on.
+        one: asks a worker in the round of a number.
+    """
     shuffle = random.Random(plan.order_seed).shuffle
-    latencies_ms: list[list[float]] = [[] for _ in workers]
+    answers: list[list[Answer]] = [[] for _ in workers]
     order = list(range(len(workers)))
     started = time.monotonic()
     for index in itertools.count():
         if index == plan.warm_up:
             started = time.monotonic()
-        done = len(latencies_ms[0])
+        done = len(answers[0])
         spent_seconds = (time.monotonic() - started) / len(workers)
         if done == plan.rounds or (plan.rounds is None and done >= MIN_ROUNDS and spent_seconds >= plan.seconds):
             break
         shuffle(order)
         for at in order:
-            elapsed_ms = workers[at].time(round_seeds(index, batch))
+            answer = one(workers[at], index)
             if index >= plan.warm_up:
-                latencies_ms[at].append(elapsed_ms)
-            time.sleep(plan.gap_ms / 1e3)
-    return latencies_ms
+                answers[at].append(answer)
+    return answers

@@ -8,7 +8,7 @@ fidelity        of each output against the reference's, see fidelity.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from cgan_bench.fidelity import Agreement
 
-__all__ = ["NOISY_RATIO", "Absent", "Ratio", "Row", "ratio"]
+__all__ = ["NOISY_RATIO", "Absent", "ComparedRow", "Ratio", "Row", "ratio"]
 
 NOISY_RATIO: Final = 1.5
 
@@ -40,31 +40,58 @@ class Ratio:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One backend at one batch size.
+class ComparedRow:
+    """One way of running the generator at one batch size, and how near its outputs are to the reference's.
 
     Attributes:
         key: of the backend.
         title: of the backend.
         description: library, version, device, as the backend itself tells.
         batch: rows of one inference.
-        latencies_ms: one per round, in the order of the rounds; of several clients, in the order of the answers.
-        wall_seconds: from the first request to the last answer; None where inferences came one at a time.
-        ratio: None for the reference and where rounds are not paired.
-        precision: of the artifact; fp32 for everything that is not one.
+        precision: decides how far the outputs may be off; of the artifact, fp32 for everything that is not one.
+        ratio: None for the reference, and where rounds are not paired.
         agreements: one per output; none for the reference and where there is nothing to compare with.
-        peak_memory_mb: of the worker; None for a server, whose memory is not here.
     """
 
     key: str
     title: str
     description: str
     batch: int
+    precision: str = "fp32"
+    ratio: Ratio | None = None
+    agreements: tuple[Agreement, ...] = ()
+
+    @property
+    def valid(self) -> bool:
+        """Whether the outputs are the reference's, as far as the precision allows."""
+        return all(agreement.within_limit for agreement in self.agreements)
+
+    @property
+    def psnr_db(self) -> float | None:
+        """The worst of all outputs that are measured by it; None where none is."""
+        return min((one.psnr_db for one in self.agreements if one.psnr_db is not None), default=None)
+
+    def faults(self) -> Iterator[str]:
+        """A sentence for each output that is wrong."""
+        for one in (one for one in self.agreements if not one.within_limit):
+            yield (
+                f"INVALID: {self.title} at batch {self.batch}: {one.output} agrees to {one.words}, "
+                f"needs {one.limit_words}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(ComparedRow):
+    """One backend at one batch size.
+
+    Attributes:
+        latencies_ms: one per round, in the order of the rounds; of several clients, in the order of the answers.
+        wall_seconds: from the first request to the last answer; None where inferences came one at a time.
+        peak_memory_mb: of the worker; None for a server, whose memory is not here.
+    """
+
     latencies_ms: tuple[float, ...]
     wall_seconds: float | None = None
-    ratio: Ratio | None = None
-    precision: str = "fp32"
-    agreements: tuple[Agreement, ...] = ()
     peak_memory_mb: float | None = None
 
     def percentile_ms(self, percent: float) -> float:
@@ -81,16 +108,6 @@ class Row:
     def noisy(self) -> bool:
         """The machine was not quiet enough for more than a rough figure."""
         return self.percentile_ms(90) > NOISY_RATIO * self.percentile_ms(50)
-
-    @property
-    def valid(self) -> bool:
-        """Whether the outputs are the reference's, as far as the precision allows."""
-        return all(agreement.within_limit for agreement in self.agreements)
-
-    @property
-    def psnr_db(self) -> float | None:
-        """The worst of all outputs that are measured by it; None where none is."""
-        return min((one.psnr_db for one in self.agreements if one.psnr_db is not None), default=None)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, units in the keys, every latency."""

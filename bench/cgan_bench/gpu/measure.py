@@ -6,9 +6,6 @@ of the GPU's FP32 would show too.
 
 from __future__ import annotations
 
-import itertools
-import random
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -24,7 +21,7 @@ from cgan_bench.gpu.nvml import GpuState, gpu_state
 from cgan_bench.gpu.roofline import Ceiling, Work, floor_ms, measure_ceiling
 from cgan_bench.gpu.rows import GpuRow, ratio_to
 from cgan_bench.gpu.work import work_of_target
-from cgan_bench.rounds import MIN_ROUNDS, Plan
+from cgan_bench.rounds import Plan, in_turns
 from cgan_bench.rows import Absent
 from cgan_bench.target import Target
 from cgan_bench.worker_client import Worker
@@ -159,22 +156,7 @@ def _start(backend: GpuBackend, target: Target, batch: int, stack: ExitStack) ->
 
 def _turns(workers: Sequence[Worker], plan: Plan) -> list[dict[str, tuple[float, ...]]]:
     """Milliseconds by stage for each worker, one entry a turn."""
-    shuffle = random.Random(plan.order_seed).shuffle
-    turns: list[list[dict[str, float]]] = [[] for _ in workers]
-    order = list(range(len(workers)))
-    started = time.monotonic()
-    for index in itertools.count():
-        if index == plan.warm_up:
-            started = time.monotonic()
-        done = len(turns[0])
-        spent_seconds = (time.monotonic() - started) / len(workers)
-        if done == plan.rounds or (plan.rounds is None and done >= MIN_ROUNDS and spent_seconds >= plan.seconds):
-            break
-        shuffle(order)
-        for at in order:
-            times_ms = workers[at].call("turn", index)
-            if index >= plan.warm_up:
-                turns[at].append(times_ms)
+    turns: list[list[dict[str, float]]] = in_turns(workers, plan, lambda worker, index: worker.call("turn", index))
     return [{stage: tuple(turn[stage] for turn in mine) for stage in mine[0]} for mine in turns]
 
 

@@ -163,11 +163,7 @@ class GpuReport(BaseReport[GpuBlock, GpuRow]):
                 "apart here, so its times compare the wall clock."
             )
         for row in self.invalid:
-            for one in (one for one in row.agreements if not one.within_limit):
-                yield (
-                    f"INVALID: {row.title} at batch {row.batch}: {one.output} agrees to {one.words}, "
-                    f"needs {one.limit_words}."
-                )
+            yield from row.faults()
 
     def definitions(self) -> Iterator[str]:
         """What the figures mean."""

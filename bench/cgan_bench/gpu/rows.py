@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from cgan_bench.fidelity import Agreement
 from cgan_bench.gpu.meter import WALL
-from cgan_bench.rows import NOISY_RATIO, Ratio, ratio
+from cgan_bench.rows import NOISY_RATIO, ComparedRow, Ratio, ratio
 
 __all__ = ["GpuRow", "ratio_to"]
 
@@ -26,32 +25,18 @@ COMPUTE = "compute"
 
 
 @dataclass(frozen=True, kw_only=True)
-class GpuRow:
+class GpuRow(ComparedRow):
     """One row.
 
     Attributes:
-        key: of the backend.
-        title: of the backend.
-        description: library, version, GPU.
-        batch: rows of one inference.
-        precision: decides how far the outputs may be off.
         times_ms: by stage and "wall", one for each turn.
         images_per_s: by number of streams.
-        ratio: None for the reference, and where there is none.
-        agreements: one for each output.
         gpu_memory_mb: of the GPU, that the process took by the end of its first runs.
         floor_ms: least time of this card for this work; None where it is not known.
     """
 
-    key: str
-    title: str
-    description: str
-    batch: int
-    precision: str = "fp32"
     times_ms: Mapping[str, tuple[float, ...]]
     images_per_s: Mapping[int, float] = field(default_factory=dict)
-    ratio: Ratio | None = None
-    agreements: tuple[Agreement, ...] = ()
     gpu_memory_mb: float | None = None
     floor_ms: float | None = None
 
@@ -79,16 +64,6 @@ class GpuRow:
         """Something else was running on the card."""
         low, high = np.percentile(self.latencies_ms, (50, 90))
         return bool(high > NOISY_RATIO * low)
-
-    @property
-    def valid(self) -> bool:
-        """Whether the outputs are the reference's, as far as the precision allows."""
-        return all(agreement.within_limit for agreement in self.agreements)
-
-    @property
-    def psnr_db(self) -> float | None:
-        """The worst of all outputs that are measured by it; None where none is."""
-        return min((one.psnr_db for one in self.agreements if one.psnr_db is not None), default=None)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, units in the keys, every turn."""
