@@ -172,11 +172,18 @@ def test_no_batch_goes_to_a_plan_that_has_no_profile_for_it(
     assert all(any(b.min <= size <= b.max for b in taken) for size in range(1, batch + 1))
 
 
+def test_a_plan_that_takes_bytes_is_passed_over(contract: Contract, tmp_path: Path) -> None:
+    plans = {"a.plan": plan(byte_images=True), "b.plan": plan()}
+    core = core_of(tmp_path / "r", bundle_with_plans(tmp_path, contract, plans), GpuOptions())
+    assert dict(core.cc_model_filenames) == {"8.6": "b.plan"}
+
+
 @pytest.mark.parametrize(
     ("plans", "options", "words"),
     [
         ({}, {}, r"has no TensorRT plan; build one where the GPU is \(cgan-export rebuild .*--backend onnxruntime"),
         ({"a": plan()}, {"precision": "int8"}, "has no TensorRT plan in int8; build one"),
+        ({"a": plan(byte_images=True)}, {}, "only plans whose images are bytes, .* without --byte-images"),
         ({"a": plan()}, {"max_batch": 17}, "--max-batch 17 is too large: .* profiles for batches up to 16"),
         ({"a": plan(profiles=batches((2, 8, 8)))}, {}, "without a profile for one row.*--batch 1,1..16"),
         (

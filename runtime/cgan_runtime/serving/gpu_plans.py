@@ -53,7 +53,14 @@ def plans_of(bundle: Bundle, options: GpuOptions) -> list[tuple[Artifact, Plan]]
             f"Triton in NVIDIA's container loads no {options.backend} artifact of ours; give --backend tensorrt or "
             "--backend onnxruntime."
         )
-    found = [(a, a.plan) for a in bundle.manifest.artifacts if a.backend == "tensorrt" and a.plan is not None]
+    built = [(a, a.plan) for a in bundle.manifest.artifacts if a.backend == "tensorrt" and a.plan is not None]
+    # The front models speak the contract's floats; a plan that takes bytes is for callers in Python.
+    found = [(artifact, plan) for artifact, plan in built if not plan.byte_images]
+    if built and not found:
+        raise BundleError(
+            f"{where} has only plans whose images are bytes, which the models of the server do not send; build "
+            f"one without --byte-images ({BUILD.format(where)})."
+        )
     precisions = [artifact.precision for artifact, _ in found]
     wanted = options.precision or ("fp16" if "fp16" in precisions else next(iter(precisions), ""))
     plans = [(artifact, plan) for artifact, plan in found if artifact.precision == wanted]
