@@ -39,7 +39,7 @@ def test_an_artifact_that_is_gone_or_another_kind_of_file_is_refused(read: Bundl
         read.runner()
 
 
-def test_device_and_threads_reach_the_backend(read: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_threads_and_in_flight_reach_the_backend(read: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict[str, Any]] = []
     real = onnxruntime.open_runner
 
@@ -50,5 +50,6 @@ def test_device_and_threads_reach_the_backend(read: Bundle, monkeypatch: pytest.
     monkeypatch.setattr(onnxruntime, "open_runner", opened)
     for use in (read.runner, read.generator):
         use().close()
-        use(device="cuda:1", threads=3).close()
-    assert given == 2 * [{"device": None, "threads": 0}, {"device": "cuda:1", "threads": 3}]
+        use(device="cuda:1", threads=3, in_flight=2).close()
+    usual: dict[str, Any] = {"device": None, "threads": 0, "in_flight": 1}
+    assert given == 2 * [usual, {"device": "cuda:1", "threads": 3, "in_flight": 2}]
