@@ -106,7 +106,10 @@ def measure_gpu(
         for backend in backends:
             say(f"batch {batch}: starting {backend.title}")
             found = _start(backend, target, batch, stack)
-            (absent if isinstance(found, Absent) else started).append(found)  # type: ignore[arg-type]  # each to its list
+            if isinstance(found, Absent):
+                absent.append(found)
+            else:
+                started.append(found)
         if not started:
             return GpuBlock(rows=(), absent=tuple(absent), batch=batch)
         say(f"batch {batch}: measuring {len(started)} rows in turns")
@@ -146,12 +149,20 @@ def _start(backend: GpuBackend, target: Target, batch: int, stack: ExitStack) ->
     except CganError as error:  # whatever is missing, this row is; the others are measured
         worker.close(grace_seconds=0)
         return Absent(key=backend.key, title=backend.title, reason=_plain(error))
-    used = _state()
-    known = free is not None and used is not None and free.used_mb is not None and used.used_mb is not None
-    memory_mb = used.used_mb - free.used_mb if known else None  # type: ignore[union-attr,operator]  # known says so
     return _Started(
-        backend=backend, worker=worker, description=description, contract=contract, gpu_memory_mb=memory_mb
+        backend=backend,
+        worker=worker,
+        description=description,
+        contract=contract,
+        gpu_memory_mb=_taken_mb(free, _state()),
     )
+
+
+def _taken_mb(before: GpuState | None, after: GpuState | None) -> float | None:
+    """Memory of the card that was taken in between; None where the driver does not tell."""
+    if before is None or after is None or before.used_mb is None or after.used_mb is None:
+        return None
+    return after.used_mb - before.used_mb
 
 
 def _turns(workers: Sequence[Worker], plan: Plan) -> list[dict[str, tuple[float, ...]]]:

@@ -41,7 +41,7 @@ class WallClock:
 
     def elapsed_ms(self, stage: Stage, index: int) -> float:
         """Not known."""
-        raise NotImplementedError(f"{stage} {index}")
+        raise NotImplementedError(f"{stage} {index}")  # never asked: `stages` is empty
 
     def seconds_of(self, runs: int) -> float:
         """Wall-clock seconds, one after the other, of what `generate` was asked last."""
