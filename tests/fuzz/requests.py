@@ -21,6 +21,7 @@ from tests.fuzz.damage import damaged, damaged_json
 __all__ = ["Addresses", "fuzz_requests", "fuzz_requests_here"]
 
 SECONDS: Final = 30.0  # an answer that takes longer is none
+WARM_UP: Final = 3000
 EVERY: Final = 100  # mutants between two good requests
 GRPC_EVERY: Final = 6  # one of so many mutants goes over gRPC
 METHODS: Final = ("ModelInfer",) * 8 + (
@@ -30,7 +31,7 @@ METHODS: Final = ("ModelInfer",) * 8 + (
     "ModelReady",
     "ServerReady",
 )
-REFUSED: Final = ("INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED", "UNAUTHENTICATED")
+REFUSED: Final = ("INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED", "UNAVAILABLE")
 PATHS: Final = ("/infer",) * 20 + (
     "",
     "/config",
@@ -147,7 +148,7 @@ def fuzz_requests_here(folder: Path, count: int, first: int, say: Callable[[str]
             image=png(smooth_images(1, seed=5)[0]),
             side=int(condition.shape[1]),
         )
-        fuzz_requests(addresses, 200, 10**9)  # caches and pools are filled once
+        fuzz_requests(addresses, WARM_UP, 10**9)  # caches and pools are filled once
         before = _resident(gate.process.pid), _resident(triton.process_id)
         report = fuzz_requests(addresses, count, first, say)
         after = _resident(gate.process.pid), _resident(triton.process_id)

@@ -151,7 +151,7 @@ class Admission:
             self._admit()
 
     async def _wait(self, lane: _Lane, turn: _Turn) -> None:
-        left = turn.deadline - self._clock()
+        left = max(0.0, turn.deadline - self._clock())
         ahead = lane.rows_inside + lane.rows_waiting
         due = (ahead + turn.rows) * lane.pace.seconds_per_row
         if due > left:
@@ -161,7 +161,7 @@ class Admission:
         lane.queue.append(turn)
         self._admit()
         try:
-            async with asyncio.timeout(max(0.0, left)):
+            async with asyncio.timeout(left):
                 await turn.come
         except TimeoutError as error:
             self._leave(lane, turn)
