@@ -17,6 +17,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from tests.fuzz.base import Report
 from tests.fuzz.damage import damaged, damaged_json
+from tests.gate.gate_process import call
 
 __all__ = ["Addresses", "fuzz_requests", "fuzz_requests_here"]
 
@@ -41,7 +42,7 @@ PATHS: Final = ("/infer",) * 20 + (
     "/versions/1/infer",
     "/versions/9/infer",
 )
-HEADERS: Final = (
+HEADERS: Final[tuple[dict[str, str], ...]] = (
     {},
     {"Content-Type": "application/json"},
     {"Content-Encoding": "gzip"},
@@ -184,9 +185,9 @@ def _over_grpc(gate: Addresses, draws: random.Random) -> tuple[str, str]:
         way, message = _changed_message(draws, draws.choice(gate.messages))
     method = draws.choice(METHODS)
     try:
-        gate.channel.unary_unary(f"/inference.GRPCInferenceService/{method}")(message, timeout=SECONDS)
+        call(gate.channel, method, message)
     except grpc.RpcError as error:
-        code, details = error.code().name, error.details()  # type: ignore[attr-defined]  # gRPC adds them
+        code, details = error.code().name, error.details() or ""
         assert code in REFUSED, f"{method}: {code} {details[:300]}"
         _check_sentence(details)
         return way, f"gRPC {code}"
@@ -245,7 +246,10 @@ def _sound_requests(condition: str, values: Any, image: bytes) -> list[tuple[str
         {**seed, "name": "draw", "datatype": "UINT32", "data": [0]},
     ]
     outputs = [{"name": "picture", "parameters": {"binary_data": True}}, {"name": "seed"}]
-    requests = [("_png", json.dumps({"inputs": files}).encode(), {}), ("", plain.encode(), {})]
+    requests: list[tuple[str, bytes, dict[str, str]]] = [
+        ("_png", json.dumps({"inputs": files}).encode(), {}),
+        ("", plain.encode(), {}),
+    ]
     for suffix, item, data in (("", tensor, values.tobytes()), ("_png", text, packed)):
         head = json.dumps(
             {"inputs": [{**item, "parameters": {"binary_data_size": len(data)}}, seed], "outputs": outputs}

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import grpc
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.gate.settings import Command, Engine, Event, GateSettings, Limits, Route
 from cgan_runtime.serving.repository import model_names
@@ -36,6 +37,14 @@ def route_of(bundle: Bundle, version: int = 1, name: str | None = None) -> Route
 def engine_of(triton: TritonServer, epoch: int = 1) -> Engine:
     ports = triton.options.ports
     return Engine(epoch=epoch, grpc=f"127.0.0.1:{ports.grpc}", metrics=f"127.0.0.1:{ports.metrics}")
+
+
+def call(channel: grpc.Channel, method: str, message: bytes = b"", key: str = "") -> bytes:
+    """The serialised answer of one method of the protocol."""
+    ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+        f"/inference.GRPCInferenceService/{method}"
+    )
+    return ask(message, timeout=60, metadata=(("authorization", f"Bearer {key}"),) if key else ())
 
 
 class GateProcess:

@@ -72,7 +72,7 @@ def test_two_batches_are_inside_and_the_rest_wait_in_order() -> None:
         asked[2][1].set()
         await settle()
         assert caller.inside == ["0", "1", "2", "3", "4"]
-        for _, leave in asked:
+        for _task, leave in asked:
             leave.set()
         await asyncio.gather(*(task for task, _ in asked))
         assert caller.inside == [str(number) for number in range(7)]
@@ -91,7 +91,7 @@ def test_a_large_request_is_not_passed_by_small_ones() -> None:
         first[1].set()
         await settle()
         assert caller.inside == ["first", "large", "small"]
-        for _, leave in (large, small):
+        for _task, leave in (large, small):
             leave.set()
         await asyncio.gather(large[0], small[0])
 

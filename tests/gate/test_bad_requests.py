@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-from tests.gate.gate_process import GateProcess
+from tests.gate.gate_process import GateProcess, call
 from tests.helpers import png, smooth_images
 
 IMAGE = png(smooth_images(1, seed=5)[0])
 ROW = np.zeros((1, 3, 64, 64), dtype="<f4")
-SERVICE = "/inference.GRPCInferenceService/"
 
 
 def send(gate: GateProcess, path: str, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
@@ -148,8 +147,7 @@ def test_a_seed_as_text_is_the_same_seed_as_in_binary(gate: GateProcess, value: 
     message.inputs.add(name="seed", datatype="UINT64", shape=[1, 1])
     message.raw_input_contents.extend([ROW.tobytes(), value.to_bytes(8, "little")])
     with grpc.insecure_channel(gate.grpc_url) as channel:
-        call = channel.unary_unary(SERVICE + "ModelInfer", response_deserializer=pb.ModelInferResponse.FromString)
-        found = call(message.SerializeToString())
+        found = pb.ModelInferResponse.FromString(call(channel, "ModelInfer", message.SerializeToString()))
     raw = dict(zip([output.name for output in found.outputs], found.raw_output_contents, strict=True))
     assert int.from_bytes(raw["seed"], "little") == value
     assert np.array_equal(np.frombuffer(raw["picture"], "<f4"), np.array(values(answer)["picture"], dtype="<f4"))
@@ -219,8 +217,8 @@ def test_paths_that_manage_triton_are_not_there(gate: GateProcess) -> None:
     with grpc.insecure_channel(gate.grpc_url) as channel:
         for method in ("RepositoryModelUnload", "SystemSharedMemoryRegister", "TraceSetting", "LogSettings"):
             with pytest.raises(grpc.RpcError) as caught:
-                channel.unary_unary(SERVICE + method)(b"", timeout=10)
-            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]  # gRPC adds it
+                call(channel, method)
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_an_unknown_model_or_version_is_a_404(gate: GateProcess) -> None:
@@ -248,7 +246,7 @@ def test_an_unknown_model_or_version_is_a_404(gate: GateProcess) -> None:
 )
 def test_a_bad_message_is_an_error_of_grpc(gate: GateProcess, message: bytes, code: str, words: str) -> None:
     with grpc.insecure_channel(gate.grpc_url) as channel, pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(SERVICE + "ModelInfer")(message, timeout=10)
+        call(channel, "ModelInfer", message)
     error: Any = caught.value
     if message.startswith(b"\x3a"):
         assert error.code().name in ("INVALID_ARGUMENT", "NOT_FOUND")

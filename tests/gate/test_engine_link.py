@@ -29,7 +29,7 @@ class FakeTriton:
             self.asked += 1
             return await handler(data, context)
 
-        method = grpc.unary_unary_rpc_method_handler(count)
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(count)
         name = SERVICE.strip("/")
         self.server = grpc.aio.server()
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"ModelInfer": method}),))

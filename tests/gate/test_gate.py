@@ -26,7 +26,7 @@ from cgan_runtime.serving.server import TritonServer
 from cgan_runtime.triton_client import TritonClient
 from tritonclient.grpc import service_pb2 as pb
 
-from tests.gate.gate_process import GateProcess, engine_of, route_of
+from tests.gate.gate_process import GateProcess, call, engine_of, route_of
 from tests.helpers import free_ports, png, smooth_images
 
 IMAGE = png(smooth_images(1, seed=5)[0])
@@ -86,10 +86,11 @@ def test_an_answer_through_the_gate_is_the_one_of_triton(
     rng = np.random.default_rng(3)
     seeds = np.array([[7], [2**64 - 1], [2**53 + 1]], dtype=np.uint64)
     rows = {"condition": rng.uniform(-1, 1, (3, 3, 64, 64)).astype(np.float32), "seed": seeds}
-    for model, inputs in (
+    requests: tuple[tuple[str, dict[str, Any]], ...] = (
         ("facades", rows),
         ("facades_png", {"image": np.array([[IMAGE]] * 3, dtype=object), "seed": seeds}),
-    ):
+    )
+    for model, inputs in requests:
         one, two = (client.infer(model, inputs, ["picture", "seed"]) for client in (through, direct))
         assert all(np.array_equal(one[name], two[name]) for name in one)
     assert through.contract("facades_core") == bundle.manifest.contract
@@ -286,15 +287,16 @@ def test_keys_are_needed_over_both_protocols_but_not_by_probes(own_gate: Any, tm
     assert get(url, Authorization="Bearer second-key-of-sixteen")[0] == 200
     assert get(f"{gate.http_url}/v2/health/ready")[0] == 200
     with grpc.insecure_channel(gate.grpc_url) as channel:
-        call = channel.unary_unary("/inference.GRPCInferenceService/ServerMetadata")
         with pytest.raises(grpc.RpcError) as caught:
-            call(b"", timeout=10)
-        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined]  # gRPC adds it
-        assert call(b"", timeout=10, metadata=(("authorization", "Bearer first-key-of-sixteen"),))
-        stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+            call(channel, "ServerMetadata")
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert call(channel, "ServerMetadata", key="first-key-of-sixteen")
+        stream: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+            "/inference.GRPCInferenceService/ModelStreamInfer"
+        )
         with pytest.raises(grpc.RpcError) as caught:
             list(stream(iter([b""]), timeout=10))
-        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined]  # gRPC adds it
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_tls_is_spoken_over_both_protocols(own_gate: Any, tmp_path: Path) -> None:
@@ -306,10 +308,7 @@ def test_tls_is_spoken_over_both_protocols(own_gate: Any, tmp_path: Path) -> Non
     trusted = ssl.create_default_context(cafile=str(certificate))
     assert get(f"https://127.0.0.1:{gate.settings.http_port}/v2/health/ready", trusted)[0] == 200
     with grpc.secure_channel(gate.grpc_url, grpc.ssl_channel_credentials(certificate.read_bytes())) as channel:
-        call = channel.unary_unary(
-            "/inference.GRPCInferenceService/ServerLive", response_deserializer=pb.ServerLiveResponse.FromString
-        )
-        assert call(b"", timeout=10).live
+        assert pb.ServerLiveResponse.FromString(call(channel, "ServerLive")).live
     with pytest.raises((urllib.error.URLError, http.client.HTTPException, ConnectionError)):
         get(f"{gate.http_url}/v2/health/live")
 
