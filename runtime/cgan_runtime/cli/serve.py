@@ -16,8 +16,8 @@ from cgan_runtime.errors import CganError, UsageError
 if TYPE_CHECKING:
     from cgan_runtime.bundle import Bundle
     from cgan_runtime.serving.gpu_plans import GpuOptions
+    from cgan_runtime.serving.ports import Ports
     from cgan_runtime.serving.repository import RepositoryOptions
-    from cgan_runtime.serving.server import Ports
 
 __all__ = ["main"]
 
@@ -95,8 +95,9 @@ def serve(
     from cgan_runtime.bundle import DEFAULT_BACKEND, DEFAULT_PRECISION, read_bundle
     from cgan_runtime.serving.environment import find_environment, make_environment
     from cgan_runtime.serving.examples import ready_text
+    from cgan_runtime.serving.ports import Ports
     from cgan_runtime.serving.repository import RepositoryOptions
-    from cgan_runtime.serving.server import Ports, ServerOptions, TritonServer
+    from cgan_runtime.serving.server import ServerOptions, TritonServer
 
     if setup:
         print(make_environment(say=_say).root)
