@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.errors import CganError
@@ -126,10 +126,15 @@ class TritonServer:
         self._held.close()
         return status
 
-    def wait(self) -> int:
-        """Block until the server ends by itself; returns its exit status."""
+    def wait(self) -> NoReturn:
+        """Block until the server ends by itself.
+
+        Raises:
+            CganError: it ended.
+        """
         assert self._process is not None  # noqa: S101 - only asked of a started server
-        return self._process.wait()
+        self._process.wait()
+        raise CganError(f"{self._process.trouble()}: {self._process.reason}")
 
     def __enter__(self) -> Self:
         return self.start()

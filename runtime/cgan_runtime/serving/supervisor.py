@@ -52,6 +52,7 @@ class Supervisor:
         models: how the models run.
         gate_command: the gate's program and its arguments.
         say: told of every death, restart and publication, in one line.
+        echo: told every line of the log.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Supervisor:
         models: RepositoryOptions | None = None,
         gate_command: Sequence[str] = GATE_COMMAND,
         say: Callable[[str], object] = lambda _: None,
+        echo: Callable[[str], object] | None = None,
     ) -> None:
         require_distinct_models(bundles)
         self.settings, self.environment = settings, environment
@@ -72,7 +74,7 @@ class Supervisor:
         self.lock = threading.RLock()
         self.engine = Kept(self._launch_engine, start_seconds=START_SECONDS, say=self.tell_user)
         self.gate = Kept(self._launch_gate, start_seconds=GATE_START_SECONDS, say=self.tell_user)
-        self._gate_command, self._say = gate_command, say
+        self._gate_command, self._say, self._echo = gate_command, say, echo
         self._held = contextlib.ExitStack()
         self._folder = Path()
         self._log: ServerLog | None = None
@@ -274,7 +276,14 @@ class Supervisor:
     def _writer(self, name: str) -> Callable[[str], object]:
         log = self._log
         assert log is not None  # noqa: S101 - made before anything is started
-        return lambda line: log.write(name, line)
+        echo = self._echo
+
+        def write(line: str) -> None:
+            log.write(name, line)
+            if echo is not None:
+                echo(line)
+
+        return write
 
     def _end(self) -> None:
         """The gate first: it needs Triton for what it has accepted."""

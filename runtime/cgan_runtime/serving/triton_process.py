@@ -130,11 +130,17 @@ class TritonProcess:
         self._watched = {process: name for process, name in self._watched.items() if name not in models}
 
     def load(self, name: str) -> None:
-        """Load a model of the repository folder, or load it again.
+        """Load a model of the repository folder.
+
+        Processes of the same model end some time after it was unloaded: they are waited for, so that nobody takes
+        them for those of the new one.
 
         Raises:
             CganError: it could not be loaded; Triton's reason is in the log.
         """
+        deadline = time.monotonic() + LOAD_SECONDS
+        while name in self._model_processes().values() and time.monotonic() < deadline:
+            time.sleep(0.05)
         if not self._asked(f"/v2/repository/models/{name}/load", load=True, seconds=LOAD_SECONDS):
             raise CganError(f"Triton could not load {name}: {self.reason}")
 
