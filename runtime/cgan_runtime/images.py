@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,7 @@ __all__ = [
     "read_image",
     "resized",
     "stored_mode",
+    "stored_size",
     "tensor_from_image",
 ]
 
@@ -52,6 +53,7 @@ MIN_SIDE: Final = 8
 MAX_SIDE: Final = 16384
 MAX_PIXELS: Final = 64_000_000
 
+T = TypeVar("T")
 Float32 = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
@@ -121,15 +123,24 @@ def decode_image(source: Path | bytes, name: str | None = None, *, caps: bool = 
 
 def stored_mode(path: Path) -> str:
     """Pillow's mode of an image file, from its header alone; empty where that cannot be read."""
+    return _header(path, lambda image: image.mode) or ""
+
+
+def stored_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) in pixels of an encoded image, from its header alone; None where that cannot be read."""
+    return _header(io.BytesIO(data), lambda image: image.size)
+
+
+def _header(source: Path | io.BytesIO, read: Callable[[PilImage.Image], T]) -> T | None:
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as in `decode_image`, which says what is wrong
-            with Image.open(path, formats=FORMATS) as image:
-                return image.mode
+            with Image.open(source, formats=FORMATS) as image:
+                return read(image)
     except Exception:  # noqa: BLE001 - the same list
-        return ""
+        return None
 
 
 def eight_bit(

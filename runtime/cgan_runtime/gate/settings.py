@@ -1,22 +1,22 @@
 """What the supervisor tells the gate: once how to serve, then what is served and where the engine is.
 
 The supervisor writes one JSON line per message to the gate's standard input, a `Command`; the gate writes one JSON
-line per message to its standard output, an `Event`: `listening` once, then `done` after every later command, with the
-number that the command had. The end of the standard input tells the gate to answer what it accepted and to end.
+line per message to its standard output, an `Event`: `listening` once, then `done` after every later command, with
+the number that the command had. The end of the standard input tells the gate to answer what it accepted and to end.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from cgan_runtime.contract import Contract, Value
+from cgan_runtime.serving.signature import ModelKind
 
-__all__ = ["Command", "Engine", "Event", "GateSettings", "Limits", "ModelKind", "Route"]
+__all__ = ["Command", "Engine", "Event", "GateSettings", "Limits", "Route"]
 
-ModelKind = Literal["tensor", "png", "core"]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -138,8 +138,7 @@ class Event(Value):
     Attributes:
         listening: both ports accept connections.
         done: number of the command that has taken effect.
-        idle: with `done` of a command with routes: names inside Triton that no accepted request uses any more and
-            no route names; they may be unloaded.
+        idle: names inside Triton that no route names any more and no accepted request uses; they may be unloaded.
         suspect: a model did not answer: its name inside Triton, and the epoch of the engine.
         failed: why the gate ends, as one sentence.
     """

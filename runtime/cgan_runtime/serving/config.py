@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from cgan_runtime.contract import Condition, Contract, Tensor
-from cgan_runtime.serving.wire import image_outputs, png_inputs, travels_as_bytes
+from cgan_runtime.contract import Contract, Tensor
+from cgan_runtime.serving.signature import DATATYPES, ModelKind, ServedTensor, inputs_of, outputs_of
 
 __all__ = ["Io", "core_config", "dims_of", "png_config", "tensor_config", "triton_type"]
 
@@ -18,18 +18,6 @@ FRONT_INSTANCES: Final = 2  # one prepares the next batch while the other waits 
 FRONT_ENGINE: Final = f"""backend: "python"
 instance_group [ {{ kind: KIND_CPU count: {FRONT_INSTANCES} }} ]
 dynamic_batching {{ }}"""
-SEED: Final = '{ name: "seed" data_type: TYPE_UINT64 dims: [ 1 ] }'
-OPTIONAL: Final = (
-    '{ name: "seed" data_type: TYPE_UINT64 dims: [ 1 ] optional: true }',
-    '{ name: "draw" data_type: TYPE_UINT32 dims: [ 1 ] optional: true }',
-)
-BASE64: Final = '{ name: "base64" data_type: TYPE_BOOL dims: [ 1 ] optional: true }'
-TYPES: Final = {
-    ("float32", "fp32"): "TYPE_FP32",
-    ("float32", "fp16"): "TYPE_FP16",
-    ("int64", "fp32"): "TYPE_INT64",
-    ("int64", "fp16"): "TYPE_INT64",  # labels stay as they are
-}
 
 
 def core_config(
@@ -45,28 +33,25 @@ def core_config(
         max_batch: rows that one execution may hold.
         settings: parameters.
     """
-    inputs, outputs = ([_tensor(t, io) for t in tensors] for tensors in (contract.inputs, contract.outputs))
+    inputs, outputs = ([_line(t, io) for t in tensors] for tensors in _signature("core", contract))
     return _config(name, engine, max_batch, inputs, outputs, settings)
 
 
 def tensor_config(name: str, contract: Contract, *, max_batch: int, settings: Mapping[str, str]) -> str:
     """Of the model that takes conditions and a seed as tensors."""
-    inputs = [*(_tensor(c) for c in contract.conditions), *OPTIONAL]
-    outputs = [*(_tensor(o) for o in contract.outputs), SEED]
+    inputs, outputs = ([_line(t) for t in tensors] for tensors in _signature("tensor", contract))
     return _config(name, FRONT_ENGINE, max_batch, inputs, outputs, settings)
 
 
 def png_config(name: str, contract: Contract, *, max_batch: int, settings: Mapping[str, str]) -> str:
     """Of the model that takes files and text, and gives PNG files."""
-    files = image_outputs(contract)
-    inputs = [*(_wire(key, c) for key, c in png_inputs(contract).items()), *OPTIONAL, BASE64]
-    outputs = [*(_bytes(o.name) if o in files else _tensor(o) for o in contract.outputs), SEED]
+    inputs, outputs = ([_line(t) for t in tensors] for tensors in _signature("png", contract))
     return _config(name, FRONT_ENGINE, max_batch, inputs, outputs, settings)
 
 
 def triton_type(tensor: Tensor, io: Io) -> str:
     """The type of a tensor of the core."""
-    return TYPES[tensor.dtype, io]
+    return _type(DATATYPES[tensor.dtype], io)
 
 
 def dims_of(shape: Sequence[int | str]) -> str:
@@ -101,16 +86,19 @@ version_policy {{ latest {{ num_versions: 1 }} }}
 """
 
 
-def _wire(name: str, condition: Condition) -> str:
-    return _bytes(name) if travels_as_bytes(condition) else _tensor(condition)
+def _signature(kind: ModelKind, contract: Contract) -> tuple[tuple[ServedTensor, ...], tuple[ServedTensor, ...]]:
+    return inputs_of(kind, contract), outputs_of(kind, contract)
 
 
-def _bytes(name: str) -> str:
-    return f'{{ name: "{name}" data_type: TYPE_STRING dims: [ 1 ] }}'
-
-
-def _tensor(tensor: Tensor, io: Io = "fp32") -> str:
+def _line(tensor: ServedTensor, io: Io = "fp32") -> str:
     """A tensor as Triton declares it; a scalar per row is [1] on the wire and [] inside."""
-    scalar = "" if tensor.shape else " reshape: { shape: [ ] }"
-    kind, dims = triton_type(tensor, io), dims_of(tensor.shape or (1,))
-    return f'{{ name: "{tensor.name}" data_type: {kind} dims: {dims}{scalar} }}'
+    kind, dims = _type(tensor.datatype, io), dims_of(tensor.wire_shape)
+    more = ("" if tensor.shape else " reshape: { shape: [ ] }") + (" optional: true" if tensor.optional else "")
+    return f'{{ name: "{tensor.name}" data_type: {kind} dims: {dims}{more} }}'
+
+
+def _type(datatype: str, io: Io) -> str:
+    """Triton's word for a type; labels stay as they are in a core of FP16."""
+    if datatype == "FP32" and io == "fp16":
+        return "TYPE_FP16"
+    return "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"

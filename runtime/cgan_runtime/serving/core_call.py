@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import triton_python_backend_utils as pb
 
+from cgan_runtime.axes import shape_of
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.generator import SeededGenerator, sizes_of
 from cgan_runtime.runners import Array, Runner, Tensors
+from cgan_runtime.serving.wire import OUR_SENTENCE, PING
 
 if TYPE_CHECKING:
     from cgan_runtime.serving.device_inputs import DeviceInputs
 
-__all__ = ["open_core"]
+__all__ = ["open_core", "ping_core"]
 
 
 def open_core(contract: Contract, settings: Mapping[str, str]) -> SeededGenerator:
@@ -42,6 +44,34 @@ def open_core(contract: Contract, settings: Mapping[str, str]) -> SeededGenerato
         drawn = DeviceInputs(driver, contract.noise, max_rows=int(settings["rows"]), half=half)
     sides = json.loads(settings.get("sides", "null"))
     return SeededGenerator(_CoreRunner(contract, settings["core"], half=half, sides=sides, drawn=drawn))
+
+
+def ping_core(contract: Contract, model: str) -> None:
+    """Ask the core whether it lives; one of ours answers without computing anything.
+
+    Raises:
+        CganError: it does not.
+    """
+    side = 1 if contract.sides is None else contract.sides.min
+    shapes = [shape_of(tensor.shape, {"h": side, "w": side}) or (1,) for tensor in contract.inputs]
+    inputs = [
+        pb.Tensor(tensor.name, np.zeros((1, *shape), dtype=tensor.dtype))
+        for tensor, shape in zip(contract.inputs, shapes, strict=True)
+    ]
+    names = [output.name for output in contract.outputs]
+    request = pb.InferenceRequest(
+        model_name=model, requested_output_names=names, inputs=inputs, parameters={PING: True}
+    )
+    if (response := request.exec()).has_error():
+        raise _failure(response.error().message())
+
+
+def _failure(message: str) -> CganError:
+    """What the caller may know of a core's error; the rest goes to Triton's log."""
+    if message.startswith(OUR_SENTENCE):
+        return CganError(message.removeprefix(OUR_SENTENCE))
+    pb.Logger.log_error(message)
+    return CganError("the engine failed; the server's log says why.")
 
 
 @final
@@ -125,7 +155,7 @@ class _CoreRunner(Runner):
         )
         response = request.exec()
         if response.has_error():
-            raise CganError(response.error().message())
+            raise _failure(response.error().message())
         answers = {o: pb.get_output_tensor_by_name(response, o.name).as_numpy() for o in self.contract.outputs}
         return {
             output.name: (value.reshape(len(value)) if output.shape == () else value).astype(

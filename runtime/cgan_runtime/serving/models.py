@@ -28,8 +28,8 @@ from cgan_runtime.images import image_text
 from cgan_runtime.plain_file import read_plain
 from cgan_runtime.runners import Array, runner_kind
 from cgan_runtime.runners.base import require_classes
-from cgan_runtime.serving.core_call import open_core
-from cgan_runtime.serving.wire import image_outputs, png_inputs
+from cgan_runtime.serving.core_call import open_core, ping_core
+from cgan_runtime.serving.wire import OUR_SENTENCE, PING, image_outputs, png_inputs
 
 __all__ = ["CoreModel", "PngModel", "TensorModel"]
 
@@ -56,20 +56,31 @@ class _Model:
         rows: list[_Rows] = []
         plan: list[_Rows | Any] = []
         for request in requests:
+            if PING in request.parameters():
+                plan.append(self._pinged())
+                continue
             try:
                 read = self._read(request)
                 require_classes(self.contract, read.tensors)  # here, since a batch of several would fail as a whole
                 rows.append(read)
                 plan.append(read)
             except CganError as error:
-                plan.append(pb.TritonError(str(error), pb.TritonError.INVALID_ARG))
+                plan.append(_failure(error, pb.TritonError.INVALID_ARG))
         answers: dict[int, Any] = {}
         for group in _same_shapes(rows):
             answers.update(self._answers(group))
         return [
-            pb.InferenceResponse([], item) if isinstance(item, pb.TritonError) else answers[id(item)]
+            pb.InferenceResponse([], item)
+            if isinstance(item, pb.TritonError)
+            else answers[id(item)]
+            if isinstance(item, _Rows)
+            else item
             for item in plan
         ]
+
+    def _pinged(self) -> Any:
+        """That this process lives; a model that calls another one asks it too."""
+        return pb.InferenceResponse([])
 
     def _answers(self, rows: list[_Rows]) -> dict[int, Any]:
         """Responses to requests whose tensors can be joined, from one call, by the identity of their rows."""
@@ -77,7 +88,7 @@ class _Model:
             outputs = self._run(rows)
         except CganError as error:
             code = pb.TritonError.INVALID_ARG if isinstance(error, UsageError) else pb.TritonError.INTERNAL
-            failure = pb.TritonError(str(error), code)
+            failure = _failure(error, code)
             return {id(item): pb.InferenceResponse([], failure) for item in rows}
         answers, start = {}, 0
         for item in rows:
@@ -85,7 +96,7 @@ class _Model:
             try:
                 answers[id(item)] = self._answer(item, {name: value[start:stop] for name, value in outputs.items()})
             except CganError as error:  # of this request alone
-                failure = pb.TritonError(str(error), pb.TritonError.INTERNAL)
+                failure = _failure(error, pb.TritonError.INTERNAL)
                 answers[id(item)] = pb.InferenceResponse([], failure)
             start = stop
         return answers
@@ -143,6 +154,13 @@ class TensorModel(_Model):
         """Prepare the calls of `<name>_core`."""
         super().initialize(args)
         self.generator = open_core(self.contract, self.settings)
+
+    def _pinged(self) -> Any:
+        try:
+            ping_core(self.contract, self.settings["core"])
+        except CganError as error:
+            return _failure(error, pb.TritonError.UNAVAILABLE)
+        return super()._pinged()
 
     def _read(self, request: Any) -> _Rows:
         tensors = {c.name: _input(request, c.name) for c in self.contract.conditions}
@@ -215,6 +233,10 @@ class PngModel(TensorModel):
             assert isinstance(data, bytes)  # noqa: S101 - an image output is a file
             files.append([base64.b64encode(data) if rows.as_text else data])
         return np.array(files, dtype=object)
+
+
+def _failure(error: CganError, code: int) -> Any:
+    return pb.TritonError(f"{OUR_SENTENCE}{error}", code)
 
 
 def _input(request: Any, name: str) -> Array:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, Output
 from cgan_runtime.encodings import decoder_of, encoder_of
 
-__all__ = ["image_outputs", "png_inputs", "png_model_exists", "travels_as_bytes"]
+__all__ = ["OUR_SENTENCE", "PING", "image_outputs", "png_inputs", "png_model_exists", "travels_as_bytes"]
+
+# Our models begin a sentence that is meant for the caller so; whatever else Triton answers as an error is not.
+OUR_SENTENCE: Final = "cgan-deploy: "
+# A request with this parameter is answered at once, without outputs, by the model and by the engine that it calls.
+PING: Final = "cgan_ping"
 
 
 def png_inputs(contract: Contract) -> dict[str, Condition]:

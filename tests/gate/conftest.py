@@ -1,0 +1,20 @@
+"""A real Triton with the small bundle, and a gate in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from cgan_runtime.bundle import Bundle
+from cgan_runtime.serving.server import TritonServer
+
+from tests.gate.gate_process import GateProcess, engine_of, route_of
+from tests.helpers import free_ports
+
+
+@pytest.fixture(scope="session")
+def gate(server: TritonServer, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GateProcess]:
+    with GateProcess(free_ports(), tmp_path_factory.mktemp("gate") / "gate.log") as running:
+        running.tell(routes=(route_of(bundle),))
+        running.tell(engine=engine_of(server))
+        yield running
