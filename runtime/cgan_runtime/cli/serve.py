@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
 
@@ -15,7 +15,10 @@ from cgan_runtime.cli.shell import app, run
 from cgan_runtime.errors import BadInputError, CganError, UsageError
 
 if TYPE_CHECKING:
+    from cgan_runtime.bundle import Bundle
     from cgan_runtime.gate.settings import GateSettings
+    from cgan_runtime.serving.environment import ServerEnvironment
+    from cgan_runtime.serving.repository import RepositoryOptions
 
 __all__ = ["main"]
 
@@ -110,20 +113,16 @@ def serve(
         accelerator: With --target ngc and --backend onnxruntime: what runs the ONNX file. [default: cuda]
         require_signature: A public key (PEM); only bundles signed with its private key are served.
         setup: Only make the server's own Python environment and stop.
-        verbose: Print the log as it is written; it is kept in any case.
+        verbose: Print the log as it is written; without --bare it is kept in any case.
     """
     from cgan_runtime.bundle import DEFAULT_BACKEND, DEFAULT_PRECISION, read_bundle
     from cgan_runtime.cli.serve_repository import gpu_number, write_for_container, write_only
     from cgan_runtime.cli.serve_until import serve_until_stopped
     from cgan_runtime.gate.settings import GateSettings, Limits
-    from cgan_runtime.serving.control import control_socket
     from cgan_runtime.serving.environment import find_environment, make_environment
-    from cgan_runtime.serving.ports import Ports, state_folder
-    from cgan_runtime.serving.publishing import Publisher
+    from cgan_runtime.serving.ports import Ports
     from cgan_runtime.serving.repository import RepositoryOptions
     from cgan_runtime.serving.server import ServerOptions, TritonServer
-    from cgan_runtime.serving.server_log import LOG_FILE
-    from cgan_runtime.serving.supervisor import Supervisor
 
     if setup:
         print(make_environment(say=_say).root)
@@ -179,10 +178,9 @@ def serve(
     if not bare:
         _require_gate()
     environment = find_environment() or make_environment(say=_say)
-    names = ", ".join(map(str, bundles))
     if bare:
         options = ServerOptions(host=host, ports=ports, drain_seconds=drain_seconds, repository=models)
-        _say(f"starting Triton alone with {names}")
+        _say(f"starting Triton alone with {', '.join(map(str, bundles))}")
         alone = TritonServer(read, environment, options, say=_echo if verbose else _ignore)
         return serve_until_stopped(alone, read, _say)
     settings = GateSettings(
@@ -195,10 +193,31 @@ def serve(
         **files,
     )
     _say(_told(settings))
-    _say(f"starting Triton with {names}; the log is {state_folder(http_port) / LOG_FILE}")
-    server = Supervisor(read, environment, settings, models=models, say=_say, echo=_echo if verbose else None)
+    echo = _echo if verbose else None
+    return _behind_gate(read, environment, settings, models, require_signature=require_signature, echo=echo)
+
+
+def _behind_gate(
+    bundles: list[Bundle],
+    environment: ServerEnvironment,
+    settings: GateSettings,
+    models: RepositoryOptions,
+    *,
+    require_signature: Path | None,
+    echo: Callable[[str], object] | None,
+) -> int:
+    from cgan_runtime.cli.serve_until import serve_until_stopped
+    from cgan_runtime.serving.ports import state_folder
+    from cgan_runtime.supervision.control import control_socket
+    from cgan_runtime.supervision.publishing import Publisher
+    from cgan_runtime.supervision.server_log import LOG_FILE
+    from cgan_runtime.supervision.supervisor import Supervisor
+
+    paths = ", ".join(str(bundle.path) for bundle in bundles)
+    _say(f"starting Triton with {paths}; the log is {state_folder(settings.http_port) / LOG_FILE}")
+    server = Supervisor(bundles, environment, settings, models=models, say=_say, echo=echo)
     publisher = Publisher(server, require_signature=require_signature)
-    return serve_until_stopped(server, read, _say, lambda: control_socket(server, publisher))
+    return serve_until_stopped(server, bundles, _say, lambda: control_socket(server, publisher))
 
 
 def _checked(files: Mapping[str, Path | None]) -> dict[str, Path]:

@@ -26,7 +26,7 @@ def publish(bundle: Path, *, http_port: Port = 8000, allow_new_contract: bool = 
         allow_new_contract: Also where inputs or outputs are other ones, so that clients have to change.
     """
     from cgan_runtime.bundle import read_bundle
-    from cgan_runtime.serving.control import Request, ask
+    from cgan_runtime.supervision.control import Request, ask
 
     read_bundle(bundle)  # here too: what is wrong with it is said even where no server runs
     path = str(bundle.resolve())
@@ -40,7 +40,7 @@ def rollback(name: str, *, http_port: Port = 8000) -> None:
         name: Of the bundle.
         http_port: Which server on this machine: its --http-port. [default: 8000]
     """
-    from cgan_runtime.serving.control import Request, ask
+    from cgan_runtime.supervision.control import Request, ask
 
     print(ask(http_port, Request(action="rollback", name=name)))
 
@@ -52,7 +52,7 @@ def status(*, http_port: Port = 8000, json_: Annotated[bool, Parameter(name="--j
         http_port: Which server: its --http-port. [default: 8000]
         json_: As JSON.
     """
-    from cgan_runtime.serving.control import Request, ask
+    from cgan_runtime.supervision.control import Request, ask
 
     found = ask(http_port, Request(action="status"))
     if json_ or isinstance(found, str):

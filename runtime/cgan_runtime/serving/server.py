@@ -21,7 +21,7 @@ from cgan_runtime.serving.ports import Ports, claim_ports, reachable_host
 from cgan_runtime.serving.repository import RepositoryOptions, require_distinct_models, write_repository
 from cgan_runtime.serving.triton_process import TritonProcess
 
-__all__ = ["ServerOptions", "TritonServer"]
+__all__ = ["Ports", "ServerOptions", "TritonServer"]
 
 POLL_SECONDS: Final = 0.05
 

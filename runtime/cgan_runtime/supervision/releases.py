@@ -10,10 +10,11 @@ from typing import Final, final
 
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.errors import UsageError
-from cgan_runtime.gate.settings import ModelKind, Route
+from cgan_runtime.gate.settings import Route
 from cgan_runtime.serving.core import Core, RepositoryOptions, embedded_core
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.repository import model_names, write_models
+from cgan_runtime.serving.signature import ModelKind
 
 __all__ = ["Catalogue", "Release", "release_of"]
 

@@ -25,8 +25,8 @@ from cgan_runtime.errors import (
     UsageError,
 )
 from cgan_runtime.serving.ports import state_folder
-from cgan_runtime.serving.publishing import Publisher
-from cgan_runtime.serving.supervisor import Supervisor
+from cgan_runtime.supervision.publishing import Publisher
+from cgan_runtime.supervision.supervisor import Supervisor
 
 __all__ = ["Reply", "Request", "ask", "control_socket"]
 

@@ -20,14 +20,14 @@ from typing import Any, Final, Self, final
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.gate.settings import Engine, Event, GateSettings
 from cgan_runtime.serving.environment import ServerEnvironment
-from cgan_runtime.serving.gate_process import GATE_COMMAND, GateProcess
-from cgan_runtime.serving.kept import Kept
 from cgan_runtime.serving.leftovers import sweep, working_folder
 from cgan_runtime.serving.ports import Ports, claim_ports, private_ports, reachable_host, state_folder
-from cgan_runtime.serving.releases import Catalogue, release_of
 from cgan_runtime.serving.repository import RepositoryOptions, model_names, require_distinct_models
-from cgan_runtime.serving.server_log import ServerLog
 from cgan_runtime.serving.triton_process import TritonProcess
+from cgan_runtime.supervision.gate_process import GATE_COMMAND, GateProcess
+from cgan_runtime.supervision.kept import Kept
+from cgan_runtime.supervision.releases import Catalogue, release_of
+from cgan_runtime.supervision.server_log import ServerLog
 
 __all__ = ["Supervisor"]
 

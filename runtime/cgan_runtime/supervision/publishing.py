@@ -14,10 +14,10 @@ from typing import Final, final
 
 from cgan_runtime.bundle import read_bundle
 from cgan_runtime.errors import CganError, UsageError
-from cgan_runtime.serving.golden_check import check_golden
-from cgan_runtime.serving.releases import Release, release_of
-from cgan_runtime.serving.supervisor import Supervisor
 from cgan_runtime.serving.triton_process import TritonProcess
+from cgan_runtime.supervision.golden_check import check_golden
+from cgan_runtime.supervision.releases import Release, release_of
+from cgan_runtime.supervision.supervisor import Supervisor
 
 __all__ = ["Publisher"]
 
