@@ -180,9 +180,8 @@ def serve(
     environment = find_environment() or make_environment(say=_say)
     if bare:
         options = ServerOptions(host=host, ports=ports, drain_seconds=drain_seconds, repository=models)
-        _say(f"starting Triton alone with {', '.join(map(str, bundles))}")
         alone = TritonServer(read, environment, options, say=_echo if verbose else _ignore)
-        return serve_until_stopped(alone, read, _say)
+        return serve_until_stopped(alone, read, _say, "Triton alone: no limits, no keys, nothing is started again")
     settings = GateSettings(
         host=host,
         http_port=http_port,
@@ -192,7 +191,6 @@ def serve(
         drain_seconds=drain_seconds,
         **files,
     )
-    _say(_told(settings))
     echo = _echo if verbose else None
     return _behind_gate(read, environment, settings, models, require_signature=require_signature, echo=echo)
 
@@ -207,17 +205,13 @@ def _behind_gate(
     echo: Callable[[str], object] | None,
 ) -> int:
     from cgan_runtime.cli.serve_until import serve_until_stopped
-    from cgan_runtime.serving.ports import state_folder
     from cgan_runtime.supervision.control import control_socket
     from cgan_runtime.supervision.publishing import Publisher
-    from cgan_runtime.supervision.server_log import LOG_FILE
     from cgan_runtime.supervision.supervisor import Supervisor
 
-    paths = ", ".join(str(bundle.path) for bundle in bundles)
-    _say(f"starting Triton with {paths}; the log is {state_folder(settings.http_port) / LOG_FILE}")
     server = Supervisor(bundles, environment, settings, models=models, say=_say, echo=echo)
     publisher = Publisher(server, require_signature=require_signature)
-    return serve_until_stopped(server, bundles, _say, lambda: control_socket(server, publisher))
+    return serve_until_stopped(server, bundles, _say, _told(settings), lambda: control_socket(server, publisher))
 
 
 def _checked(files: Mapping[str, Path | None]) -> dict[str, Path]:

@@ -44,6 +44,7 @@ def serve_until_stopped(
     server: Server,
     bundles: Sequence[Bundle],
     say: Callable[[str], object],
+    rules: str,
     beside: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> int:
     """Start, print how to call it, and serve until SIGTERM, SIGHUP or Ctrl-C; returns 0 then.
@@ -51,7 +52,8 @@ def serve_until_stopped(
     Args:
         server: not started yet.
         bundles: that it serves.
-        say: told when it ends.
+        say: told the rules once it serves, and when it ends.
+        rules: what callers have to know.
         beside: what is to run beside it once it serves.
 
     Raises:
@@ -66,6 +68,7 @@ def serve_until_stopped(
         began = time.monotonic()
         with beside():
             _end_at(signal.SIGINT)  # from now on Ctrl-C is the usual way to end
+            say(rules)
             print(ready_text(server, bundles), flush=True)
             server.wait()
     except _Ended:

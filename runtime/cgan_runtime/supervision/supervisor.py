@@ -82,7 +82,7 @@ class Supervisor:
         self._pinged = 0.0
         self._began = 0.0
         self._failure: BaseException | None = None
-        self._ready, self._ending = threading.Event(), threading.Event()
+        self._ready, self._ending, self._over = (threading.Event() for _ in range(3))
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     @property
@@ -122,6 +122,7 @@ class Supervisor:
             sweep()
             self._log = ServerLog(state_folder(ports.http))
             self._held.callback(self._log.close)
+            self.tell_user(f"starting {', '.join(self.models)}; the log is {self._log.path}")
             self._folder = working_folder()
             self._held.callback(shutil.rmtree, self._folder, ignore_errors=True)
             self._began = time.monotonic()
@@ -140,15 +141,15 @@ class Supervisor:
         Raises:
             CganError: why it ended.
         """
-        self._thread.join()
+        self._over.wait()  # not `join`: a signal during it makes Python 3.11 take the thread for one that ended
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
         """Answer what was accepted, end both processes and remove temporary files."""
         self._ending.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        if self._thread.ident is not None:
+            self._over.wait()
         self._held.close()
 
     def __enter__(self) -> Self:
@@ -182,7 +183,7 @@ class Supervisor:
                         "version": release.version,
                         "model_digest": release.bundle.model_digest,
                         "bundle_digest": release.bundle.digest,
-                        "path": str(release.bundle.path),
+                        "path": str(release.bundle.path.resolve()),
                     }
                     for release in self.catalogue.served
                 ],
@@ -209,6 +210,7 @@ class Supervisor:
                 self._end()
             finally:
                 self._ready.set()
+                self._over.set()
 
     def _look(self) -> None:
         change = self.engine.tick()
