@@ -150,6 +150,7 @@ class Supervisor:
         self._ending.set()
         if self._thread.ident is not None:
             self._over.wait()
+            self._thread.join()
         self._held.close()
 
     def __enter__(self) -> Self:
