@@ -289,8 +289,8 @@ class Supervisor:
         return write
 
     def _end(self) -> None:
-        """The gate first: it needs Triton for what it has accepted."""
+        """The gate first, until it has answered what it accepted; Triton then has nothing left to do."""
         if self.gate.process is not None:
             self.gate.process.end()
         if self.engine.process is not None:
-            self.engine.process.end() if self.engine.ready else self.engine.process.kill()
+            self.engine.process.kill()
