@@ -1,6 +1,7 @@
-"""Fuzz one kind of input, or kill processes of one kind.
+"""Fuzz one kind of input or the server, or kill processes of one kind.
 
     python -m tests.fuzz checkpoints --count 10000 --first 0
+    python -m tests.fuzz requests --count 12000
     python -m tests.fuzz kills --what training --count 200
     unshare -rm python -m tests.fuzz full-disk --count 8
 
@@ -34,7 +35,7 @@ def targets_of(kind: str) -> Callable[[Path], list[Target]]:
 def main() -> None:
     """Print every failure, then the counts as one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=(*KINDS, "kills", "full-disk"))
+    parser.add_argument("kind", choices=(*KINDS, "kills", "full-disk", "requests"))
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--what", choices=("export", "training"), default="export", help="what is killed")
@@ -46,6 +47,10 @@ def main() -> None:
             from tests.fuzz.kills import kills
 
             report = kills(words.what, words.count, Path(folder), _say)
+        elif words.kind == "requests":
+            from tests.fuzz.requests import fuzz_requests_here
+
+            report = fuzz_requests_here(Path(folder), words.count, words.first, _say)
         elif words.kind == "full-disk":
             from tests.fuzz.full_disk import full_disk
 
