@@ -16,7 +16,7 @@ from cgan_runtime.manifest import Artifact
 from cgan_runtime.runners import Array
 from cgan_runtime.triton_client import TritonClient
 
-__all__ = ["check_golden"]
+__all__ = ["check_golden", "difference"]
 
 # Images are compared as files, so that a value on the edge between two levels may come out as either of them: an
 # image that is one level off everywhere has a PSNR of 48 dB.
@@ -55,7 +55,7 @@ def check_golden(http_url: str, model: str, bundle: Bundle, artifact: Artifact) 
                 stored = golden_output(bundle, golden, output)
                 given = answer[output.name][0]
                 prefix = "" if output is contract.outputs[0] else f"{output.name}."
-                if (reason := _difference(given, stored, output, artifact, prefix)) is not None:
+                if (reason := difference(given, stored, output, artifact, prefix)) is not None:
                     raise CheckFailedError(
                         f"{bundle.path}: {output.name} of the golden sample with seed {golden.seed} is not what "
                         f"the bundle promises ({reason}), so the bundle is not served; export the checkpoint again."
@@ -65,7 +65,7 @@ def check_golden(http_url: str, model: str, bundle: Bundle, artifact: Artifact) 
     return len(bundle.manifest.golden)
 
 
-def _difference(given: Array, stored: Array, output: Output, artifact: Artifact, prefix: str) -> str | None:
+def difference(given: Array, stored: Array, output: Output, artifact: Artifact, prefix: str) -> str | None:
     """Why a result is too far from the stored one; None where it is not."""
     if isinstance(output.encoding, ImageEncoding):
         if not np.isfinite(given).all():

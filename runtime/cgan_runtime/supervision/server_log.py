@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 from pathlib import Path
@@ -42,4 +43,5 @@ class ServerLog:
 
     def close(self) -> None:
         """Close the file."""
-        self._files.close()
+        with contextlib.suppress(OSError):  # of a full disk
+            self._files.close()
