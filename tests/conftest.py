@@ -61,9 +61,13 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decoded images of tests stay out of the user's cache; commands that tests start inherit it."""
+    """What tests keep stays out of the user's folders; commands that tests start inherit it.
+
+    Decoded images, and the logs of servers.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from cgan_runtime.serving.server import Ports
+from cgan_runtime.serving.ports import Ports
 from cgan_trainer.checkpoint import Graph, write_checkpoint
 from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
 from PIL import Image

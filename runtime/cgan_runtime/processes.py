@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import signal
 import sys
@@ -11,6 +10,8 @@ from typing import Final
 __all__ = ["end_with_parent", "stop_with_parent"]
 
 _PR_SET_PDEATHSIG: Final = 1
+# Looked up here: between fork and exec of a process with threads the loader's lock may be held for ever.
+_PRCTL: Final = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform.startswith("linux") else None
 
 
 def end_with_parent(*_: object) -> None:
@@ -27,6 +28,5 @@ def stop_with_parent() -> None:
 
 
 def _signal_at_end_of_parent(number: signal.Signals) -> None:
-    if sys.platform.startswith("linux"):
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+    if _PRCTL is not None:
+        _PRCTL(_PR_SET_PDEATHSIG, number)

@@ -47,7 +47,11 @@ class TritonClient:
             raise UsageError(f"{url} is not a server address; give http://HOST:PORT or grpc://HOST:PORT.")
         self.url = url
         self._library = _import_tritonclient(scheme)
+        self._closed: type[Exception] | tuple[()] = ()
         if scheme == "http":
+            from geventhttpclient.response import HTTPParseError
+
+            self._closed = HTTPParseError
             # Both time-outs: the library's default of 60 s for the connection would be a long wait for a typo.
             self._client = self._library.InferenceServerClient(
                 address, connection_timeout=10.0, network_timeout=TIMEOUT_SECONDS
@@ -113,6 +117,10 @@ class TritonClient:
             return getattr(self._client, method)(*arguments, **options)
         except OSError as error:  # HTTP: refused, timed out, name not found
             raise ServerError(f"{self.url} cannot be reached ({error}); is cgan-serve running there?") from error
+        except self._closed as error:  # HTTP: the connection ended, or what came is no HTTP
+            raise ServerError(
+                f"{self.url} did not answer in HTTP ({error}); is it the gRPC port, or did the server end?"
+            ) from error
         except self._library.InferenceServerException as error:
             text = " ".join((error.message() or "no message").split())
             if "UNAVAILABLE" in (error.status() or "") or "DEADLINE" in (error.status() or ""):

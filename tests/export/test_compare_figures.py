@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from cgan_export.bundle.compare import MORE_SEEDS, Drift, compare_bundles
-from cgan_export.bundle.verify import golden_conditions
 from cgan_runtime.bundle import Bundle
+from cgan_runtime.golden import golden_conditions
 from torch import Tensor
 
 from tests.export.exporting import exported_toy, written

@@ -20,7 +20,7 @@ from cgan_runtime.own_plans import remember_own
 from cgan_runtime.serving.container_run import ContainerRun, plan_run
 from cgan_runtime.serving.containers import CONTAINERS, find_container, misfit, suitable
 from cgan_runtime.serving.gpu_plans import GpuOptions
-from cgan_runtime.serving.server import Ports
+from cgan_runtime.serving.ports import Ports
 
 from tests.helpers import REPOSITORY, assert_one_sentence, run_here
 from tests.runtime.plans import (

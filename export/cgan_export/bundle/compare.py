@@ -19,10 +19,11 @@ from cgan_runtime.bundle import Bundle
 from cgan_runtime.contract import Output
 from cgan_runtime.errors import CganError, CheckFailedError
 from cgan_runtime.generator import SeededGenerator
+from cgan_runtime.golden import golden_conditions
 from cgan_runtime.manifest import Artifact
 from cgan_runtime.runners.base import Array, Runner
 
-from cgan_export.bundle.verify import built_elsewhere, golden_conditions, open_artifact
+from cgan_export.bundle.verify import built_elsewhere, open_artifact
 from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB, UNMEASURABLE, largest_error
 from cgan_export.fidelity.output_kinds import (

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from cgan_runtime.atomic import atomic_folder
 from cgan_runtime.bundle import Bundle, read_bundle, require_replaceable
 from cgan_runtime.errors import BundleError, CheckFailedError
+from cgan_runtime.golden import golden_conditions
 from cgan_runtime.manifest import SIGNATURE, Artifact, Manifest
 
 from cgan_export.bundle.seal import seal
-from cgan_export.bundle.verify import golden_conditions, measure_beside_fp32
+from cgan_export.bundle.verify import measure_beside_fp32
 from cgan_export.engines.builder import BuildOptions, Report
 from cgan_export.engines.engines import Engine, EngineWish, build_engines, sources_of
 from cgan_export.engines.flavours import flavour

@@ -6,12 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 from cgan_runtime.bundle import Bundle
-from cgan_runtime.contract import Condition, ImageEncoding, Output, Tensor
 from cgan_runtime.errors import BundleError
 from cgan_runtime.generator import SeededGenerator
-from cgan_runtime.images import read_image, tensor_from_image
+from cgan_runtime.golden import golden_conditions, golden_output
 from cgan_runtime.manifest import Artifact, Figure
-from cgan_runtime.npy import load_npy
 from cgan_runtime.runners.base import Array, Runner
 from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 
@@ -23,7 +21,7 @@ from cgan_export.fidelity.labels import Figures, of_output
 from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.output_kinds import measure_of
 
-__all__ = ["built_elsewhere", "golden_conditions", "measure_beside_fp32", "open_artifact", "verify_bundle"]
+__all__ = ["built_elsewhere", "measure_beside_fp32", "open_artifact", "verify_bundle"]
 
 
 def verify_bundle(bundle: Bundle, progress: Callable[[str], None] = lambda _: None) -> dict[str, dict[str, Figure]]:
@@ -100,15 +98,6 @@ def open_artifact(bundle: Bundle, artifact: Artifact) -> Runner:
     return OnnxRuntimeRunner(measurable(bundle.read(artifact), artifact.precision), bundle.manifest.contract)
 
 
-def golden_conditions(bundle: Bundle) -> list[dict[str, Array]]:
-    """The conditions of every golden sample, without the batch axis."""
-    conditions = bundle.manifest.contract.conditions
-    return [
-        {c.name: _condition(bundle, golden.conditions[c.name], c) for c in conditions}
-        for golden in bundle.manifest.golden
-    ]
-
-
 def _samples(bundle: Bundle, stored: list[dict[str, Array]]) -> dict[str, Array]:
     """The golden conditions, repeated up to the number that the gates need."""
     if not stored:
@@ -127,36 +116,8 @@ def _golden(bundle: Bundle, generator: SeededGenerator, stored: list[dict[str, A
     figures: Figures = {}
     for output in contract.outputs:
         pairs = [
-            (result[output.name][0], _stored_output(bundle, golden.outputs[output.name], output))
+            (result[output.name][0], golden_output(bundle, golden, output))
             for result, golden in zip(results, bundle.manifest.golden, strict=True)
         ]
         figures |= of_output(measure_of(output).golden(pairs), contract, output)
     return figures
-
-
-def _stored_output(bundle: Bundle, path: str, output: Output) -> Array:
-    """Pixels uint8 of an image, the array of any other kind."""
-    if isinstance(output.encoding, ImageEncoding):
-        return np.asarray(read_image(bundle.read(path), path, output.encoding))
-    return _array(bundle, path, output)
-
-
-def _condition(bundle: Bundle, path: str, condition: Condition) -> Array:
-    if isinstance(condition.encoding, ImageEncoding):
-        return tensor_from_image(read_image(bundle.read(path), path, condition.encoding), condition)
-    return _array(bundle, path, condition)
-
-
-def _array(bundle: Bundle, path: str, tensor: Tensor) -> Array:
-    try:
-        array = load_npy(bundle.read(path))
-    except ValueError as error:
-        raise BundleError(f"{bundle.path / path} is not a .npy file ({error}): export again.") from error
-    fits = len(array.shape) == len(tensor.shape) and all(
-        isinstance(axis, str) or axis == size for axis, size in zip(tensor.shape, array.shape, strict=True)
-    )
-    if array.dtype != np.dtype(tensor.dtype) or not fits:
-        raise BundleError(
-            f"{bundle.path / path} is {array.dtype} {list(array.shape)}, not a {tensor.name}: export again."
-        )
-    return array

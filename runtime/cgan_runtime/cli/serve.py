@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import signal
+import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
 
 from cyclopts import Parameter, validators
 
+from cgan_runtime.cli.serve_control import publish, rollback, status
 from cgan_runtime.cli.shell import app, run
-from cgan_runtime.errors import CganError, UsageError
+from cgan_runtime.errors import BadInputError, CganError, UsageError
 
 if TYPE_CHECKING:
     from cgan_runtime.bundle import Bundle
-    from cgan_runtime.serving.gpu_plans import GpuOptions
+    from cgan_runtime.gate.settings import GateSettings
+    from cgan_runtime.serving.environment import ServerEnvironment
     from cgan_runtime.serving.repository import RepositoryOptions
-    from cgan_runtime.serving.server import Ports
 
 __all__ = ["main"]
 
 DEFAULT_MAX_BATCH: Final = 8
 
+MIB: Final = 2**20
+
 command = app("cgan-serve")
+for subcommand in (publish, rollback, status):
+    command.command(subcommand)
 
 Port = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=65535))]
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
@@ -42,6 +47,15 @@ def serve(
     device: str | None = None,
     threads: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     drain_seconds: Positive = 10,
+    bare: bool = False,
+    deadline: Annotated[float | None, Parameter(validator=validators.Number(gt=0, lte=3600))] = None,
+    max_body: Positive | None = None,
+    max_pixels: Positive | None = None,
+    max_waiting: Positive | None = None,
+    max_memory: Positive | None = None,
+    api_keys: Path | None = None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
     triton_repo: Path | None = None,
     target: Literal["embedded", "ngc"] = "embedded",
     container: str | None = None,
@@ -81,7 +95,16 @@ def serve(
         precision: Which precision of it. [default: fp32; of TensorRT plans for --target ngc fp16]
         device: cpu, cuda or cuda:N; for ONNX Runtime also tensorrt, tensorrt:N. [default: the backend's choice]
         threads: CPU threads. [default: the backend chooses]
-        drain_seconds: Longest wait for requests in flight and idle clients when stopping. [default: 10]
+        drain_seconds: Longest wait for requests in flight when stopping. [default: 10]
+        bare: Triton itself on the ports, for measuring: no limits, no keys, and nothing is started again.
+        deadline: Longest time from the arrival of a request to its answer, in seconds. [default: 30]
+        max_body: Largest request, in MiB. [default: 64]
+        max_pixels: Most pixels of all image files of a request. [default: 64000000]
+        max_waiting: Most requests that wait; others are told to come back. [default: 256]
+        max_memory: Most memory for requests under way, in MiB. [default: 2048]
+        api_keys: File with one key per line; callers then need "Authorization: Bearer KEY".
+        tls_cert: Certificate chain (PEM), for HTTPS and gRPC; needs --tls-key.
+        tls_key: Its private key (PEM).
         triton_repo: Only write the model repository to this new folder and stop.
         target: What the repository is for: a server like ours, on CPUs, or NVIDIA's container (ngc), on GPUs.
         container: With --target ngc: the release that will serve, such as 26.07. A plan for another is refused.
@@ -90,13 +113,16 @@ def serve(
         accelerator: With --target ngc and --backend onnxruntime: what runs the ONNX file. [default: cuda]
         require_signature: A public key (PEM); only bundles signed with its private key are served.
         setup: Only make the server's own Python environment and stop.
-        verbose: Show Triton's log when the server stops.
+        verbose: Print the log as it is written; without --bare it is kept in any case.
     """
     from cgan_runtime.bundle import DEFAULT_BACKEND, DEFAULT_PRECISION, read_bundle
+    from cgan_runtime.cli.serve_repository import gpu_number, write_for_container, write_only
+    from cgan_runtime.cli.serve_until import serve_until_stopped
+    from cgan_runtime.gate.settings import GateSettings, Limits
     from cgan_runtime.serving.environment import find_environment, make_environment
-    from cgan_runtime.serving.examples import ready_text
+    from cgan_runtime.serving.ports import Ports
     from cgan_runtime.serving.repository import RepositoryOptions
-    from cgan_runtime.serving.server import Ports, ServerOptions, TritonServer
+    from cgan_runtime.serving.server import ServerOptions, TritonServer
 
     if setup:
         print(make_environment(say=_say).root)
@@ -121,12 +147,12 @@ def serve(
             precision=precision,
             max_batch=max_batch,
             instances=instances or 1,
-            gpu=_gpu(device),
+            gpu=gpu_number(device),
             container=None if container is None else find_container(container),
             noise=noise or "host",
             accelerator=accelerator or "cuda",
         )
-        _write_for_container(triton_repo, read, there, host, ports)
+        write_for_container(triton_repo, read, there, host, ports, _say)
         return 0
     models = RepositoryOptions(
         max_batch=max_batch or DEFAULT_MAX_BATCH,
@@ -136,80 +162,94 @@ def serve(
         device=device,
     )
     if triton_repo is not None:
-        _write_only(triton_repo, read, models)
+        write_only(triton_repo, read, models, _say)
         return 0
+    limits = {
+        "seconds": deadline,
+        "body_bytes": max_body and max_body * MIB,
+        "pixels": max_pixels,
+        "waiting": max_waiting,
+        "memory_bytes": max_memory and max_memory * MIB,
+    }
+    rules = {name: value for name, value in limits.items() if value is not None}
+    files = _checked({"api_keys": api_keys, "tls_certificate": tls_cert, "tls_key": tls_key})
+    if bare and (rules or files):
+        raise UsageError("limits, keys and TLS are those of the gate; leave them out with --bare.")
+    if not bare:
+        _require_gate()
     environment = find_environment() or make_environment(say=_say)
-    options = ServerOptions(
+    if bare:
+        options = ServerOptions(host=host, ports=ports, drain_seconds=drain_seconds, repository=models)
+        alone = TritonServer(read, environment, options, say=_echo if verbose else _ignore)
+        return serve_until_stopped(alone, read, _say, "Triton alone: no limits, no keys, nothing is started again")
+    settings = GateSettings(
         host=host,
-        ports=ports,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        metrics_port=metrics_port,
+        limits=Limits.model_validate(rules),
         drain_seconds=drain_seconds,
-        repository=models,
+        **files,
     )
-    server = TritonServer(read, environment, options)
-    signal.signal(signal.SIGTERM, _end)
-    try:
-        _say(f"starting Triton with {', '.join(str(path) for path in bundles)}")
-        server.start()
-        print(ready_text(server, read), flush=True)
-        status = server.wait()
-        raise CganError(f"tritonserver ended by itself with status {status}; --verbose shows its log.")
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # stopping is under way: once is enough
-            signal.signal(number, signal.SIG_IGN)
-        if server.models:
-            _say("stopping; requests in flight are answered first")
-        if verbose:
-            print(server.log, file=sys.stderr)
-        server.stop()
+    echo = _echo if verbose else None
+    return _behind_gate(read, environment, settings, models, require_signature=require_signature, echo=echo)
 
 
-def _end(*_: object) -> NoReturn:
-    raise SystemExit(0)
+def _behind_gate(
+    bundles: list[Bundle],
+    environment: ServerEnvironment,
+    settings: GateSettings,
+    models: RepositoryOptions,
+    *,
+    require_signature: Path | None,
+    echo: Callable[[str], object] | None,
+) -> int:
+    from cgan_runtime.cli.serve_until import serve_until_stopped
+    from cgan_runtime.supervision.control import control_socket
+    from cgan_runtime.supervision.publishing import Publisher
+    from cgan_runtime.supervision.supervisor import Supervisor
+
+    server = Supervisor(bundles, environment, settings, models=models, say=_say, echo=echo)
+    publisher = Publisher(server, require_signature=require_signature)
+    return serve_until_stopped(server, bundles, _say, _told(settings), lambda: control_socket(server, publisher))
 
 
-def _write_only(target: Path, bundles: list[Bundle], options: RepositoryOptions) -> None:
-    from cgan_runtime.serving.environment import MODEL_PACKAGES
-    from cgan_runtime.serving.repository import require_distinct_models, write_repository
-
-    require_distinct_models(bundles)
-    models = _write(target, lambda root: [n for bundle in bundles for n in write_repository(root, bundle, options)])
-    print(f"wrote {target} with {', '.join(models)}")
-    _say(f"the server's Python needs: {' '.join(MODEL_PACKAGES)}")
-
-
-def _write_for_container(target: Path, bundles: list[Bundle], options: GpuOptions, host: str, ports: Ports) -> None:
-    from cgan_runtime.serving.container_run import plan_run
-    from cgan_runtime.serving.repository import require_distinct_models
-
-    require_distinct_models(bundles)
-    run = plan_run(bundles, options, host=host, ports=ports)
-    models = _write(target, run.write)
-    for note in run.notes:
-        _say(note)
-    print(f"wrote {target} with {', '.join(models)}\n{run.text(target)}")
+def _checked(files: Mapping[str, Path | None]) -> dict[str, Path]:
+    """Files for the gate that are there, as absolute paths."""
+    given = {name: path.resolve() for name, path in files.items() if path is not None}
+    for path in given.values():
+        if not path.is_file():
+            raise BadInputError(f"{path} is not a file; --api-keys, --tls-cert and --tls-key each need one.")
+    if len({"tls_certificate", "tls_key"} & set(given)) == 1:
+        raise UsageError("TLS needs a certificate and its key: give both --tls-cert and --tls-key.")
+    return given
 
 
-def _write(target: Path, write: Callable[[Path], Sequence[str]]) -> Sequence[str]:
-    """Let the repository be written to a new folder, which appears whole or not at all."""
-    from cgan_runtime.atomic import atomic_folder
-    from cgan_runtime.claims import claim
-
-    if target.exists():
-        raise UsageError(f"{target} exists already; choose another folder for --triton-repo.")
-    with claim(target), atomic_folder(target) as root:
-        return write(root)
+def _require_gate() -> None:
+    for package in ("aiohttp", "grpc", "tritonclient"):
+        if importlib.util.find_spec(package) is None:
+            raise CganError(f'{package} is not installed; run: pip install "cgan-deploy[serve]"')
 
 
-def _gpu(device: str | None) -> int | None:
-    """The number of a GPU in the container; None for all of them."""
-    kind, _, number = (device or "cuda").partition(":")
-    if kind != "cuda" or (number and not (number.isascii() and number.isdigit())):
-        raise UsageError(f"the container has no device {device!r} for --target ngc; give cuda or cuda:N.")
-    return int(number) if number else None
+def _told(settings: GateSettings) -> str:
+    limits = settings.limits
+    return (
+        f"a request may take {limits.seconds:g} s, {limits.body_bytes // MIB} MiB and {limits.pixels:,} pixels; "
+        f"{limits.waiting} may wait, in {limits.memory_bytes // MIB} MiB; "
+        f"{'with' if settings.api_keys else 'no'} API keys, {'with' if settings.tls_certificate else 'no'} TLS"
+    )
 
 
 def _say(text: str) -> None:
     print(f"cgan-serve: {text}", file=sys.stderr, flush=True)
+
+
+def _echo(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _ignore(_: str) -> None:
+    """What Triton writes is not shown."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

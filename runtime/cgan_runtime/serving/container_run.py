@@ -19,8 +19,8 @@ from cgan_runtime.serving.environment import MODEL_PACKAGES
 from cgan_runtime.serving.examples import call_lines
 from cgan_runtime.serving.gpu_core import gpu_core
 from cgan_runtime.serving.gpu_plans import GpuOptions
+from cgan_runtime.serving.ports import Ports, reachable_host
 from cgan_runtime.serving.repository import model_names, write_models
-from cgan_runtime.serving.server import Ports, reachable_host
 
 __all__ = ["ContainerRun", "plan_run"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -50,6 +51,12 @@ class ServerEnvironment:
     def backends(self) -> Path:
         """A backend directory with the Python backend and the stub of this interpreter."""
         return self.root / "backends"
+
+    def describe(self, backend: str) -> str:
+        """What executes the artifacts of a backend, with its version where it is a package of this environment."""
+        package = backend.replace("_", "-")
+        (found, *_) = (*importlib.metadata.distributions(name=package, path=[str(_site_packages(self.root))]), None)
+        return package if found is None else f"{package} {found.version}"
 
     def variables(self, home: Path) -> dict[str, str]:
         """The whole environment of the server process; PATH selects the interpreter of the models."""

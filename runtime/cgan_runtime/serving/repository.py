@@ -6,6 +6,7 @@ be copied to another machine or into a container whose Python has the packages t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ from typing import Final
 
 import cgan_runtime
 from cgan_runtime.bundle import Bundle
-from cgan_runtime.errors import UsageError
+from cgan_runtime.errors import BundleError, UsageError
+from cgan_runtime.manifest import Artifact
+from cgan_runtime.plain_file import open_plain
 from cgan_runtime.serving.config import core_config, png_config, tensor_config
 from cgan_runtime.serving.core import Core, RepositoryOptions, embedded_core
 from cgan_runtime.serving.wire import png_model_exists
@@ -99,13 +102,22 @@ def write_repository(root: Path, bundle: Bundle, options: RepositoryOptions) -> 
     return write_models(root, bundle, embedded_core(bundle, options))
 
 
-def write_models(root: Path, bundle: Bundle, core: Core) -> tuple[str, ...]:
-    """Add the bundle's models to the repository folder `root`; returns their names, the engine first.
+def write_models(root: Path, bundle: Bundle, core: Core, names: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """Write the bundle's models to the repository folder `root`, or write again what changed there.
+
+    Args:
+        root: the folder; whatever else is in it stays.
+        bundle: of the models.
+        core: how the engine runs.
+        names: of the models, the engine first; `model_names` by default.
+
+    Returns:
+        The names.
 
     Raises:
-        BundleError: the bundle changed since it was read.
+        BundleError: the bundle changed since it was read, and the folder does not hold the artifacts yet.
     """
-    names, contract = model_names(bundle), bundle.manifest.contract
+    names, contract = names or model_names(bundle), bundle.manifest.contract
     settings = {
         "contract": json.dumps(contract.model_dump(mode="json"), separators=(",", ":")),
         "name": bundle.manifest.name,
@@ -122,7 +134,7 @@ def write_models(root: Path, bundle: Bundle, core: Core) -> tuple[str, ...]:
     ]
     for name, kind, config in zip(names, ("CoreModel", "TensorModel", "PngModel"), configs, strict=False):
         version = root / name / "1"
-        version.mkdir(parents=True)
+        version.mkdir(parents=True, exist_ok=True)
         (root / name / "config.pbtxt").write_text(config, encoding="utf-8")
         if kind != "CoreModel" or core.in_python:
             _copy_package(version / "cgan_runtime", core.parts)
@@ -130,12 +142,23 @@ def write_models(root: Path, bundle: Bundle, core: Core) -> tuple[str, ...]:
             (version / "model.py").write_text(code, encoding="utf-8")
     for name, artifact in core.files.items():
         # A copy: what happens to the bundle later changes no answer.
-        (root / names[0] / "1" / name).write_bytes(bundle.read(artifact))
+        target = root / names[0] / "1" / name
+        if not _holds(target, artifact):
+            target.unlink(missing_ok=True)
+            target.write_bytes(bundle.read(artifact))
     return names
+
+
+def _holds(path: Path, artifact: Artifact) -> bool:
+    try:
+        with open_plain(path) as (stream, size):
+            return size == artifact.bytes and hashlib.file_digest(stream, "sha256").hexdigest() == artifact.sha256
+    except BundleError:
+        return False
 
 
 def _copy_package(target: Path, parts: Sequence[str]) -> None:
     source = Path(cgan_runtime.__file__).parent
     for name in package_files(*parts):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / name, target / name)
+        shutil.copy2(source / name, target / name)  # with its time, by which compiled code is recognised

@@ -1,0 +1,154 @@
+"""Whatever dies or stops is noticed within a second and served again, and no answer is another one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from cgan_runtime.bundle import Bundle
+from cgan_runtime.errors import CganError
+from cgan_runtime.gate.settings import Event
+from cgan_runtime.serving.environment import ServerEnvironment
+from cgan_runtime.serving.process_tree import children
+from cgan_runtime.supervision.supervisor import Supervisor
+
+from tests.supervision.clients import CONDITION, Clients, ask_once, ask_until
+from tests.supervision.conftest import settings_of_a_test
+from tests.supervision.versions import heavier
+
+
+def processes(server: Supervisor) -> dict[str, int]:
+    """What the server consists of, by name."""
+    triton, gate = server.engine.process, server.gate.process
+    assert triton is not None
+    assert gate is not None
+    stubs = {
+        model: number
+        for number, words in children(triton.process_id).items()
+        for model in ("facades_core", "facades_png", "facades")
+        if any(f"/{model}/1/" in word for word in words)
+    }
+    return {"tritonserver": triton.process_id, "gate": gate.process_id, **stubs}
+
+
+def settled(server: Supervisor, restarts: int, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while server.engine.restarts + server.gate.restarts < restarts or not server.status()["ready"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def expected(bundle: Bundle) -> bytes:
+    """The picture by ONNX Runtime in this process."""
+    generator = bundle.generator()
+    try:
+        return generator.generate({"condition": CONDITION}, [7], [0])["picture"].tobytes()
+    finally:
+        generator.close()
+
+
+@pytest.mark.parametrize(
+    ("what", "number"),
+    [
+        ("tritonserver", signal.SIGKILL),
+        ("tritonserver", signal.SIGSEGV),
+        ("tritonserver", signal.SIGSTOP),
+        ("facades_core", signal.SIGKILL),
+        ("facades_core", signal.SIGSTOP),
+        ("facades_core", signal.SIGKILL),  # a second time: Triton's own repair did nothing then
+        ("facades", signal.SIGKILL),
+        ("facades_png", signal.SIGKILL),
+        ("gate", signal.SIGKILL),
+        ("gate", signal.SIGSTOP),
+    ],
+)
+def test_what_dies_or_stops_is_started_again(
+    supervised: Supervisor, said: list[str], expected: bytes, what: str, number: signal.Signals
+) -> None:
+    before = supervised.engine.restarts + supervised.gate.restarts
+    process = processes(supervised)[what]
+    with Clients(supervised.grpc_url, 1) as clients:
+        clients.wait_for(3)
+        os.kill(process, number)
+        settled(supervised, before + 1)
+        clients.wait_for(3)
+    assert set(clients.answers) == {expected}
+    assert any(f"(process {process})" in line for line in said)
+    assert not any("Traceback" in failure or "/" in failure.replace("grpc://", "") for failure in clients.failures)
+
+
+def test_both_at_once(supervised: Supervisor, expected: bytes) -> None:
+    before = supervised.engine.restarts + supervised.gate.restarts
+    found = processes(supervised)
+    for what in ("gate", "tritonserver", "facades_core"):
+        os.kill(found[what], signal.SIGKILL)
+    settled(supervised, before + 2)
+    assert ask_until(supervised.grpc_url, 10)[0] == expected
+
+
+def test_a_model_that_does_not_answer_the_gate_is_a_reason(supervised: Supervisor, expected: bytes) -> None:
+    triton, gate, before = supervised.engine.process, supervised.gate.process, supervised.engine.restarts
+    assert triton is not None
+    assert gate is not None
+    gate.events.put(Event(suspect=("facades", triton.start - 1)))  # an earlier Triton: too late
+    time.sleep(0.5)
+    assert supervised.engine.process is triton
+    gate.events.put(Event(suspect=("facades", triton.start)))
+    settled(supervised, before + 1 + supervised.gate.restarts)
+    assert supervised.engine.process is not triton
+    assert ask_until(supervised.grpc_url, 10)[0] == expected
+
+
+def test_a_changed_copy_is_written_again(supervised: Supervisor, bundle: Bundle, expected: bytes) -> None:
+    """What the next Triton loads is what was hashed when the bundle was read."""
+    copy = supervised.repository / "facades_core" / "1" / "model.onnx"
+    code = supervised.repository / "facades_core" / "1" / "model.py"
+    copy.write_bytes(heavier(copy.read_bytes(), 2))
+    code.write_text("raise SystemExit")
+    before = supervised.engine.restarts + supervised.gate.restarts
+    os.kill(processes(supervised)["tritonserver"], signal.SIGKILL)
+    settled(supervised, before + 1)
+    assert ask_until(supervised.grpc_url, 10)[0] == expected
+    assert copy.read_bytes() == (bundle.path / "model.onnx").read_bytes()
+
+
+@pytest.fixture
+def breakable(bundle: Bundle, server_environment: ServerEnvironment) -> Iterator[Supervisor]:
+    server = Supervisor([bundle], server_environment, settings_of_a_test())
+    yield server
+    server.stop()
+
+
+def test_starts_that_fail_again_and_again_end_the_server(
+    breakable: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breakable.start()
+    monkeypatch.setattr(breakable.engine, "_launch", lambda: (_ for _ in ()).throw(CganError("no room.")))
+    monkeypatch.setattr("cgan_runtime.supervision.kept.FIRST_PAUSE_SECONDS", 0.01)
+    os.kill(processes(breakable)["tritonserver"], signal.SIGKILL)
+    with pytest.raises(CganError, match=r"5 starts in a row failed, the last one so: no room\."):
+        breakable.wait()
+    breakable.stop()
+    assert not breakable._thread.is_alive()
+    assert not breakable.repository.parent.exists()
+
+
+def test_a_first_start_that_fails_is_one_sentence(breakable: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breakable, "_gate_command", ["/bin/false"])
+    with pytest.raises(CganError, match=r"the gate \(process \d+\) ended with status 1 while starting"):
+        breakable.start()
+    assert not breakable.repository.parent.exists()
+
+
+def test_the_log_is_kept(supervised: Supervisor) -> None:
+    text = supervised.log_path.read_text()
+    assert "triton: " in text
+    assert "cgan-serve: " in text
+    assert supervised.log_path.parent.stat().st_mode & 0o777 == 0o700
+    assert ask_once(supervised.grpc_url)
+    assert np.frombuffer(ask_once(supervised.grpc_url), np.float32).shape == (3 * 64 * 64,)
