@@ -119,4 +119,4 @@ class Kept(Generic[P]):
             raise CganError(f"{MOST_FAILED_STARTS} starts in a row failed, the last one so: {why}") from cause
         pause = FIRST_PAUSE_SECONDS * 2**self._failures
         self._not_before = time.monotonic() + pause
-        self._say(f"{why} Trying again in {pause:.1f} s.")
+        self._say(f"{why.rstrip('.')}; trying again in {pause:.1f} s")
