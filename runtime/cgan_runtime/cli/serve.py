@@ -81,6 +81,7 @@ def serve(
 
         cgan-serve facades
         cgan-serve facades maps --http-port 9000
+        cgan-serve publish facades-new
         cgan-serve facades --triton-repo repository
         cgan-serve facades --triton-repo repository --target ngc --container 26.07
 
