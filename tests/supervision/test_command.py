@@ -146,3 +146,10 @@ def test_without_its_packages_the_sentence_names_the_extra(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     done = run_here("cgan-serve", bundle_path)
     assert_one_sentence(done, 1, "aiohttp is not installed", 'pip install "cgan-deploy[serve]"')
+
+
+def test_what_the_gate_cannot_use_is_its_own_sentence(bundle_path: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.txt"
+    keys.write_text("short\n")
+    done = run_here("cgan-serve", bundle_path, *options(free_ports()), "--api-keys", keys)
+    assert_one_sentence(done, 1, f"error: {keys} has a key of fewer than 16 characters")

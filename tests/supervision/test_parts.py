@@ -27,8 +27,6 @@ from tests.helpers import free_ports
 class Fake:
     """A process by what is asked of one."""
 
-    reason = "why not"
-
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.killed = False
@@ -40,6 +38,9 @@ class Fake:
 
     def trouble(self) -> str | None:
         return self.ill
+
+    def failure(self, trouble: str) -> str:
+        return f"{trouble} while starting: why not"
 
     def kill(self) -> None:
         self.killed = True

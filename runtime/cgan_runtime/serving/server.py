@@ -148,7 +148,7 @@ class TritonServer:
         deadline = time.monotonic() + self.options.start_seconds
         while not process.is_ready():
             if (trouble := process.trouble()) is not None:
-                raise CganError(f"{trouble} while starting: {process.reason}")
+                raise CganError(process.failure(trouble))
             if time.monotonic() > deadline:
                 raise CganError(f"Triton was not ready after {self.options.start_seconds:.0f} s: {process.reason}")
             time.sleep(POLL_SECONDS)

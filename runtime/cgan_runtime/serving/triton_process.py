@@ -97,6 +97,10 @@ class TritonProcess:
         """The last lines that it wrote."""
         return "\n".join(self._lines)
 
+    def failure(self, trouble: str) -> str:
+        """Why it never served: what was seen, and the last line of its log that reports an error."""
+        return f"{trouble} while starting: {self.reason}"
+
     @property
     def reason(self) -> str:
         """The last line of the log that reports an error, else its last line."""

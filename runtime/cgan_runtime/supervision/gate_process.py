@@ -44,7 +44,7 @@ class GateProcess:
     ) -> None:
         self.began = time.monotonic()
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self.reason = ""
+        self._reason = ""
         self._listening = False
         self._drain_seconds = settings.drain_seconds
         self._number = 0
@@ -85,6 +85,11 @@ class GateProcess:
         if oldest is not None and time.monotonic() - oldest > SILENT_SECONDS:
             return f"{who} has not answered for {SILENT_SECONDS:.0f} s"
         return None
+
+    def failure(self, trouble: str) -> str:
+        """Why it never served: what it said, else what was seen."""
+        with self._changed:
+            return self._reason or f"{trouble} while starting; the log tells more."
 
     def tell(self, **content: Any) -> int:
         """Send a command; returns its number."""
@@ -144,7 +149,7 @@ class GateProcess:
     def _note(self, event: Event) -> None:
         with self._changed:
             self._listening |= event.listening
-            self.reason = event.failed or self.reason
+            self._reason = event.failed or self._reason
             if event.done is not None:
                 self._unanswered.pop(event.done, None)
             self._changed.notify_all()

@@ -22,15 +22,14 @@ class Keepable(Protocol):
     def began(self) -> float:
         """When it was started, by the monotonic clock in seconds."""
 
-    @property
-    def reason(self) -> str:
-        """What it said last about why it does not serve; empty where it said nothing."""
-
     def is_ready(self) -> bool:
         """Whether it serves."""
 
     def trouble(self) -> str | None:
         """What is wrong with it, in words; None where it runs."""
+
+    def failure(self, trouble: str) -> str:
+        """Why it never served, as a sentence; `trouble` is what was seen from outside."""
 
     def kill(self) -> object:
         """End it at once."""
@@ -101,14 +100,14 @@ class Kept(Generic[P]):
 
     def _lose(self, trouble: str) -> Change:
         assert self.process is not None  # noqa: S101 - only a process is in trouble
-        was_ready, reason = self.ready, self.process.reason
+        was_ready, why = self.ready, self.process.failure(trouble)
         self.process.kill()
         self.process, self.ready = None, False
         if was_ready:
             self._lost_at = time.monotonic()
             self._say(f"{trouble}; starting again")
         else:
-            self._failed(f"{trouble} while starting{f': {reason}' if reason else '.'}")
+            self._failed(why)
         return "down"
 
     def _failed(self, why: str, cause: Exception | None = None) -> None:
