@@ -160,8 +160,8 @@ class PngModel(TensorModel):
     """Files and text in, PNG files out.
 
     An image is a file of a format that is read, as bytes, as base64 text or as a data URL; a label is its number or
-    name as text; other conditions are tensors. Images come back as PNG: as base64 text where an image came so, or where the
-    request says so (`base64`); other outputs are tensors.
+    name as text; other conditions are tensors. Images come back as PNG: as base64 text where an image came so, or
+    where the request says so (`base64`); other outputs are tensors.
     """
 
     def _read(self, request: Any) -> _Rows:
