@@ -83,7 +83,9 @@ def expected(bundle: Bundle, seed: int) -> Any:
             {
                 "out-http.png": 7,
                 "out-aio.png": 7,
+                "out-async.png": 7,
                 **{f"out-stream-{number}.png": 7 + number for number in range(3)},
+                **{f"out-async-{seed}.png": seed for seed in range(20, 23)},
             },
         ),
         ("Node", {"out-node.png": 7, "out-node.ppm": 7}),
