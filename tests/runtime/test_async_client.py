@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -155,13 +157,14 @@ class Failing(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
 
 
 @asynccontextmanager
-async def serving(servicer: Failing) -> AsyncIterator[str]:
+async def serving(servicer: Failing, credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[str]:
     server = grpc.aio.server()
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    address = "127.0.0.1:0"
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     await server.start()
     try:
-        yield f"grpc://127.0.0.1:{port}"
+        yield f"{'grpcs' if credentials else 'grpc'}://127.0.0.1:{port}"
     finally:
         await server.stop(None)
 
@@ -277,6 +280,23 @@ def test_the_key_travels_as_authorization() -> None:
         assert servicer.headers["authorization"] == "Bearer abc"
 
     failing(run, key="abc")
+
+
+def test_tls_trusts_the_certificates_it_is_given_and_no_others(tmp_path: Path) -> None:
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=here", "-days", "1"]
+    words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    key, certificate = ((tmp_path / name).read_bytes() for name in ("key.pem", "cert.pem"))
+
+    async def run() -> None:
+        async with serving(Failing(), grpc.ssl_server_credentials([(key, certificate)])) as url:
+            async with AsyncClient(url, root_certificates=certificate, key="abc") as client:
+                assert (await client.generate("m", {}, [7])).seeds == (7,)
+            async with AsyncClient(url, attempts=1) as client:
+                with pytest.raises(ServerError, match="cannot be reached after 1 attempt"):
+                    await client.generate("m", {}, [7])
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("how", ["breaks", "ends", "says no id", "says its id"])
