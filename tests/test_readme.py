@@ -95,6 +95,7 @@ def test_every_page_is_linked_from_the_readme(page: str) -> None:
             "CONTRIBUTING.md",
             "SECURITY.md",
             "docs/architecture.md",
+            "docs/clients.md",
             "docs/design.md",
             "docs/extending.md",
         ),
