@@ -100,6 +100,7 @@ class Load:
         failures: how many requests failed, by kind.
         flooded: whether an open loop gave up because MAX_IN_FLIGHT requests were unanswered.
         begun_s: when it was last started.
+        planned_s: every planned instant so far at which a request left.
     """
 
     endpoint: Endpoint
@@ -109,6 +110,7 @@ class Load:
     failures: Counter[str] = field(default_factory=Counter)
     flooded: bool = False
     begun_s: float = 0.0
+    planned_s: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._numbers = itertools.count()
@@ -162,6 +164,7 @@ class Load:
                 self.flooded = True
                 return
             self._in_flight += 1
+            self.planned_s.append(self.begun_s + after_s)
             group.create_task(self._one(self.begun_s + after_s))
 
     async def _one(self, planned_s: float) -> float:

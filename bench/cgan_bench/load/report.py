@@ -72,7 +72,7 @@ class LoadReport(BaseReport[LoadBlock, LoadRow]):
             ),
             rows=tuple(
                 (
-                    title_cell(row, *(["unstable"] if row.stable is False else [])),
+                    title_cell(row, *_remarks(row)),
                     figure(row.answered_per_s),
                     figure(row.answered_per_s * row.batch),
                     *(_ms(row.percentile_ms(percent)) for percent in (50, 90, 99, 100)),
@@ -131,6 +131,8 @@ class LoadReport(BaseReport[LoadBlock, LoadRow]):
             yield (
                 "Rows marked unstable: their last three windows differ by over 10 %; --seconds gives longer ones."
             )
+        if any("late" in _remarks(row) for row in self.rows):
+            yield "Rows marked late: the generator waited for a core itself; the server is faster than it seems."
         for block in self.blocks:
             if block.equal is not None:
                 words = "the same" if block.equal else "other"
@@ -179,6 +181,11 @@ class LoadReport(BaseReport[LoadBlock, LoadRow]):
     @property
     def _shares_machine(self) -> bool:
         return any(url.partition("://")[2].startswith(LOOPBACK) for url in self.plan.urls)
+
+
+def _remarks(row: LoadRow) -> list[str]:
+    late = row.is_late and not row.level.rate
+    return [*(["unstable"] if row.stable is False else []), *(["late"] if late else [])]
 
 
 def _ms(value: float | None) -> str:

@@ -17,7 +17,7 @@ from cgan_runtime.triton_client import TritonClient
 from cgan_bench.sizes import Size, at_size
 from cgan_bench.workload import conditions_for, inputs_for
 
-__all__ = ["Kind", "Request", "Served", "grpc_request", "http_request", "inputs_of", "served_model"]
+__all__ = ["Kind", "Request", "Served", "grpc_request", "http_request", "inputs_of", "raw_bytes", "served_model"]
 
 Kind = Literal["tensors", "files", "core"]
 
@@ -113,7 +113,7 @@ def grpc_request(model: str, inputs: Mapping[str, Array]) -> Request:
             {"name": name, "datatype": np_to_triton_dtype(value.dtype), "shape": value.shape}
             for name, value in inputs.items()
         ],
-        raw_input_contents=[_raw(value) for value in inputs.values()],
+        raw_input_contents=[raw_bytes(value) for value in inputs.values()],
     )
     return Request(body=message.SerializeToString())
 
@@ -146,7 +146,8 @@ def _as_sent(condition: Condition, values: Array) -> Array:
     return np.array(files, dtype=object).reshape(-1, 1)
 
 
-def _raw(value: Array) -> bytes:
+def raw_bytes(value: Array) -> bytes:
+    """A tensor as it travels: its bytes; of an array of bytes objects, each with its length in front."""
     if value.dtype != np.object_:
         return np.ascontiguousarray(value).tobytes()
     from tritonclient.utils import serialize_byte_tensor

@@ -2,8 +2,9 @@
 
 The rule is that of perf_analyzer: the last three windows lie within 10 % of their mean, in requests a second and in
 the median latency; after MOST_WINDOWS the last three stand, marked as unstable. At planned instants the requests a
-second are ours, so the latency alone decides. In a closed loop a window ends with an answer, so that it holds whole
-requests: with few of them a cut at any other instant would be off by as much as one request.
+second are ours: there 90 % of those planned have to end, else the queue, and with it the latency, only grows.
+In a closed loop a window ends with an answer, so that it holds whole requests: with few of them a cut at any other
+instant would be off by as much as one request.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from typing import Final
 
 from cgan_bench.load.loops import Load, Sample
 
-__all__ = ["Span", "in_turns", "measured_spans"]
+__all__ = ["TOLERANCE", "WINDOWS", "Span", "in_turns", "measured_spans"]
 
 TOLERANCE: Final = 0.1
 WINDOWS: Final = 3  # that have to agree, and whose requests count
 MOST_WINDOWS: Final = 9
-MOST_WARM_UPS: Final = 10
+MOST_WARM_UPS: Final = 6
 WARM_UP_SECONDS: Final = 1.0
 LEAST_ENDED: Final = 10  # requests in a window
 MOST_TIMES_LONGER: Final = 10  # than planned is a window of a slow server
@@ -97,7 +98,7 @@ async def in_turns(loads: Sequence[Load], seconds: float, seed: int = 0) -> list
         async with load.running():
             warm: list[Span] = []
             while len(warm) < MOST_WARM_UPS and not (len(warm) > 1 and _agree(load, warm[-2:])):
-                warm.append(await _span(load, WARM_UP_SECONDS))
+                warm.append(await _span(load, min(WARM_UP_SECONDS, seconds / WINDOWS)))
     for _ in range(turns):
         shuffle(order)
         for at in order:
@@ -135,7 +136,13 @@ def _agree(load: Load, spans: Sequence[Span]) -> bool:
         return False
     medians = [median(sample.latency_ms for sample in one) for one in answered]
     rates = [len(one) / span.seconds for one, span in zip(answered, spans, strict=True)]
-    return _close(medians) and (bool(load.level.rate) or _close(rates))
+    return _close(medians) and (_keeps_pace(load, spans) if load.level.rate else _close(rates))
+
+
+def _keeps_pace(load: Load, spans: Sequence[Span]) -> bool:
+    """Whether about as many requests ended as were planned; one may be under way at the end."""
+    planned = sum(span.start_s <= instant < span.end_s for span in spans for instant in load.planned_s)
+    return sum(len(span.ended(load)) for span in spans) >= (1 - TOLERANCE) * planned - 1
 
 
 def _close(values: Sequence[float]) -> bool:
