@@ -108,7 +108,7 @@ def test_one_wrong_answer_makes_the_row_invalid_even_before_anything_counts(numb
     found = measured(OneAtATime(service_s=SERVICE_S, wrong=frozenset({number})), Level(clients=2))
     assert found.wrong == 1
     assert not found.valid
-    assert "1 answers were not those" in next(found.faults())
+    assert "1 answer had other bits" in next(found.faults())
 
 
 @pytest.mark.parametrize("level", [Level(clients=1), Level(rate=5)])

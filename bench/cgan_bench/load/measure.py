@@ -162,7 +162,7 @@ async def _rows(plan: LoadPlan, level: Level, known: Sequence[KnownAnswers], bat
             mine,
             stable=stable,
             server=url,
-            named=len(loads) > 1,
+            letter="AB"[len(rows)] if len(loads) > 1 else "",
             description=f"model {plan.model}, {url.partition('://')[0]}",
             batch=batch,
         )

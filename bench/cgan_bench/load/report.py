@@ -24,14 +24,16 @@ ENOUGH_FOR_P99: Final = 100
 class LoadReport(BaseReport[LoadBlock, LoadRow]):
     """Everything one ``cgan-bench --url`` measured."""
 
-    details: ClassVar[frozenset[str]] = frozenset({"offered/s", "late", "generator"})
+    details: ClassVar[frozenset[str]] = frozenset({"offered/s", "late", "CPU"})
 
     plan: LoadPlan
 
     @property
     def title(self) -> str:
         """The model and where it is served."""
-        return f"model {self.plan.model} at {' and '.join(self.plan.urls)}"
+        urls = self.plan.urls
+        where = urls[0] if len(urls) == 1 else f"A {urls[0]} and B {urls[1]}"
+        return f"model {self.plan.model} at {where}"
 
     @property
     def complaint(self) -> str:
@@ -68,7 +70,7 @@ class LoadReport(BaseReport[LoadBlock, LoadRow]):
         return Table(
             heads=(
                 *("load", "req/s", "images/s", "p50 ms", "p90 ms", "p99 ms", "max ms"),
-                *("refused", "failed", "offered/s", "late", "generator"),
+                *("refused", "failed", "offered/s", "late", "CPU"),
             ),
             rows=tuple(
                 (
@@ -92,7 +94,7 @@ class LoadReport(BaseReport[LoadBlock, LoadRow]):
             return
         first = {row.level: row for row in block.rows if row.server == self.plan.urls[0]}
         yield (
-            f"batch {block.rows[0].batch}: {self.plan.urls[1]} beside {self.plan.urls[0]}, turn by turn",
+            f"batch {block.rows[0].batch}: B beside A, turn by turn",
             Table(
                 heads=("load", "median ms", "difference ms", "times"),
                 rows=tuple(
@@ -117,7 +119,7 @@ class LoadReport(BaseReport[LoadBlock, LoadRow]):
         """The server that the other is compared with."""
         if len(self.plan.urls) < 2:
             return ""
-        return f"difference, times: of the median latency to that of {self.plan.urls[0]}; median, quartiles below."
+        return "difference, times: of the median latency of B to that of A; median, quartiles below."
 
     def notes(self) -> Iterator[str]:
         """What is invalid and why, what failed, and who shared the machine."""
@@ -156,7 +158,7 @@ class LoadReport(BaseReport[LoadBlock, LoadRow]):
             f"Every answer is compared, to the last bit, with what the same request got alone before the load "
             f"({REQUESTS} requests take turns)."
         )
-        yield "late: share of the generator's instants that came late. generator: its CPU time, 100 % is one core."
+        yield "late: share of the generator's instants that came late. CPU: its time on a core, 100 % is one core."
         if any(len(row.latencies_ms) < ENOUGH_FOR_P99 for row in self.rows):
             yield f"Fewer than {ENOUGH_FOR_P99} answers: p99 is close to the slowest one; --seconds makes more."
 
@@ -173,9 +175,8 @@ class LoadReport(BaseReport[LoadBlock, LoadRow]):
             for row in valid:
                 if row.difference is not None:
                     yield (
-                        f"{row.server} takes {row.difference.median_ms:+.2f} ms "
-                        f"({row.difference.q1_ms:+.2f} to {row.difference.q3_ms:+.2f}) beside {self.plan.urls[0]}, "
-                        f"batch {row.batch}, {row.level.title}"
+                        f"B takes {row.difference.median_ms:+.2f} ms ({row.difference.q1_ms:+.2f} to "
+                        f"{row.difference.q3_ms:+.2f}) beside A at batch {row.batch} with {row.level.title}"
                     )
 
     @property

@@ -36,7 +36,7 @@ class LoadRow:
     Attributes:
         level: the load.
         server: its address.
-        named: whether the title names it, where there are two.
+        letter: of the server where there are two: "A" is the reference.
         description: model and protocol.
         batch: images of one request.
         latencies_ms: of the answered requests that count, in the order of their ends.
@@ -58,7 +58,7 @@ class LoadRow:
 
     level: Level
     server: str
-    named: bool = False
+    letter: str = ""
     description: str
     batch: int
     latencies_ms: tuple[float, ...]
@@ -80,7 +80,7 @@ class LoadRow:
     @property
     def title(self) -> str:
         """The load, and the server where there are two."""
-        return f"{self.level.title}, {self.server.partition('://')[2]}" if self.named else self.level.title
+        return f"{self.level.title}, {self.letter}" if self.letter else self.level.title
 
     @property
     def noisy(self) -> bool:
@@ -100,7 +100,8 @@ class LoadRow:
     def faults(self) -> Iterator[str]:
         """Why the row is no measurement, a sentence each."""
         if self.wrong:
-            yield f"{self.wrong} answers were not those that the same requests got one at a time"
+            one = self.wrong == 1
+            yield f"{self.wrong} answer{'' if one else 's'} had other bits than the same request got alone"
         if not self.latencies_ms:
             yield "no request was answered"
         if self.flooded:
