@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 from collections import Counter
@@ -49,8 +50,27 @@ def test_an_open_loop_counts_the_time_in_the_queue() -> None:
     waits_ms = [later - earlier for earlier, later in itertools.pairwise(found.latencies_ms)]
     assert waits_ms == pytest.approx([10.0] * len(waits_ms))
     assert found.stable is False
+    assert len(found.latencies_ms) == pytest.approx(100 * found.seconds, abs=1), (
+        "those still waiting at the end too"
+    )
     assert found.answered_per_s == pytest.approx(50, rel=0.05)
     assert found.offered / found.seconds == pytest.approx(100, rel=0.05)
+
+
+def test_latency_counts_from_the_planned_instant_even_if_the_generator_was_late() -> None:
+    """The second request is planned for 50 ms; at 20 ms the generator stops for 70, so it leaves at 90."""
+
+    async def work() -> Load:
+        server = OneAtATime(service_s=SERVICE_S, blocks_s=0.07)
+        load = Load(endpoint=server, level=Level(rate=20, arrivals="even"))
+        async with load.running():
+            await asyncio.sleep(0.1)
+        return load
+
+    first, second = in_virtual_time(work()).samples[:2]
+    assert first.latency_ms == pytest.approx(90)
+    assert (second.sent_s - first.sent_s) * 1e3 == pytest.approx(90)
+    assert second.latency_ms == pytest.approx(90 - 50 + 20 + 70)
 
 
 def test_below_its_rate_a_server_answers_evenly_spaced_requests_at_once() -> None:

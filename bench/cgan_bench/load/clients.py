@@ -9,7 +9,7 @@ import io
 import itertools
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -99,7 +99,7 @@ class GrpcClient(Client):
         ]
         self._model = model
         self._channels = [grpc.aio.insecure_channel(address, options) for _ in range(GRPC_CHANNELS)]
-        self._calls = itertools.cycle([channel.unary_unary(METHOD) for channel in self._channels])
+        self._calls: Iterator[Any] = itertools.cycle([channel.unary_unary(METHOD) for channel in self._channels])
         self._error = grpc.aio.AioRpcError
 
     def request(self, inputs: Mapping[str, Array]) -> Request:
