@@ -117,6 +117,13 @@ def test_two_servers_stand_beside_each_other(tmp_path: Path, capsys: pytest.Capt
     assert "The two servers gave other answers to the last bit" in different
 
 
+def test_a_server_may_stand_beside_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair = (PAIR[0], replace(PAIR[1], server=A))
+    for text in told(report(*pair, urls=(A, A), equal=True), tmp_path, capsys):
+        assert "105 and 105" in text
+        assert "+1.00 to +1.50" in text
+
+
 def test_failed_requests_are_the_failure_of_the_command() -> None:
     assert report(ONE).failure == ""
     assert "3 HTTP 500" in report(ONE, RATE).failure

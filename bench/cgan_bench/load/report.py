@@ -92,7 +92,7 @@ class LoadReport(BaseReport[LoadBlock, LoadRow]):
         """Two servers beside each other."""
         if len(self.plan.urls) < 2:
             return
-        first = {row.level: row for row in block.rows if row.server == self.plan.urls[0]}
+        first = {row.level: row for row in block.rows if row.letter == "A"}
         yield (
             f"batch {block.rows[0].batch}: B beside A, turn by turn",
             Table(
