@@ -51,7 +51,10 @@ ELSEWHERE: Final = {
     },
     Path("bench/cgan_bench/measuring.py"): ["tests/bench/test_cli.py"],
     **{
-        Path(f"bench/cgan_bench/load/{name}.py"): ["tests/bench/test_load_loops.py", "tests/bench/test_load_servers.py"]
+        Path(f"bench/cgan_bench/load/{name}.py"): [
+            "tests/bench/test_load_loops.py",
+            "tests/bench/test_load_servers.py",
+        ]
         for name in ("clients", "loops", "measure", "windows")
     },
 }
