@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import socket
@@ -209,7 +210,8 @@ def test_another_version_is_named_and_the_old_one_is_idle_at_once(
 def test_who_disconnects_is_counted_and_frees_the_slot(own_gate: Any) -> None:
     gate = own_gate()
     gate.tell(down=True)  # the request stays inside
-    body = json.dumps({"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1, 1], "data": ["iVBOR"]}]})
+    text = base64.b64encode(IMAGE).decode()
+    body = json.dumps({"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1, 1], "data": [text]}]})
     connection = http.client.HTTPConnection("127.0.0.1", gate.settings.http_port, timeout=30)
     connection.request("POST", "/v2/models/facades_png/infer", body)
     wait_until(lambda: b"cgan_inside 1.0" in get(gate.metrics_url)[1])
