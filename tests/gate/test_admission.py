@@ -165,6 +165,23 @@ def test_who_leaves_frees_the_slot_whether_waiting_or_inside() -> None:
     run(law)
 
 
+def test_who_leaves_in_the_moment_of_admission_frees_the_slot_too() -> None:
+    """The turn has come, but the request has not gone on yet."""
+
+    async def law(caller: Caller, _: Clock) -> None:
+        first, second = caller.ask("first", rows=4, memory=5), caller.ask("second", rows=4, memory=7)
+        await settle()
+        first[1].set()
+        while caller.admission.waiting:
+            await asyncio.sleep(0)
+        second[0].cancel()
+        await asyncio.gather(first[0], second[0], return_exceptions=True)
+        assert caller.inside == ["first"]
+        assert (caller.admission.inside, caller.admission.memory_bytes) == (0, 0)
+
+    run(law)
+
+
 def test_memory_is_shared_by_all_and_a_request_beyond_it_is_refused_at_once() -> None:
     async def law(caller: Caller, _: Clock) -> None:
         first = caller.ask("first", memory=60, name="one")
@@ -208,7 +225,15 @@ def test_the_pace_counts_only_time_with_work() -> None:
     clock.now += 1000
     pace.began()
     clock.now += 1
-    pace.stopped(more=False)
+    pace.answered(2, more=False)
+    clock.now += 1000
+    pace.began()
+    clock.now += 7
+    pace.stopped(more=False)  # says nothing: nobody was answered
+    clock.now += 1000
+    pace.began()
+    clock.now += 1
+    pace.answered(2, more=False)
     assert pace.seconds_per_row == pytest.approx(0.5)
 
 

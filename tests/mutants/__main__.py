@@ -52,8 +52,7 @@ ELSEWHERE: Final = {
     Path("bench/cgan_bench/measuring.py"): ["tests/bench/test_cli.py"],
     **{
         Path(f"bench/cgan_bench/load/{name}.py"): [
-            "tests/bench/test_load_loops.py",
-            "tests/bench/test_load_servers.py",
+            f"tests/bench/test_load_{part}.py" for part in ("loops", "servers")
         ]
         for name in ("clients", "loops", "measure", "windows")
     },
