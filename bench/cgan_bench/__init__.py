@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cgan_bench.fidelity import Agreement, compare_answers
     from cgan_bench.reference import reference_target
     from cgan_bench.report import Report
-    from cgan_bench.rounds import Block, Plan, measure, measure_load
+    from cgan_bench.rounds import Block, Plan, measure
     from cgan_bench.rows import Absent, Ratio, Row
     from cgan_bench.target import Server, Target, target_of_bundle
 
@@ -35,7 +35,6 @@ __all__ = [
     "compare_answers",
     "local_backends",
     "measure",
-    "measure_load",
     "reference_target",
     "server_backends",
     "target_of_bundle",
@@ -57,7 +56,6 @@ MODULES: Final = {
         "Block",
         "Plan",
         "measure",
-        "measure_load",
     ),
     "cgan_bench.rows": (
         "Absent",

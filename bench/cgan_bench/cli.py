@@ -19,6 +19,7 @@ from cyclopts import Parameter, validators
 from cgan_bench import options
 
 if TYPE_CHECKING:
+    from cgan_bench.load.measure import LoadPlan
     from cgan_bench.measuring import AnyReport
     from cgan_bench.rounds import Plan
     from cgan_bench.target import Server, Target
@@ -27,8 +28,8 @@ __all__ = ["main"]
 
 command = app("cgan-bench")
 
-Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 Width = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=512))]
+Arrivals = Literal["poisson", "even"]
 NotNegative = Annotated[int, Parameter(validator=validators.Number(gte=0))]
 
 
@@ -40,17 +41,19 @@ def bench(
     batch: str = "1",
     seconds: Annotated[float | None, Parameter(validator=validators.Number(gt=0, lte=3600))] = None,
     rounds: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=100_000))] = None,
-    warmup: NotNegative = 3,
-    threads: NotNegative = 0,
+    warmup: NotNegative | None = None,
+    threads: NotNegative | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
     streams: str | None = None,
     checkpoint: Path | None = None,
     size: str | None = None,
     precision: str | None = None,
     require_signature: Path | None = None,
-    url: str | None = None,
+    url: tuple[str, ...] = (),
     model: str | None = None,
-    concurrency: Positive | None = None,
+    concurrency: str | None = None,
+    rate: str | None = None,
+    arrivals: Arrivals | None = None,
     train: Annotated[bool, Parameter(negative="")] = False,
     data: Path | None = None,
     ngf: Width | None = None,
@@ -66,6 +69,10 @@ def bench(
     in random order on the same inputs, and the outputs are compared with FP32
     PyTorch afterwards: a row with other outputs ends with code 5.
 
+    With --url, a server is put under load instead: by so many clients that each
+    wait for their answer, or by requests that leave at planned instants. Every
+    answer is compared with the one that the same request got alone.
+
     With --train, training is measured instead: the loop of cgan-train beside a
     plain one on the same networks and images, and one step of both compared.
 
@@ -75,12 +82,13 @@ def bench(
         cgan-bench facades --batch 1,4 --checkpoint runs/facades/last.pt --html bench.html
         cgan-bench facades --size 512x256 --precision fp32,int8
         cgan-bench --device cuda --batch 1,8,32 --streams 1,2
-        cgan-bench --url grpc://127.0.0.1:8001 --model facades --concurrency 4
+        cgan-bench --url grpc://127.0.0.1:8001 --model facades --concurrency 1,4
+        cgan-bench --url http://127.0.0.1:8000 --model facades_png --rate 5,10
         cgan-bench --train --batch 1,16
 
     Args:
         bundle: Bundle written by cgan-export. [default: the reference model]
-        batch: Images per inference or training step, one or several: 1,4,16. [default: 1]
+        batch: Images per inference, request or training step, one or several: 1,4,16. [default: 1]
         seconds: How long to measure, per row. [default: 10]
         rounds: Number of rounds, instead of --seconds.
         warmup: Rounds before the first that counts. [default: 3]
@@ -92,9 +100,11 @@ def bench(
             or 512. [default: that of the bundle's golden samples; with --train 256]
         precision: Artifacts of the bundle to measure, separated by commas: fp32, fp16, int8. [default: all it has]
         require_signature: A public key (PEM); the bundle must be signed with its private key.
-        url: Measure a server instead: http://HOST:PORT or grpc://HOST:PORT. With a bundle, both.
-        model: Name of the served model.
-        concurrency: Clients that ask the server at once. [default: 1]
+        url: Measure a server, http://HOST:PORT or grpc://HOST:PORT. Given twice: two of them in turns.
+        model: Name of the served model: NAME, NAME_png or NAME_core.
+        concurrency: Clients at once, one or several: 1,2,4, or a range 1:8 or 1:9:4. [default: 1]
+        rate: Requests a second at planned instants, one or several: 5,10,20.
+        arrivals: How the instants of --rate are spread: poisson (as of many people) or even. [default: poisson]
         train: Measure training instead of inference.
         data: With --train: dataset folder with pairs in train/. [default: smooth images made for it]
         ngf: With --train: width of the generator. [default: 64]
@@ -103,7 +113,8 @@ def bench(
         out: Also write that JSON object to this file.
         html: Also write a page with all figures and a plot of the times to this file.
     """
-    from cgan_bench.measuring import cpu_report, gpu_report, training_report
+    from cgan_bench.measuring import cpu_report, gpu_report, load_report, training_report
+    from cgan_bench.target import Server
 
     batches, chosen_streams = options.parse_batches(batch), options.parse_streams(streams)
     if seconds is not None and rounds is not None:
@@ -113,19 +124,26 @@ def bench(
         checkpoint=checkpoint,
         url=url,
         model=model,
-        concurrency=concurrency,
         device=device,
         streams=streams,
         precision=precision,
         require_signature=require_signature,
+    )
+    options.check_load(
+        bundle,
+        url=url,
+        arrivals=arrivals,
+        load={"--concurrency": concurrency, "--rate": rate, "--arrivals": arrivals},
+        inference={"--rounds": rounds, "--warmup": warmup, "--threads": threads},
     )
     about_inference = {
         "a bundle": bundle,
         "--checkpoint": checkpoint,
         "--precision": precision,
         "--require-signature": require_signature,
-        "--url": url,
+        "--url": url or None,
         "--concurrency": concurrency,
+        "--rate": rate,
         "--streams": streams,
     }
     about_training = {"--data": data, "--ngf": ngf, "--ndf": ndf}
@@ -134,15 +152,19 @@ def bench(
         if file is not None and not file.parent.is_dir():
             raise UsageError(f"the folder of {file} does not exist; create it first.")
     signal.signal(signal.SIGTERM, _end)
-    plan = _plan(seconds, rounds, warmup=warmup, threads=threads)
+    plan = _plan(seconds, rounds, warmup, threads)
     report: AnyReport
     with ExitStack() as stack:
         if train:
             side = options.parse_training_size(size)
             setup = {"size": side, "ngf": ngf, "ndf": ndf, "threads": threads}
             report = training_report(data, setup, batches, plan, device, stack, say=_say)
+        elif url and model and bundle is None:
+            report = load_report(
+                _load_plan(url, model, batches, seconds, size, concurrency, rate, arrivals), say=_say
+            )
         else:
-            server = _server(url, model, concurrency)
+            server = Server(url=url[0], model=model) if url and model else None
             target = _target(bundle, checkpoint, server, size, precision, require_signature, stack)
             options.check_batches(batches, target)
             if device == "cuda":
@@ -172,12 +194,11 @@ def _tell(report: AnyReport, *, as_json: bool, out: Path | None) -> None:
 
 
 def _conclude(report: AnyReport) -> None:
-    """The exit code: nothing measured is 1, wrong outputs or a wrong training step are 5."""
+    """The exit code: nothing measured, or failed requests, is 1; wrong outputs or a wrong training step are 5."""
     if report.invalid:
         raise CheckFailedError(report.complaint)
-    if not any(block.rows for block in report.blocks):
-        reasons = "; ".join(f"{absent.title}: {absent.reason}" for absent in report.absent)
-        raise CganError(f"no backend could be measured: {reasons}.")
+    if report.failure:
+        raise CganError(report.failure)
 
 
 def _target(
@@ -193,11 +214,9 @@ def _target(
 
     from cgan_bench.reference import plain_export, reference_target
     from cgan_bench.sizes import at_size, parse_size
-    from cgan_bench.target import Target, target_of_bundle
+    from cgan_bench.target import target_of_bundle
 
     wanted, precisions = (parse_size(size) if size else None), options.parse_precisions(precision)
-    if bundle is None and server is not None:
-        return Target(title=f"model {server.model} at {server.url}", server=server, size=wanted)
     if bundle is None:
         target = reference_target(user_cache_path("cgan-deploy"), say=_say)
         assert target.contract is not None  # noqa: S101 - it is a bundle
@@ -217,16 +236,44 @@ def _target(
     return replace(target, plain=plain_export(target, folder, say=_say))
 
 
-def _server(url: str | None, model: str | None, concurrency: int | None) -> Server | None:
-    from cgan_bench.target import Server
+def _load_plan(
+    urls: tuple[str, ...],
+    model: str,
+    batches: tuple[int, ...],
+    seconds: float | None,
+    size: str | None,
+    concurrency: str | None,
+    rate: str | None,
+    arrivals: Arrivals | None,
+) -> LoadPlan:
+    from cgan_bench.load.loops import Level
+    from cgan_bench.load.measure import LoadPlan
+    from cgan_bench.sizes import parse_size
 
-    return Server(url=url, model=model, concurrency=concurrency or 1) if url and model else None
+    clients = options.parse_concurrency(concurrency) if concurrency else () if rate else (1,)
+    rates = options.parse_rates(rate) if rate else ()
+    return LoadPlan(
+        urls=urls,
+        model=model,
+        levels=(
+            *(Level(clients=number) for number in clients),
+            *(Level(rate=number, arrivals=arrivals or "poisson") for number in rates),
+        ),
+        batches=batches,
+        seconds=seconds or LoadPlan.seconds,
+        size=parse_size(size) if size else None,
+    )
 
 
-def _plan(seconds: float | None, rounds: int | None, *, warmup: int, threads: int) -> Plan:
+def _plan(seconds: float | None, rounds: int | None, warmup: int | None, threads: int | None) -> Plan:
     from cgan_bench.rounds import Plan
 
-    return Plan(seconds=seconds or Plan.seconds, rounds=rounds, warm_up=warmup, threads=threads)
+    return Plan(
+        seconds=seconds or Plan.seconds,
+        rounds=rounds,
+        warm_up=Plan.warm_up if warmup is None else warmup,
+        threads=threads or Plan.threads,
+    )
 
 
 def _end(*_: object) -> NoReturn:

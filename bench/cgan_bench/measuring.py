@@ -1,4 +1,4 @@
-"""What a command asked for, measured: the report of the CPU, of a GPU, or of training."""
+"""What a command asked for, measured: the report of the CPU, of a GPU, of a server under load, or of training."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Literal
 from cgan_runtime.errors import CganError
 
 from cgan_bench.environment import environment
-from cgan_bench.rounds import Plan, measure, measure_load
+from cgan_bench.rounds import Plan, measure
 from cgan_bench.worker_client import Worker
 
 if TYPE_CHECKING:
     from cgan_bench.gpu.report import GpuReport
+    from cgan_bench.load.measure import LoadPlan
+    from cgan_bench.load.report import LoadReport
     from cgan_bench.report import Report
     from cgan_bench.target import Target
     from cgan_bench.train.report import TrainingReport
 
-    AnyReport = Report | GpuReport | TrainingReport
+    AnyReport = Report | GpuReport | LoadReport | TrainingReport
 
-__all__ = ["cpu_report", "gpu_report", "no_gpu_reason", "training_report"]
+__all__ = ["cpu_report", "gpu_report", "load_report", "no_gpu_reason", "training_report"]
 
 Say = Callable[[str], None]
 
@@ -35,15 +37,28 @@ def cpu_report(target: Target, batches: Sequence[int], plan: Plan, *, say: Say) 
 
     where = environment()
     measured = target.measured
-    rows = backends.server_backends(target.server, measured) if target.server else backends.local_backends(measured)
-    blocks = []
-    for batch in batches:
-        block = measure(target, rows, batch=batch, plan=plan, say=say)
-        if target.server and target.server.concurrency > 1:
-            load = measure_load(target, batch=batch, plan=plan, beside=block, say=say)
-            block = block.with_row(load)
-        blocks.append(block)
+    rows = backends.server_backends(measured) if target.server else backends.local_backends(measured)
+    blocks = [measure(target, rows, batch=batch, plan=plan, say=say) for batch in batches]
     return Report(target=target, plan=plan, environment=where, blocks=tuple(blocks))
+
+
+def load_report(plan: LoadPlan, *, say: Say) -> LoadReport:
+    """A server under load, or two beside each other.
+
+    Raises:
+        CganError: the client libraries are not installed.
+        ServerError: a server cannot be reached or does not answer.
+        UsageError: what was asked for does not fit the served model.
+    """
+    from cgan_bench.backends.base import missing_package
+
+    if (reason := missing_package("tritonclient", "grpc", "aiohttp", extra="serve")) is not None:
+        raise CganError(reason)
+    from cgan_bench.load.measure import run_in_loop
+    from cgan_bench.load.report import LoadReport
+
+    where = environment()
+    return LoadReport(plan=plan, environment=where, blocks=tuple(run_in_loop(plan, say)))
 
 
 def gpu_report(

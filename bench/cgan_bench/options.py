@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,15 +15,20 @@ if TYPE_CHECKING:
 __all__ = [
     "check_batches",
     "check_inference",
+    "check_load",
     "check_training",
     "parse_batches",
+    "parse_concurrency",
     "parse_precisions",
+    "parse_rates",
     "parse_streams",
     "parse_training_size",
 ]
 
 MAX_BATCH: Final = 4096
 MAX_STREAMS: Final = 16
+MAX_CLIENTS: Final = 256
+MAX_RATE: Final = 100_000.0
 PRECISIONS: Final = ("fp32", "fp16", "int8")
 TRAINING_SIZES: Final = (64, 128, 256, 512)
 
@@ -77,9 +83,8 @@ def check_inference(
     bundle: Path | None,
     *,
     checkpoint: Path | None,
-    url: str | None,
+    url: Sequence[str],
     model: str | None,
-    concurrency: int | None,
     device: str,
     streams: str | None,
     precision: str | None,
@@ -92,14 +97,45 @@ def check_inference(
         raise UsageError("--precision chooses among the artifacts of a bundle; name the bundle too.")
     if require_signature is not None and bundle is None:
         raise UsageError("--require-signature is about a bundle; name the bundle too.")
-    if (url is None) != (model is None):
+    if bool(url) != (model is not None):
         raise UsageError("--url and --model belong together; give both to measure a server.")
-    if concurrency is not None and url is None:
-        raise UsageError("--concurrency is about a server; give --url and --model too.")
     if streams is not None and device != "cuda":
         raise UsageError("--streams is about a GPU; give --device cuda too.")
-    if url is not None and (checkpoint is not None or device != "cpu"):
+    if url and (checkpoint is not None or device != "cpu"):
         raise UsageError("--url measures a server; leave out --checkpoint and --device.")
+
+
+def check_load(
+    bundle: Path | None,
+    *,
+    url: Sequence[str],
+    arrivals: str | None,
+    load: Mapping[str, object],
+    inference: Mapping[str, object],
+) -> None:
+    """Raises UsageError where options of a load test are given without one, or others with it.
+
+    Args:
+        bundle: with one, the server takes turns with it, and nothing else is measured.
+        url: of the servers.
+        arrivals: how requests are spread in time.
+        load: options of the load by name; None: not given.
+        inference: options that count rounds of worker processes, likewise.
+    """
+    given = [name for name, value in load.items() if value is not None]
+    if given and not url:
+        raise UsageError(f"{given[0]} is about a server; give --url and --model too.")
+    if len(url) > 2:
+        raise UsageError(f"--url was given {len(url)} times; give one server, or two to compare.")
+    if bundle is not None and (given or len(url) > 1):
+        raise UsageError(
+            f"{given[0] if given else 'a second --url'} puts a server under load, and a bundle takes turns with it "
+            "one request at a time; leave the bundle out, or the load."
+        )
+    if url and bundle is None and (others := [name for name, value in inference.items() if value is not None]):
+        raise UsageError(f"{others[0]} is about backends on this machine; a server is measured for --seconds.")
+    if arrivals is not None and load["--rate"] is None:
+        raise UsageError("--arrivals says how the requests of --rate are spread in time; give --rate too.")
 
 
 def check_training(*, train: bool, inference: Mapping[str, object], training: Mapping[str, object]) -> None:
@@ -114,6 +150,36 @@ def check_training(*, train: bool, inference: Mapping[str, object], training: Ma
         raise UsageError(f"--train measures training, and {given[0]} is about inference; give one of them.")
     if not train and (given := [name for name, value in training.items() if value is not None]):
         raise UsageError(f"{given[0]} is about training; give --train too, or leave it out.")
+
+
+def parse_concurrency(text: str) -> tuple[int, ...]:
+    """``1,2,4`` or ``1:8`` or ``1:9:4`` (from, to, step) as numbers of clients, each once.
+
+    Raises:
+        UsageError: something else.
+    """
+    match = re.fullmatch(r"(\d{1,9}):(\d{1,9})(?::(\d{1,9}))?", text.strip())
+    if match is None:
+        return _numbers("--concurrency", text, MAX_CLIENTS, "1,2,4 or a range 1:8 or 1:9:4")
+    first, last, step = int(match[1]), int(match[2]), int(match[3] or 1)
+    if not (1 <= first <= last <= MAX_CLIENTS and step >= 1):
+        raise UsageError(
+            f"--concurrency {text!r} is no range; give FROM:TO or FROM:TO:STEP within 1 to {MAX_CLIENTS}."
+        )
+    return tuple(range(first, last + 1, step))
+
+
+def parse_rates(text: str) -> tuple[float, ...]:
+    """``5,10,20`` or ``0.5`` as requests a second, each once.
+
+    Raises:
+        UsageError: something else.
+    """
+    words = [word.strip() for word in text.split(",")]
+    fits = all(re.fullmatch(r"\d+(\.\d+)?", word, re.ASCII) and 0 < float(word) <= MAX_RATE for word in words)
+    if not fits:
+        raise UsageError(f"--rate {text!r} is not a list of requests a second above 0, such as 5,10,20.")
+    return tuple(dict.fromkeys(float(word) for word in words))
 
 
 def check_batches(batches: tuple[int, ...], target: Target) -> None:

@@ -56,7 +56,7 @@ def write_report(path: Path, report: BaseReport[Any, Any]) -> None:
                 report.block_title(one),
                 report.table(one),
                 list(report.more_tables(one)),
-                spread_plot(report.plotted(one), report.times_what),
+                spread_plot(rows, report.times_what) if (rows := report.plotted(one)) else "",
             )
             for one in blocks
         ],

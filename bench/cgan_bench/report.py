@@ -10,7 +10,7 @@ from typing import Any, Final
 from cgan_runtime.pages import Table
 
 from cgan_bench.report_base import BaseReport, figure, ratio_cell, title_cell
-from cgan_bench.rounds import Block
+from cgan_bench.rounds import Block, Plan
 from cgan_bench.rows import Row
 from cgan_bench.sizes import image_size_of, size_words
 from cgan_bench.target import Target
@@ -24,6 +24,7 @@ PLENTY_OF_ROUNDS: Final = 100
 class Report(BaseReport[Block, Row]):
     """Everything one `cgan-bench` measured. `target` says of what."""
 
+    plan: Plan
     target: Target
 
     @property

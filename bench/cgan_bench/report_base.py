@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from cgan_runtime.pages import Cell, Table
 
-from cgan_bench.rounds import Plan
 from cgan_bench.rows import NOISY_RATIO, Absent, Ratio
 
 __all__ = ["BaseReport", "Measured", "figure", "ratio_cell", "title_cell"]
@@ -72,7 +71,6 @@ class BaseReport(ABC, Generic[B, R]):
     """Everything one command measured.
 
     Attributes:
-        plan: how long and how.
         environment: the machine, from environment.py.
         blocks: one per batch size and device.
     """
@@ -84,7 +82,6 @@ class BaseReport(ABC, Generic[B, R]):
     width: ClassVar[int] = 80
     """Columns of the table where the output is no terminal."""
 
-    plan: Plan
     environment: dict[str, Any]
     blocks: tuple[B, ...]
 
@@ -124,6 +121,14 @@ class BaseReport(ABC, Generic[B, R]):
     @abstractmethod
     def complaint(self) -> str:
         """One sentence that names what is invalid."""
+
+    @property
+    def failure(self) -> str:
+        """One sentence where nothing is invalid and the command failed all the same; else empty."""
+        if any(block.rows for block in self.blocks):
+            return ""
+        reasons = "; ".join(f"{absent.title}: {absent.reason}" for absent in self.absent)
+        return f"no backend could be measured: {reasons}."
 
     @abstractmethod
     def about(self) -> dict[str, Any]:

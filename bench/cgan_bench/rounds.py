@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from cgan_runtime.contract import Contract
@@ -28,7 +28,7 @@ from cgan_bench.target import Target
 from cgan_bench.worker_client import Worker
 from cgan_bench.workload import check_seeds, round_seeds
 
-__all__ = ["Block", "Plan", "in_turns", "measure", "measure_load"]
+__all__ = ["Block", "Plan", "in_turns", "measure"]
 
 MIN_ROUNDS = 10
 
@@ -70,12 +70,6 @@ class Block:
     absent: tuple[Absent, ...]
     contract: Contract | None
     answers: tuple[dict[str, Array], ...]
-
-    def with_row(self, row: Row | Absent) -> Block:
-        """The block with one more row, or one more absence."""
-        if isinstance(row, Row):
-            return replace(self, rows=(*self.rows, row))
-        return replace(self, absent=(*self.absent, row))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,32 +123,6 @@ def measure(target: Target, backends: Sequence[Backend], *, batch: int, plan: Pl
         for one, mine_ms, peak_mb, ours in zip(started, latencies_ms, peaks_mb, answers, strict=True)
     )
     return Block(rows=rows, absent=tuple(absent), contract=first.contract, answers=answers[0])
-
-
-def measure_load(target: Target, *, batch: int, plan: Plan, beside: Block, say: Say) -> Row | Absent:
-    """The server under several clients at once, alone; its answers are compared with those of `beside`."""
-    backend = Triton()
-    if (reason := backend.absence(target)) is not None:
-        return Absent(key=backend.key, title=backend.title, reason=reason)
-    assert target.server is not None  # noqa: S101 - without one the row is absent
-    clients = target.server.concurrency
-    with Worker(backend.title) as worker:
-        description, _ = worker.open(backend, target, plan.threads)
-        say(f"batch {batch}: measuring the server with {clients} clients at once")
-        latencies_ms, wall_seconds = worker.load(backend, target, batch, plan.seconds)
-        answers = tuple(worker.answers(seeds) for seeds in check_seeds(batch)) if beside.answers else ()
-    row = Row(
-        key=backend.key,
-        title=f"{backend.title}, {clients} clients",
-        description=description,
-        batch=batch,
-        latencies_ms=tuple(latencies_ms),
-        wall_seconds=wall_seconds,
-    )
-    if beside.contract is None:
-        return row
-    precisions = (row.precision, beside.rows[0].precision)
-    return replace(row, agreements=compare_answers(beside.contract, beside.answers, answers, precisions=precisions))
 
 
 def _start(backend: Backend, target: Target, batch: int, plan: Plan, stack: ExitStack) -> _Started | Absent:

@@ -1,7 +1,7 @@
 """What was measured of one backend at one batch size, and the figures drawn from it.
 
 p50, p90, p99   percentiles of the latency, numpy's linear interpolation
-images/s        all images (or other outputs) / all time spent in inferences; for several clients / wall-clock time
+images/s        all images (or other outputs) / all time spent in inferences
 ratio           reference's latency / this row's, round by round: median and quartiles; above 1 is faster
 fidelity        of each output against the reference's, see fidelity.py
 """
@@ -85,13 +85,11 @@ class Row(ComparedRow):
     """One backend at one batch size.
 
     Attributes:
-        latencies_ms: one per round, in the order of the rounds; of several clients, in the order of the answers.
-        wall_seconds: from the first request to the last answer; None where inferences came one at a time.
+        latencies_ms: one per round, in the order of the rounds.
         peak_memory_mb: of the worker; None for a server, whose memory is not here.
     """
 
     latencies_ms: tuple[float, ...]
-    wall_seconds: float | None = None
     peak_memory_mb: float | None = None
 
     def percentile_ms(self, percent: float) -> float:
@@ -101,8 +99,7 @@ class Row(ComparedRow):
     @property
     def images_per_s(self) -> float:
         """Rows of the batch per second."""
-        seconds = sum(self.latencies_ms) / 1e3 if self.wall_seconds is None else self.wall_seconds
-        return self.batch * len(self.latencies_ms) / seconds
+        return self.batch * len(self.latencies_ms) / (sum(self.latencies_ms) / 1e3)
 
     @property
     def noisy(self) -> bool:
@@ -127,7 +124,6 @@ class Row(ComparedRow):
             "psnr_db": self.psnr_db,
             "agreements": [one.to_json() for one in self.agreements],
             "peak_memory_mb": self.peak_memory_mb,
-            "wall_seconds": self.wall_seconds,
             "noisy": self.noisy,
             "valid": self.valid,
             "latencies_ms": list(self.latencies_ms),

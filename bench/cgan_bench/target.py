@@ -20,11 +20,10 @@ MAX_BATCH: Final = 64  # of a model that only a server knows, and of the referen
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A served model and how many clients ask it at once."""
+    """A served model."""
 
     url: str
     model: str
-    concurrency: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,11 +78,6 @@ class Worker:
         outputs: dict[str, Array] = self._ask("answers", seeds)
         return outputs
 
-    def load(self, backend: Backend, target: Target, batch: int, seconds: float) -> tuple[list[float], float]:
-        """Latencies in milliseconds and wall-clock seconds of a closed loop of clients."""
-        latencies_ms, wall_seconds = self._ask("load", backend, target, batch, seconds)
-        return latencies_ms, wall_seconds
-
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run an importable function in the worker."""
         return self._ask("run", function, *arguments)

@@ -49,17 +49,6 @@ class Requests:
         """The outputs of one inference."""
         return self._ready().prepare(seeds)()
 
-    def load(self, backend: Backend, target: Target, batch: int, seconds: float) -> tuple[list[float], float]:
-        """Requests from `target.server.concurrency` threads, each with its own client, for `seconds`.
-
-        Returns the latency of every request in milliseconds and the wall-clock time of them all in seconds.
-        """
-        from cgan_bench.load import closed_loop
-
-        assert target.server is not None  # noqa: S101 - only asked where there is one
-        clients = [backend.open(target, threads=0) for _ in range(target.server.concurrency)]
-        return closed_loop(clients, batch=batch, seconds=seconds)
-
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run any importable function in this process."""
         return function(*arguments)

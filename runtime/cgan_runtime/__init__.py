@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from cgan_runtime import noise
+    from cgan_runtime.async_client import Answer, AsyncClient
     from cgan_runtime.bundle import Bundle, read_bundle
     from cgan_runtime.contract import (
         Condition,
@@ -46,6 +47,8 @@ __all__ = [
     "DECODERS",
     "ENCODERS",
     "RUNNERS",
+    "Answer",
+    "AsyncClient",
     "BadInputError",
     "Bundle",
     "BundleError",
@@ -84,6 +87,7 @@ __all__ = [
 ]
 
 _MODULES: Final = {
+    "async_client": ("Answer", "AsyncClient"),
     "bundle": ("Bundle", "read_bundle"),
     "contract": (
         "Condition",

@@ -26,15 +26,8 @@ from hypothesis import strategies as st
 TIMES = st.lists(st.floats(0.1, 1e4), min_size=1, max_size=50)
 
 
-def row(latencies_ms: list[float], *, batch: int = 1, **more: float) -> Row:
-    return Row(
-        key="k",
-        title="t",
-        description="d",
-        batch=batch,
-        latencies_ms=tuple(latencies_ms),
-        wall_seconds=more.get("wall"),
-    )
+def row(latencies_ms: list[float], *, batch: int = 1) -> Row:
+    return Row(key="k", title="t", description="d", batch=batch, latencies_ms=tuple(latencies_ms))
 
 
 @given(times=TIMES, percent=st.sampled_from([50, 90, 99]))
@@ -49,7 +42,6 @@ def test_percentiles_of_known_values() -> None:
 
 def test_images_per_second_count_the_whole_batch_and_all_the_time() -> None:
     assert row([100.0, 300.0], batch=4).images_per_s == pytest.approx(20)
-    assert row([100.0, 300.0], batch=4, wall=0.2).images_per_s == pytest.approx(40)
 
 
 def test_the_ratio_is_paired_by_round() -> None:

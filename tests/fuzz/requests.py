@@ -138,7 +138,7 @@ def fuzz_requests_here(folder: Path, count: int, first: int, say: Callable[[str]
     environment = make_environment(say=lambda _: None)
     options = ServerOptions(ports=free_ports())
     with TritonServer([bundle], environment, options) as triton, GateProcess(free_ports(), folder / "log") as gate:
-        gate.tell(routes=(route_of(bundle),))
+        gate.tell(routes=(route_of(bundle, environment),))
         gate.tell(engine=engine_of(triton))
         (condition,) = bundle.manifest.contract.conditions
         addresses = Addresses(
@@ -150,9 +150,9 @@ def fuzz_requests_here(folder: Path, count: int, first: int, say: Callable[[str]
             side=int(condition.shape[1]),
         )
         fuzz_requests(addresses, WARM_UP, 10**9)  # caches and pools are filled once
-        before = _resident(gate.process.pid), _resident(triton.process_id)
+        before = _resident(gate.process_id), _resident(triton.process_id)
         report = fuzz_requests(addresses, count, first, say)
-        after = _resident(gate.process.pid), _resident(triton.process_id)
+        after = _resident(gate.process_id), _resident(triton.process_id)
         say(f"growth in KiB: gate {after[0] - before[0]}, tritonserver {after[1] - before[1]}")
     return report
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from cgan_runtime.bundle import Bundle
+from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.server import TritonServer
 
 from tests.gate.gate_process import GateProcess, engine_of, route_of
@@ -13,8 +14,13 @@ from tests.helpers import free_ports
 
 
 @pytest.fixture(scope="session")
-def gate(server: TritonServer, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GateProcess]:
+def gate(
+    server: TritonServer,
+    bundle: Bundle,
+    server_environment: ServerEnvironment,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[GateProcess]:
     with GateProcess(free_ports(), tmp_path_factory.mktemp("gate") / "gate.log") as running:
-        running.tell(routes=(route_of(bundle),))
+        running.tell(routes=(route_of(bundle, server_environment),))
         running.tell(engine=engine_of(server))
         yield running

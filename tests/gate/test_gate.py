@@ -22,6 +22,7 @@ import tritonclient.grpc
 import tritonclient.http
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.gate.settings import Engine, Limits
+from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.server import TritonServer
 from cgan_runtime.triton_client import TritonClient
 from tritonclient.grpc import service_pb2 as pb
@@ -57,7 +58,7 @@ def wait_until(true: Any, seconds: float = 20) -> None:
 
 
 @pytest.fixture
-def own_gate(server: TritonServer, bundle: Bundle, tmp_path: Path) -> Any:
+def own_gate(server: TritonServer, bundle: Bundle, server_environment: ServerEnvironment, tmp_path: Path) -> Any:
     """A gate with the settings that a test wants, ready."""
     started: list[GateProcess] = []
 
@@ -65,7 +66,7 @@ def own_gate(server: TritonServer, bundle: Bundle, tmp_path: Path) -> Any:
         gate = GateProcess(free_ports(), tmp_path / f"gate-{len(started)}.log", **settings)
         gate.__enter__()
         started.append(gate)
-        gate.tell(routes=(route_of(bundle),))
+        gate.tell(routes=(route_of(bundle, server_environment),))
         gate.tell(engine=engine_of(server))
         return gate
 
@@ -98,8 +99,12 @@ def test_an_answer_through_the_gate_is_the_one_of_triton(
     direct.close()
 
 
-def test_every_answer_says_which_model_artifact_and_runtime_made_it(gate: GateProcess, bundle: Bundle) -> None:
-    wanted = {"model_digest": bundle.model_digest, "artifact": "onnxruntime/fp32", "runtime": "onnxruntime"}
+def test_every_answer_says_which_model_artifact_and_runtime_made_it(
+    gate: GateProcess, bundle: Bundle, server_environment: ServerEnvironment
+) -> None:
+    runtime = server_environment.describe("onnxruntime")
+    assert runtime.startswith("onnxruntime 1.")
+    wanted = {"model_digest": bundle.model_digest, "artifact": "onnxruntime/fp32", "runtime": runtime}
     over_http = tritonclient.http.InferenceServerClient(gate.http_url.removeprefix("http://"))
     answer = over_http.infer("facades_png", png_inputs(tritonclient.http)).get_response()
     assert (answer["parameters"], answer["model_name"], answer["model_version"]) == (wanted, "facades_png", "1")
@@ -188,9 +193,11 @@ def test_a_request_that_comes_while_triton_is_away_is_answered_when_it_is_back(
     client.close()
 
 
-def test_another_version_is_named_and_the_old_one_is_idle_at_once(own_gate: Any, bundle: Bundle) -> None:
+def test_another_version_is_named_and_the_old_one_is_idle_at_once(
+    own_gate: Any, bundle: Bundle, server_environment: ServerEnvironment
+) -> None:
     gate = own_gate()
-    route = route_of(bundle)
+    route = route_of(bundle, server_environment)
     inner = {kind: name for kind, name in route.models.items() if kind != "png"}
     gate.tell(routes=(route.model_copy(update={"version": 2, "models": inner}),))
     assert gate.wait_for(lambda event: event.idle).idle == ("facades_png",)

@@ -50,7 +50,13 @@ ELSEWHERE: Final = {
         for name in ("devices", "gpu_session", "runner")
     },
     Path("bench/cgan_bench/measuring.py"): ["tests/bench/test_cli.py"],
-    Path("bench/cgan_bench/load.py"): ["tests/bench/test_measure.py", "tests/bench/test_cli.py"],
+    **{
+        Path(f"bench/cgan_bench/load/{name}.py"): [
+            "tests/bench/test_load_loops.py",
+            "tests/bench/test_load_servers.py",
+        ]
+        for name in ("clients", "loops", "measure", "windows")
+    },
 }
 
 

@@ -170,7 +170,7 @@ def test_the_printed_lines_work_and_a_signal_leaves_nothing(
     process, http, _ = start_command(bundle_path, *word.split())
     text = read_until_ready(process)
     (tmp_path / "in.png").write_bytes(png(IMAGE))
-    curl = text[text.index("(printf") : text.index("\n\nor in Python")]
+    curl = text[text.index("answer=$(") : text.index("\n\nor in Python")]
     snippet = text[text.index("import numpy") : text.index("\n\nor: cgan-translate")]
     answers = []
     for words in (["bash", "-c", curl], [sys.executable, "-c", snippet]):

@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+import textwrap
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -161,6 +162,37 @@ def test_images_in_base64_are_answered_in_base64(client: TritonClient) -> None:
             assert base64.b64decode(answer[name][0, 0]) == value[0, 0]
 
 
+@pytest.mark.parametrize("line", ["\n", "\r\n", " \t\n"])
+@pytest.mark.parametrize("before", ["", "\n", "data:image/png;base64,", "DATA:image/png;name=a.png;base64,\n"])
+def test_base64_may_have_line_breaks_and_be_a_data_url(
+    tiny_server: TritonServer, before: str, line: str, client: TritonClient
+) -> None:
+    """As `base64` without -w0, JavaScript's readAsDataURL and e-mail write it."""
+    coded = base64.b64encode(png(np.full((16, 16, 3), 200, dtype=np.uint8))).decode()
+    broken = before + line.join(textwrap.wrap(coded, 19)) + line
+    seed: tuple[str, str, list[Any]] = ("seed", "UINT64", [5])
+    answers = [post(tiny_server, "logs_png", ("image", "BYTES", [text]), seed) for text in (coded, broken)]
+    assert answers[0] == answers[1]
+    assert answers[1][0] == 200
+    answer = client.infer("logs_png", {"image": texts(broken), "seed": SEED}, ["picture"])
+    assert answer["picture"][0, 0].decode() == answers[0][1]["picture"][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("data:image/svg+xml,%3Csvg%3E", "image is a data URL without base64; give data:image/png;base64,"),
+        ("data:image/png;base64,iVBORw0KGgo*", "image begins like base64 text but is not"),
+        ("iVBORw0KG", "image begins like base64 text but is not"),
+        ("data:image/png;base64,", "image is empty"),
+    ],
+)
+def test_text_that_is_no_image_is_one_sentence(tiny_server: TritonServer, text: str, words: str) -> None:
+    status, answer = post(tiny_server, "logs_png", ("image", "BYTES", [text]))
+    assert status == 400
+    assert words in answer["error"]
+
+
 def test_a_dtype_no_model_takes_is_named(client: TritonClient) -> None:
     with pytest.raises(UsageError, match="seed is int32; one of float32"):
         client.infer("clouds", {"seed": SEED.astype(np.int32)}, ["picture"])
@@ -251,6 +283,28 @@ def test_the_printed_lines_fit_each_contract_and_give_one_image(
         assert png_text(made[0])["cgan-seed"] == "7"
 
 
+@pytest.mark.parametrize(
+    ("file", "address", "words"),
+    [
+        (b"words", None, "image is not an image that can be read"),
+        (png(CONTENT[:, :, 0]), "http://127.0.0.1:9", "curl: (7)"),
+    ],
+)
+def test_a_printed_line_shows_the_error_of_the_server_and_fails(
+    tiny_server: TritonServer, logs: Bundle, tmp_path: Path, file: bytes, address: str | None, words: str
+) -> None:
+    (tmp_path / "in.png").write_bytes(file)
+    line = curl_line(tiny_server, "logs_png", logs.manifest.contract)
+    assert line is not None
+    line = line.replace(tiny_server.http_url, address or tiny_server.http_url)
+    words_of_shell = ["bash", "-c", line]
+    done = subprocess.run(words_of_shell, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert words in done.stderr
+    assert done.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
+
+
 def test_names_that_a_shell_would_read_are_quoted(tiny_server: TritonServer, shoes: Bundle) -> None:
     odd = "it's 100% \\n; $HOME"
     contract = shoes.manifest.contract
@@ -258,7 +312,7 @@ def test_names_that_a_shell_would_read_are_quoted(tiny_server: TritonServer, sho
     odd_contract = Contract.model_validate({**dict(contract), "conditions": (label,)})
     line = curl_line(tiny_server, "shoes_png", odd_contract)
     assert line is not None
-    printed = run_lines(["bash", "-c", line.split(" \\\n")[0]], Path("/"))
+    printed = run_lines(["bash", "-c", line.removeprefix("answer=$(").split(" \\\n")[0]], Path("/"))
     assert json.loads(printed)["inputs"][-1]["data"] == [odd]
 
 

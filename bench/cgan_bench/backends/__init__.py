@@ -10,7 +10,7 @@ from cgan_bench.backends.onnx_plain import OrtPlain
 from cgan_bench.backends.torch_compile import TorchCompile
 from cgan_bench.backends.torch_eager import TorchEager
 from cgan_bench.backends.triton import Triton
-from cgan_bench.target import Precision, Server
+from cgan_bench.target import Precision
 
 __all__ = [
     "Backend",
@@ -31,10 +31,9 @@ def local_backends(precisions: Sequence[Precision] = ("fp32",)) -> list[Backend]
     return [*rows, *(OrtBundle(precision=precision) for precision in precisions)]
 
 
-def server_backends(server: Server, precisions: Sequence[Precision] = ("fp32",)) -> list[Backend]:
-    """Our bundle, then the server in turns with it; several clients at once are measured apart, not in turns."""
-    rows: list[Backend] = [OrtBundle(precision=precision) for precision in precisions]
-    return [*rows, Triton()] if server.concurrency == 1 else rows
+def server_backends(precisions: Sequence[Precision] = ("fp32",)) -> list[Backend]:
+    """Our bundle, then the server in turns with it, one request at a time."""
+    return [*(OrtBundle(precision=precision) for precision in precisions), Triton()]
 
 
 def precision_of(backend: Backend) -> Precision:

@@ -13,6 +13,7 @@ from cgan_bench.gpu.measure import Card, GpuBlock
 from cgan_bench.gpu.meter import WALL
 from cgan_bench.gpu.rows import GpuRow
 from cgan_bench.report_base import BaseReport, figure, ratio_cell, title_cell
+from cgan_bench.rounds import Plan
 from cgan_bench.sizes import image_size_of, size_words
 from cgan_bench.target import Target
 
@@ -42,6 +43,7 @@ class GpuReport(BaseReport[GpuBlock, GpuRow]):
     times_what: ClassVar[str] = "compute time on the GPU"
     width: ClassVar[int] = 100
 
+    plan: Plan
     target: Target
     card: Card
     streams: tuple[int, ...] = (1,)

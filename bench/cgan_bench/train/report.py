@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from cgan_runtime.pages import Table
 
 from cgan_bench.report_base import BaseReport, figure, ratio_cell, title_cell
+from cgan_bench.rounds import Plan
 from cgan_bench.train.loops import Setup
 from cgan_bench.train.measure import TrainingBlock
 from cgan_bench.train.rows import TrainingRow
@@ -24,6 +25,7 @@ class TrainingReport(BaseReport[TrainingBlock, TrainingRow]):
 
     times_what: ClassVar[str] = "time of a step"
 
+    plan: Plan
     setup: Setup
     images: str
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 from math import isfinite, prod
 from typing import Final
@@ -20,6 +18,7 @@ from cgan_runtime.gate.served import ServedModel
 from cgan_runtime.gate.settings import Limits
 from cgan_runtime.images import stored_size
 from cgan_runtime.serving.signature import ServedTensor
+from cgan_runtime.serving.wire import plain_files
 
 __all__ = ["Cost", "check"]
 
@@ -179,7 +178,8 @@ def _check_files(sent: Sent, tensor: ServedTensor, model: ServedModel, sizes: di
         if isinstance(condition.encoding, LabelEncoding):
             encoder_of(condition).encode(data, condition, name=sent.name)
         elif isinstance(condition.encoding, ImageEncoding):
-            size = stored_size(_plain(data))
+            (plain,), _ = plain_files([data], sent.name)
+            size = stored_size(plain)
             if size is None:
                 continue  # the model says what is wrong with it
             pixels += size[0] * size[1]
@@ -201,18 +201,6 @@ def _note_sizes(condition: Condition, size: tuple[int, int], model: ServedModel,
         for axis, side in zip(condition.shape[1:], reversed(size), strict=True):
             if isinstance(axis, str):
                 sizes[axis] = max(sizes.get(axis, 0), nearest_size(side, sides))
-
-
-def _plain(data: bytes) -> bytes:
-    """The bytes of a file that may have come as base64 text."""
-    if data.startswith(b"data:"):
-        data = data.partition(b",")[2]
-    elif not data[:16].isascii() or b"\0" in data[:16]:
-        return data
-    try:
-        return base64.b64decode(data, validate=False) if stored_size(data) is None else data
-    except binascii.Error:
-        return data
 
 
 def _is_known(shape: tuple[int | str, ...], sizes: dict[str, int]) -> bool:

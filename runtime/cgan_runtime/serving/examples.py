@@ -30,6 +30,11 @@ for tensor, (_, array) in zip(inputs, arrays.values()):
 answer = client.infer("@MODEL@", inputs)
 @RESULTS@"""
 
+# An error's sentence is in the body, so it is shown; out.png is written only where there is an image.
+CURL: Final = "curl -sS --fail-with-body --data-binary @-"
+SAVE: Final = """&& printf %s "$answer" | grep -o 'iVBOR[^"]*' | base64 -d > out.png \\
+  || { printf '%s\\n' "$answer" >&2; false; }"""
+
 
 class Address(Protocol):
     """Where a server is, or will be."""
@@ -54,7 +59,8 @@ class Running(Address, Protocol):
 def curl_line(server: Address, model: str, contract: Contract) -> str | None:
     """A shell line that calls `<name>_png` with seed 7: in.png to out.png, or a class to out.png.
 
-    None where a condition is a long tensor, which nobody types.
+    An error of the server is printed, and the line's exit code is then not 0. None where a condition is a long
+    tensor, which nobody types.
     """
     files = image_outputs(contract)
     items: list[dict[str, Any]] = [{"name": "seed", "datatype": "UINT64", "shape": [1, 1], "data": [7]}]
@@ -69,8 +75,8 @@ def curl_line(server: Address, model: str, contract: Contract) -> str | None:
     if len(contract.outputs) > 1 and files:
         request["outputs"] = [{"name": files[0].name}]
     url = f"{server.http_url}/v2/models/{model}/infer"
-    tail = """ | grep -o 'iVBOR[^"]*' | base64 -d > out.png""" if files else ""
-    return f"{_printed(request, list(names.values()))} \\\n  | curl -s --data-binary @- {url}{tail}"
+    call = f"{_printed(request, list(names.values()))} \\\n  | {CURL} {url}"
+    return f"answer=$( {call}) \\\n  {SAVE}" if files else call
 
 
 def python_snippet(server: Address, model: str, contract: Contract) -> str:
@@ -166,7 +172,7 @@ def _printed(request: dict[str, Any], files: list[str]) -> str:
     rest, words = json.dumps(request, separators=(",", ":"), ensure_ascii=False), []
     for file in files:
         before, rest = rest.split(_marker(file), 1)
-        words += [f"printf {_quoted(before)}", f"base64 -w0 {file}"]
+        words += [f"printf {_quoted(before)}", f"base64 < {file} | tr -d '\\n'"]  # macOS has no -w0
     return f"({'; '.join([*words, f'printf {_quoted(rest)}'])})"
 
 

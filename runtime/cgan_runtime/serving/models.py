@@ -11,7 +11,6 @@ row with its own seed, so a row never depends on its neighbours.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import secrets
@@ -29,13 +28,11 @@ from cgan_runtime.plain_file import read_plain
 from cgan_runtime.runners import Array, runner_kind
 from cgan_runtime.runners.base import require_classes
 from cgan_runtime.serving.core_call import open_core, ping_core
-from cgan_runtime.serving.wire import OUR_SENTENCE, PING, image_outputs, png_inputs
+from cgan_runtime.serving.wire import OUR_SENTENCE, PING, image_outputs, plain_files, png_inputs
 
 __all__ = ["CoreModel", "PngModel", "TensorModel"]
 
 DRAWN_SEED_BITS: Final = 53  # a seed the server draws is exact in any client's JSON numbers
-# PNG, JPEG, WebP, both kinds of TIFF, GIF, BMP and PPM: none of them begins like this when it is no text.
-BASE64_STARTS: Final = (b"iVBOR", b"/9j/", b"UklGR", b"SUkq", b"TU0A", b"R0lGOD", b"Qk", b"UD")
 
 
 class _Model:
@@ -180,9 +177,9 @@ class TensorModel(_Model):
 class PngModel(TensorModel):
     """Files and text in, PNG files out.
 
-    An image is a file of a format that is read, as bytes or as base64 text, a label its number or name as text;
-    other conditions are tensors. Images come back as PNG: as base64 text where an image came so, or where the
-    request says so (`base64`); other outputs are tensors.
+    An image is a file of a format that is read, as bytes, as base64 text or as a data URL; a label is its number or
+    name as text; other conditions are tensors. Images come back as PNG: as base64 text where an image came so, or
+    where the request says so (`base64`); other outputs are tensors.
     """
 
     def _read(self, request: Any) -> _Rows:
@@ -194,7 +191,7 @@ class PngModel(TensorModel):
             if encoder_of(condition).as_bytes:
                 files = [bytes(data) for data in given.ravel()]
                 if isinstance(condition.encoding, ImageEncoding):
-                    files, in_base64 = _plain_files(files, name)
+                    files, in_base64 = plain_files(files, name)
                     texts.append(in_base64)
                 given = self._encoded(files, condition, name)
             tensors[condition.name] = given
@@ -276,24 +273,3 @@ def _same_shapes(rows: list[_Rows]) -> list[list[_Rows]]:
 def _joined(rows: list[_Rows]) -> dict[str, Array]:
     names = rows[0].tensors
     return {name: np.concatenate([item.tensors[name] for item in rows]) for name in names}
-
-
-def _plain_files(files: list[bytes], name: str) -> tuple[list[bytes], bool]:
-    """The images' bytes, and whether any of them came as base64 text.
-
-    Raises:
-        UsageError: text that begins like the base64 of an image and is none.
-    """
-    plain, found = [], False
-    for data in files:
-        if not data.startswith(BASE64_STARTS):
-            plain.append(data)
-            continue
-        try:
-            plain.append(base64.b64decode(data, validate=True))
-        except binascii.Error as error:
-            raise UsageError(
-                f"{name} begins like base64 text but is not: it is cut short or has foreign letters."
-            ) from error
-        found = True
-    return plain, found

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+from collections.abc import Sequence
 from typing import Final
 
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, Output
 from cgan_runtime.encodings import decoder_of, encoder_of
+from cgan_runtime.errors import UsageError
 
-__all__ = ["OUR_SENTENCE", "PING", "image_outputs", "png_inputs", "png_model_exists", "travels_as_bytes"]
+__all__ = [
+    "OUR_SENTENCE",
+    "PING",
+    "image_outputs",
+    "plain_files",
+    "png_inputs",
+    "png_model_exists",
+    "travels_as_bytes",
+]
 
+# PNG, JPEG, WebP, both kinds of TIFF, GIF, BMP and PPM: none of them begins like this when it is no text.
+BASE64_STARTS: Final = (b"iVBOR", b"/9j/", b"UklGR", b"SUkq", b"TU0A", b"R0lGOD", b"Qk", b"UD")
 # Our models begin a sentence that is meant for the caller so; whatever else Triton answers as an error is not.
 OUR_SENTENCE: Final = "cgan-deploy: "
 # A request with this parameter is answered at once, without outputs, by the model and by the engine that it calls.
@@ -41,3 +55,33 @@ def png_model_exists(contract: Contract) -> bool:
 def travels_as_bytes(condition: Condition) -> bool:
     """Whether `<name>_png` takes this condition as a file or text and encodes it."""
     return encoder_of(condition).as_bytes
+
+
+def plain_files(files: Sequence[bytes], name: str) -> tuple[list[bytes], bool]:
+    """The images' bytes, and whether any of them came as text: base64, with or without line breaks, or a data URL.
+
+    Args:
+        files: as they came, one per row.
+        name: of the input, for messages.
+
+    Raises:
+        UsageError: text that begins like the base64 of an image and is none, or a data URL without base64.
+    """
+    plain, found = [], False
+    for data in files:
+        text = data.lstrip()
+        if text[:5].lower() == b"data:":
+            header, _, text = text.partition(b",")
+            if not header.lower().endswith(b";base64"):
+                raise UsageError(f"{name} is a data URL without base64; give data:image/png;base64,...")
+        elif not text.startswith(BASE64_STARTS):
+            plain.append(data)
+            continue
+        try:
+            plain.append(base64.b64decode(b"".join(text.split()), validate=True))
+        except binascii.Error as error:
+            raise UsageError(
+                f"{name} begins like base64 text but is not: it is cut short or has foreign letters."
+            ) from error
+        found = True
+    return plain, found

@@ -112,19 +112,19 @@ class GateProcess:
         with self._changed:
             return self._changed.wait_for(lambda: number not in self._unanswered, seconds)
 
-    def end(self) -> None:
-        """Let it answer what it accepted, then end it."""
+    def end(self) -> int:
+        """Let it answer what it accepted, then end it; returns its exit status."""
         self._outgoing.put(None)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(self._drain_seconds + 5)
-        self.kill()
+        return self.kill()
 
-    def kill(self) -> None:
-        """End it at once, with whatever it started."""
+    def kill(self) -> int:
+        """End it at once, with whatever it started; returns its exit status."""
         with contextlib.suppress(ProcessLookupError):  # nothing was left
             os.killpg(self.process_id, signal.SIGKILL)
-        self._process.wait()
         self._outgoing.put(None)
+        return self._process.wait()
 
     def _send(self, command: Command) -> None:
         self._outgoing.put(command.model_dump_json().encode() + b"\n")
