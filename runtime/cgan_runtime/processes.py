@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["end_with_parent", "stop_with_parent"]
+__all__ = ["end_with_parent", "stopping_with_parent"]
 
 _PR_SET_PDEATHSIG: Final = 1
-# Looked up here: between fork and exec of a process with threads the loader's lock may be held for ever.
-_PRCTL: Final = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform.startswith("linux") else None
+_BECOME: Final = "import ctypes, os, sys; ctypes.CDLL(None).prctl({}, {}); os.execv(sys.argv[1], sys.argv[1:])"
 
 
 def end_with_parent(*_: object) -> None:
@@ -22,11 +23,16 @@ def end_with_parent(*_: object) -> None:
     _signal_at_end_of_parent(signal.SIGKILL)
 
 
-def stop_with_parent() -> None:
-    """The same with SIGTERM: the process may finish what it is doing first."""
-    _signal_at_end_of_parent(signal.SIGTERM)
+def stopping_with_parent(words: Sequence[str]) -> list[str]:
+    """A command line for Linux that runs `words` and gets SIGTERM when the thread that started it ends.
+
+    A Python does that before it becomes the program. `preexec_fn` would do it in a fork of a process with threads,
+    where handlers of libraries run: those of gRPC ended a start now and then.
+    """
+    return [sys.executable, "-ISc", _BECOME.format(_PR_SET_PDEATHSIG, signal.SIGTERM.value), *words]
 
 
 def _signal_at_end_of_parent(number: signal.Signals) -> None:
-    if _PRCTL is not None:
-        _PRCTL(_PR_SET_PDEATHSIG, number)
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)

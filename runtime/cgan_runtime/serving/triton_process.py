@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, final
 
 from cgan_runtime.errors import CganError
-from cgan_runtime.processes import stop_with_parent
+from cgan_runtime.processes import stopping_with_parent
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.leftovers import region_prefix, remove_regions
 from cgan_runtime.serving.ports import Ports, reachable_host
@@ -72,13 +72,12 @@ class TritonProcess:
         home = folder / "home"
         home.mkdir(exist_ok=True)
         self._process = subprocess.Popen(
-            self._command_line(environment, folder / "models", host),
+            stopping_with_parent(self._command_line(environment, folder / "models", host)),
             env={**environment.variables(home), OWNER_VARIABLE: own_mark()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on, after draining
-            preexec_fn=stop_with_parent,  # noqa: PLW1509 - one system call, no locks
         )
         threading.Thread(target=self._read, args=(say,), daemon=True).start()
 
