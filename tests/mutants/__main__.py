@@ -49,6 +49,16 @@ ELSEWHERE: Final = {
         ]
         for name in ("devices", "gpu_session", "runner")
     },
+    **{
+        Path(f"runtime/cgan_runtime/gate/{name}.py"): [
+            f"tests/gate/test_{part}.py" for part in ("bad_requests", "gate", "gate_conforms")
+        ]
+        for name in (
+            *("__main__", "checks", "describe", "front", "grpc_app", "grpc_request", "http_app", "http_body"),
+            *("json_answer", "json_request", "json_values", "keys", "logs", "metrics", "metrics_app", "openapi"),
+            *("request", "served"),
+        )
+    },
     Path("bench/cgan_bench/measuring.py"): ["tests/bench/test_cli.py"],
     **{
         Path(f"bench/cgan_bench/load/{name}.py"): [
