@@ -1,4 +1,4 @@
-"""Mutants of requests, sent to a gate: every one is answered, none by an error of the server's own."""
+"""Mutants of requests, sent to a gateway: every one is answered, none by an error of the server's own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from tests.fuzz.base import Report
 from tests.fuzz.damage import damaged, damaged_json
-from tests.gate.gate_process import call
+from tests.gateway.gateway_process import call
 
 __all__ = ["Addresses", "fuzz_requests", "fuzz_requests_here"]
 
@@ -56,7 +56,7 @@ HEADERS: Final[tuple[dict[str, str], ...]] = (
 
 
 class Addresses:
-    """Where the gate is, and the small image-to-image model that it serves."""
+    """Where the gateway is, and the small image-to-image model that it serves."""
 
     def __init__(
         self, http_port: int, grpc_port: int, *, model: str, condition: str, image: bytes, side: int
@@ -92,26 +92,26 @@ class Addresses:
 
 
 def fuzz_requests(
-    gate: Addresses, count: int, first: int = 0, on_failure: Callable[[str], object] = print
+    gateway: Addresses, count: int, first: int = 0, on_failure: Callable[[str], object] = print
 ) -> Report:
     """Send mutants `first` to `first + count`; what each is follows from its number."""
     report = Report()
-    gate.check_good()
+    gateway.check_good()
     for number in range(first, first + count):
         draws = random.Random(f"requests {number}")
         way = ""
         try:
             if number % GRPC_EVERY == GRPC_EVERY - 1:
-                way, said = _over_grpc(gate, draws)
+                way, said = _over_grpc(gateway, draws)
             else:
-                way, said = _over_http(gate, draws)
+                way, said = _over_http(gateway, draws)
             report.counts[said] += 1
             if number % EVERY == EVERY - 1:
-                gate.check_good()
+                gateway.check_good()
         except Exception as error:  # noqa: BLE001 - whatever it is, it broke the law
             report.failures.append(f"requests {number}: {way}: {error!r:.600}")
             on_failure(report.failures[-1])
-    gate.check_good()
+    gateway.check_good()
     return report
 
 
@@ -121,7 +121,7 @@ def fuzz_requests_here(folder: Path, count: int, first: int, say: Callable[[str]
     from cgan_runtime.serving.environment import make_environment
     from cgan_runtime.serving.server import ServerOptions, TritonServer
 
-    from tests.gate.gate_process import GateProcess, engine_of, route_of
+    from tests.gateway.gateway_process import GatewayProcess, engine_of, route_of
     from tests.helpers import (
         free_ports,
         pix2pix_generator,
@@ -137,55 +137,58 @@ def fuzz_requests_here(folder: Path, count: int, first: int, say: Callable[[str]
     bundle = read_bundle(folder / "facades")
     environment = make_environment(say=lambda _: None)
     options = ServerOptions(ports=free_ports())
-    with TritonServer([bundle], environment, options) as triton, GateProcess(free_ports(), folder / "log") as gate:
-        gate.tell(routes=(route_of(bundle, environment),))
-        gate.tell(engine=engine_of(triton))
+    with (
+        TritonServer([bundle], environment, options) as triton,
+        GatewayProcess(free_ports(), folder / "log") as gateway,
+    ):
+        gateway.tell(routes=(route_of(bundle, environment),))
+        gateway.tell(engine=engine_of(triton))
         (condition,) = bundle.manifest.contract.conditions
         addresses = Addresses(
-            gate.settings.http_port,
-            gate.settings.grpc_port,
+            gateway.settings.http_port,
+            gateway.settings.grpc_port,
             model=bundle.manifest.name,
             condition=condition.name,
             image=png(smooth_images(1, seed=5)[0]),
             side=int(condition.shape[1]),
         )
         fuzz_requests(addresses, WARM_UP, 10**9)  # caches and pools are filled once
-        before = _resident(gate.process_id), _resident(triton.process_id)
+        before = _resident(gateway.process_id), _resident(triton.process_id)
         report = fuzz_requests(addresses, count, first, say)
-        after = _resident(gate.process_id), _resident(triton.process_id)
-        say(f"growth in KiB: gate {after[0] - before[0]}, tritonserver {after[1] - before[1]}")
+        after = _resident(gateway.process_id), _resident(triton.process_id)
+        say(f"growth in KiB: gateway {after[0] - before[0]}, tritonserver {after[1] - before[1]}")
     return report
 
 
-def _over_http(gate: Addresses, draws: random.Random) -> tuple[str, str]:
-    suffix, body, headers = draws.choice(gate.sound)
+def _over_http(gateway: Addresses, draws: random.Random) -> tuple[str, str]:
+    suffix, body, headers = draws.choice(gateway.sound)
     binary = "Inference-Header-Content-Length" in headers
     if not binary and draws.random() < 0.6:
         way, body = damaged_json(draws, body)
     else:
-        way, body = damaged(draws, body, draws.choice(gate.sound)[1])
+        way, body = damaged(draws, body, draws.choice(gateway.sound)[1])
     headers = {**headers, **(draws.choice(HEADERS) if draws.random() < 0.3 else {})}
     if draws.random() < 0.1:
         body = gzip.compress(body, 1)
         headers["Content-Encoding"] = "gzip"
         if draws.random() < 0.3:
             _, body = damaged(draws, body)
-    path = f"/v2/models/{gate.model}{suffix}{draws.choice(PATHS)}"
+    path = f"/v2/models/{gateway.model}{suffix}{draws.choice(PATHS)}"
     method = draws.choice(("POST",) * 30 + ("GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"))
-    status, answer = gate.send(method, path, body, headers)
+    status, answer = gateway.send(method, path, body, headers)
     assert status < 500 or status == 503, f"{method} {path}: {status} {answer[:300]!r}"
     if status >= 400 and method != "HEAD":
         _check_sentence(json.loads(answer)["error"])
     return way, f"HTTP {status}"
 
 
-def _over_grpc(gate: Addresses, draws: random.Random) -> tuple[str, str]:
-    way, message = damaged(draws, draws.choice(gate.messages), draws.choice(gate.messages))
+def _over_grpc(gateway: Addresses, draws: random.Random) -> tuple[str, str]:
+    way, message = damaged(draws, draws.choice(gateway.messages), draws.choice(gateway.messages))
     if draws.random() < 0.3:
-        way, message = _changed_message(draws, draws.choice(gate.messages))
+        way, message = _changed_message(draws, draws.choice(gateway.messages))
     method = draws.choice(METHODS)
     try:
-        call(gate.channel, method, message)
+        call(gateway.channel, method, message)
     except grpc.RpcError as error:
         code, details = error.code().name, error.details() or ""
         assert code in REFUSED, f"{method}: {code} {details[:300]}"

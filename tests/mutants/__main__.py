@@ -50,8 +50,8 @@ ELSEWHERE: Final = {
         for name in ("devices", "gpu_session", "runner")
     },
     **{
-        Path(f"runtime/cgan_runtime/gate/{name}.py"): [
-            f"tests/gate/test_{part}.py" for part in ("bad_requests", "gate", "gate_conforms")
+        Path(f"runtime/cgan_runtime/gateway/{name}.py"): [
+            f"tests/gateway/test_{part}.py" for part in ("bad_requests", "gateway", "gateway_conforms")
         ]
         for name in (
             *("__main__", "checks", "describe", "front", "grpc_app", "grpc_request", "http_app", "http_body"),

@@ -166,7 +166,7 @@ def leftovers(process: subprocess.Popen[str]) -> list[str]:
 def test_the_printed_lines_work_and_a_signal_leaves_nothing(
     bundle_path: Path, tmp_path: Path, number: signal.Signals, word: str
 ) -> None:
-    """Behind the gate, and Triton alone."""
+    """Behind the gateway, and Triton alone."""
     process, http, _ = start_command(bundle_path, *word.split())
     text = read_until_ready(process)
     (tmp_path / "in.png").write_bytes(png(IMAGE))

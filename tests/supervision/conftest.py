@@ -1,4 +1,4 @@
-"""A server behind the gate, and other versions of its bundle."""
+"""A server behind the gateway, and other versions of its bundle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cgan_runtime.bundle import Bundle
-from cgan_runtime.gate.settings import GateSettings
+from cgan_runtime.gateway.settings import GatewaySettings
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.supervision.supervisor import Supervisor
 
@@ -15,9 +15,9 @@ from tests.helpers import free_ports
 from tests.supervision.versions import other_version
 
 
-def settings_of_a_test(drain_seconds: float = 2) -> GateSettings:
+def settings_of_a_test(drain_seconds: float = 2) -> GatewaySettings:
     ports = free_ports()
-    return GateSettings(
+    return GatewaySettings(
         host="127.0.0.1",
         http_port=ports.http,
         grpc_port=ports.grpc,

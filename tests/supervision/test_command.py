@@ -85,11 +85,11 @@ def test_a_signal_under_load_answers_what_was_accepted(start: Start, number: sig
 
 
 def test_after_a_killed_one_the_next_start_leaves_nothing(start: Start) -> None:
-    """Triton and the gate are stopped first, so that they cannot end by themselves."""
+    """Triton and the gateway are stopped first, so that they cannot end by themselves."""
     ports = free_ports()
     process = start(ports)
     left = marked(process.pid)
-    assert len(left) == 7  # tritonserver, five processes of its models, the gate
+    assert len(left) == 7  # tritonserver, five processes of its models, the gateway
     for number in left:
         os.kill(number, signal.SIGSTOP)
     process.kill()
@@ -148,7 +148,7 @@ def test_without_its_packages_the_sentence_names_the_extra(
     assert_one_sentence(done, 1, "aiohttp is not installed", 'pip install "cgan-deploy[serve]"')
 
 
-def test_what_the_gate_cannot_use_is_its_own_sentence(bundle_path: Path, tmp_path: Path) -> None:
+def test_what_the_gateway_cannot_use_is_its_own_sentence(bundle_path: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys.txt"
     keys.write_text("short\n")
     done = run_here("cgan-serve", bundle_path, *options(free_ports()), "--api-keys", keys)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.errors import CganError
-from cgan_runtime.gate.settings import Event
+from cgan_runtime.gateway.settings import Event
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.process_tree import children
 from cgan_runtime.supervision.supervisor import Supervisor
@@ -23,21 +23,21 @@ from tests.supervision.versions import heavier
 
 def processes(server: Supervisor) -> dict[str, int]:
     """What the server consists of, by name."""
-    triton, gate = server.engine.process, server.gate.process
+    triton, gateway = server.engine.process, server.gateway.process
     assert triton is not None
-    assert gate is not None
+    assert gateway is not None
     stubs = {
         model: number
         for number, words in children(triton.process_id).items()
         for model in ("facades_core", "facades_png", "facades")
         if any(f"/{model}/1/" in word for word in words)
     }
-    return {"tritonserver": triton.process_id, "gate": gate.process_id, **stubs}
+    return {"tritonserver": triton.process_id, "gateway": gateway.process_id, **stubs}
 
 
 def settled(server: Supervisor, restarts: int, seconds: float = 15) -> None:
     deadline = time.monotonic() + seconds
-    while server.engine.restarts + server.gate.restarts < restarts or not server.status()["ready"]:
+    while server.engine.restarts + server.gateway.restarts < restarts or not server.status()["ready"]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -63,14 +63,14 @@ def expected(bundle: Bundle) -> bytes:
         ("facades_core", signal.SIGKILL),  # a second time: Triton's own repair did nothing then
         ("facades", signal.SIGKILL),
         ("facades_png", signal.SIGKILL),
-        ("gate", signal.SIGKILL),
-        ("gate", signal.SIGSTOP),
+        ("gateway", signal.SIGKILL),
+        ("gateway", signal.SIGSTOP),
     ],
 )
 def test_what_dies_or_stops_is_started_again(
     supervised: Supervisor, said: list[str], expected: bytes, what: str, number: signal.Signals
 ) -> None:
-    before = supervised.engine.restarts + supervised.gate.restarts
+    before = supervised.engine.restarts + supervised.gateway.restarts
     process = processes(supervised)[what]
     with Clients(supervised.grpc_url, 1) as clients:
         clients.wait_for(3)
@@ -83,23 +83,23 @@ def test_what_dies_or_stops_is_started_again(
 
 
 def test_both_at_once(supervised: Supervisor, expected: bytes) -> None:
-    before = supervised.engine.restarts + supervised.gate.restarts
+    before = supervised.engine.restarts + supervised.gateway.restarts
     found = processes(supervised)
-    for what in ("gate", "tritonserver", "facades_core"):
+    for what in ("gateway", "tritonserver", "facades_core"):
         os.kill(found[what], signal.SIGKILL)
     settled(supervised, before + 2)
     assert ask_until(supervised.grpc_url, 10)[0] == expected
 
 
-def test_a_model_that_does_not_answer_the_gate_is_a_reason(supervised: Supervisor, expected: bytes) -> None:
-    triton, gate, before = supervised.engine.process, supervised.gate.process, supervised.engine.restarts
+def test_a_model_that_does_not_answer_the_gateway_is_a_reason(supervised: Supervisor, expected: bytes) -> None:
+    triton, gateway, before = supervised.engine.process, supervised.gateway.process, supervised.engine.restarts
     assert triton is not None
-    assert gate is not None
-    gate.events.put(Event(suspect=("facades", triton.start - 1)))  # an earlier Triton: too late
+    assert gateway is not None
+    gateway.events.put(Event(suspect=("facades", triton.start - 1)))  # an earlier Triton: too late
     time.sleep(0.5)
     assert supervised.engine.process is triton
-    gate.events.put(Event(suspect=("facades", triton.start)))
-    settled(supervised, before + 1 + supervised.gate.restarts)
+    gateway.events.put(Event(suspect=("facades", triton.start)))
+    settled(supervised, before + 1 + supervised.gateway.restarts)
     assert supervised.engine.process is not triton
     assert ask_until(supervised.grpc_url, 10)[0] == expected
 
@@ -110,7 +110,7 @@ def test_a_changed_copy_is_written_again(supervised: Supervisor, bundle: Bundle,
     code = supervised.repository / "facades_core" / "1" / "model.py"
     copy.write_bytes(heavier(copy.read_bytes(), 2))
     code.write_text("raise SystemExit")
-    before = supervised.engine.restarts + supervised.gate.restarts
+    before = supervised.engine.restarts + supervised.gateway.restarts
     os.kill(processes(supervised)["tritonserver"], signal.SIGKILL)
     settled(supervised, before + 1)
     assert ask_until(supervised.grpc_url, 10)[0] == expected
@@ -139,8 +139,8 @@ def test_starts_that_fail_again_and_again_end_the_server(
 
 
 def test_a_first_start_that_fails_is_one_sentence(breakable: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breakable, "_gate_command", ["/bin/false"])
-    with pytest.raises(CganError, match=r"the gate \(process \d+\) ended with status 1 while starting"):
+    monkeypatch.setattr(breakable, "_gateway_command", ["/bin/false"])
+    with pytest.raises(CganError, match=r"the gateway \(process \d+\) ended with status 1 while starting"):
         breakable.start()
     assert not breakable.repository.parent.exists()
 

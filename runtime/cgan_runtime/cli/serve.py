@@ -16,7 +16,7 @@ from cgan_runtime.errors import BadInputError, CganError, UsageError
 
 if TYPE_CHECKING:
     from cgan_runtime.bundle import Bundle
-    from cgan_runtime.gate.settings import GateSettings
+    from cgan_runtime.gateway.settings import GatewaySettings
     from cgan_runtime.serving.environment import ServerEnvironment
     from cgan_runtime.serving.repository import RepositoryOptions
 
@@ -119,7 +119,7 @@ def serve(
     from cgan_runtime.bundle import DEFAULT_BACKEND, DEFAULT_PRECISION, read_bundle
     from cgan_runtime.cli.serve_repository import gpu_number, write_for_container, write_only
     from cgan_runtime.cli.serve_until import serve_until_stopped
-    from cgan_runtime.gate.settings import GateSettings, Limits
+    from cgan_runtime.gateway.settings import GatewaySettings, Limits
     from cgan_runtime.serving.environment import find_environment, make_environment
     from cgan_runtime.serving.ports import Ports
     from cgan_runtime.serving.repository import RepositoryOptions
@@ -175,15 +175,15 @@ def serve(
     rules = {name: value for name, value in limits.items() if value is not None}
     files = _checked({"api_keys": api_keys, "tls_certificate": tls_cert, "tls_key": tls_key})
     if bare and (rules or files):
-        raise UsageError("limits, keys and TLS are those of the gate; leave them out with --bare.")
+        raise UsageError("limits, keys and TLS are those of the gateway; leave them out with --bare.")
     if not bare:
-        _require_gate()
+        _require_gateway()
     environment = find_environment() or make_environment(say=_say)
     if bare:
         options = ServerOptions(host=host, ports=ports, drain_seconds=drain_seconds, repository=models)
         alone = TritonServer(read, environment, options, say=_echo if verbose else _ignore)
         return serve_until_stopped(alone, read, _say, "Triton alone: no limits, no keys, nothing is started again")
-    settings = GateSettings(
+    settings = GatewaySettings(
         host=host,
         http_port=http_port,
         grpc_port=grpc_port,
@@ -193,13 +193,13 @@ def serve(
         **files,
     )
     echo = _echo if verbose else None
-    return _behind_gate(read, environment, settings, models, require_signature=require_signature, echo=echo)
+    return _behind_gateway(read, environment, settings, models, require_signature=require_signature, echo=echo)
 
 
-def _behind_gate(
+def _behind_gateway(
     bundles: list[Bundle],
     environment: ServerEnvironment,
-    settings: GateSettings,
+    settings: GatewaySettings,
     models: RepositoryOptions,
     *,
     require_signature: Path | None,
@@ -216,7 +216,7 @@ def _behind_gate(
 
 
 def _checked(files: Mapping[str, Path | None]) -> dict[str, Path]:
-    """Files for the gate that are there, as absolute paths."""
+    """Files for the gateway that are there, as absolute paths."""
     given = {name: path.resolve() for name, path in files.items() if path is not None}
     for path in given.values():
         if not path.is_file():
@@ -226,13 +226,13 @@ def _checked(files: Mapping[str, Path | None]) -> dict[str, Path]:
     return given
 
 
-def _require_gate() -> None:
+def _require_gateway() -> None:
     for package in ("aiohttp", "grpc", "tritonclient"):
         if importlib.util.find_spec(package) is None:
             raise CganError(f'{package} is not installed; run: pip install "cgan-deploy[serve]"')
 
 
-def _told(settings: GateSettings) -> str:
+def _told(settings: GatewaySettings) -> str:
     limits = settings.limits
     return (
         f"a request may take {limits.seconds:g} s, {limits.body_bytes // MIB} MiB and {limits.pixels:,} pixels; "

@@ -159,7 +159,7 @@ def find_target(server: Server, model: str | None) -> Target:
 
 
 def _names(server: Server) -> list[str]:
-    """From the statistics or the repository index, which are Triton's, or openapi.json, which is the gate's."""
+    """From the statistics or the repository index, which are Triton's, or openapi.json, which is the gateway's."""
     statistics = server.ask("/v2/models/stats")
     if statistics.status == 200 and "model_stats" in statistics.json:
         return sorted({str(item["name"]) for item in statistics.json["model_stats"]})

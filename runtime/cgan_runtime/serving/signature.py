@@ -1,6 +1,6 @@
 """What each served model takes and gives, in the terms of the Open Inference Protocol.
 
-config.py tells it to Triton, the gate checks requests against it, and clients read it from the gate.
+config.py tells it to Triton, the gateway checks requests against it, and clients read it from the gateway.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What keeps a server alive: Triton and the gate as processes that are watched, versions, and commands to it."""
+"""What keeps a server alive: Triton and the gateway as processes that are watched, versions, and commands to it."""

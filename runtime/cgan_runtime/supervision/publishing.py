@@ -120,8 +120,8 @@ class Publisher:
                 self._take_back(triton, release)
             raise
         if told is not None:
-            gate, number = told
-            gate.wait_done(number, ROUTE_SECONDS)  # a gate that ends meanwhile is followed by one that knows
+            gateway, number = told
+            gateway.wait_done(number, ROUTE_SECONDS)  # a gateway that ends meanwhile is followed by one that knows
 
     def _take_back(self, triton: TritonProcess, release: Release) -> None:
         for model in reversed(release.models):

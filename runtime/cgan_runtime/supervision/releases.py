@@ -10,7 +10,7 @@ from typing import Final, final
 
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.errors import UsageError
-from cgan_runtime.gate.settings import Route
+from cgan_runtime.gateway.settings import Route
 from cgan_runtime.serving.core import Core, RepositoryOptions, embedded_core
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.repository import model_names, write_models
@@ -62,7 +62,7 @@ class Release:
             shutil.rmtree(root / model, ignore_errors=True)
 
     def route(self, environment: ServerEnvironment) -> Route:
-        """What the gate is told of it."""
+        """What the gateway is told of it."""
         settings, manifest = self.core.settings, self.bundle.manifest
         (artifact,) = self.core.files.values()
         return Route(

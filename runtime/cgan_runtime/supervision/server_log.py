@@ -1,4 +1,4 @@
-"""The log that is kept after a server ended: what Triton, the gate and the supervisor wrote, of a bound size."""
+"""The log that is kept after a server ended: what Triton, the gateway and the supervisor wrote, of a bound size."""
 
 from __future__ import annotations
 

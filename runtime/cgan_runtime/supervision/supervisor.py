@@ -1,8 +1,8 @@
-"""Triton behind the gate, and what keeps both alive.
+"""Triton behind the gateway, and what keeps both alive.
 
 One thread starts, watches and ends the two of them; the system ends them should that thread end. Whatever dies or
 stops in Triton's processes ends that whole Triton, and another one is started from the checked copy of the bundles:
-Triton does not survive the death of a model's process well. The gate keeps the public ports meanwhile, and holds
+Triton does not survive the death of a model's process well. The gateway keeps the public ports meanwhile, and holds
 what it has accepted.
 """
 
@@ -18,13 +18,13 @@ from types import TracebackType
 from typing import Any, Final, Self, final
 
 from cgan_runtime.bundle import Bundle
-from cgan_runtime.gate.settings import Engine, Event, GateSettings
+from cgan_runtime.gateway.settings import Engine, Event, GatewaySettings
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.leftovers import sweep, working_folder
 from cgan_runtime.serving.ports import Ports, claim_ports, private_ports, reachable_host, state_folder
 from cgan_runtime.serving.repository import RepositoryOptions, model_names, require_distinct_models
 from cgan_runtime.serving.triton_process import TritonProcess
-from cgan_runtime.supervision.gate_process import GATE_COMMAND, GateProcess
+from cgan_runtime.supervision.gateway_process import GATEWAY_COMMAND, GatewayProcess
 from cgan_runtime.supervision.kept import Kept
 from cgan_runtime.supervision.releases import Catalogue, release_of
 from cgan_runtime.supervision.server_log import ServerLog
@@ -34,7 +34,7 @@ __all__ = ["Supervisor"]
 WATCH_SECONDS: Final = 0.1
 PING_SECONDS: Final = 1.0
 START_SECONDS: Final = 120.0
-GATE_START_SECONDS: Final = 30.0
+GATEWAY_START_SECONDS: Final = 30.0
 PRIVATE_HOST: Final = "127.0.0.1"
 
 
@@ -48,9 +48,9 @@ class Supervisor:
     Args:
         bundles: served first; the name of each stays.
         environment: of Triton.
-        settings: of the gate; its ports are the public ones.
+        settings: of the gateway; its ports are the public ones.
         models: how the models run.
-        gate_command: the gate's program and its arguments.
+        gateway_command: the gateway's program and its arguments.
         say: told of every death, restart and publication, in one line.
         echo: told every line of the log.
     """
@@ -59,10 +59,10 @@ class Supervisor:
         self,
         bundles: Sequence[Bundle],
         environment: ServerEnvironment,
-        settings: GateSettings,
+        settings: GatewaySettings,
         *,
         models: RepositoryOptions | None = None,
-        gate_command: Sequence[str] = GATE_COMMAND,
+        gateway_command: Sequence[str] = GATEWAY_COMMAND,
         say: Callable[[str], object] = lambda _: None,
         echo: Callable[[str], object] | None = None,
     ) -> None:
@@ -73,8 +73,8 @@ class Supervisor:
         self.models = tuple(name for bundle in bundles for name in model_names(bundle))
         self.lock = threading.RLock()
         self.engine = Kept(self._launch_engine, start_seconds=START_SECONDS, say=self.tell_user)
-        self.gate = Kept(self._launch_gate, start_seconds=GATE_START_SECONDS, say=self.tell_user)
-        self._gate_command, self._say, self._echo = gate_command, say, echo
+        self.gateway = Kept(self._launch_gateway, start_seconds=GATEWAY_START_SECONDS, say=self.tell_user)
+        self._gateway_command, self._say, self._echo = gateway_command, say, echo
         self._held = contextlib.ExitStack()
         self._folder = Path()
         self._log: ServerLog | None = None
@@ -108,7 +108,7 @@ class Supervisor:
         return self._folder / "models"
 
     def start(self) -> Self:
-        """Start, and wait until the gate listens and every model answers.
+        """Start, and wait until the gateway listens and every model answers.
 
         Raises:
             UsageError: two ports are equal.
@@ -161,12 +161,12 @@ class Supervisor:
     ) -> None:
         self.stop()
 
-    def send_routes(self) -> tuple[GateProcess, int] | None:
-        """Tell the gate what is served; returns the gate and the number of the command, None without a gate."""
-        gate = self.gate.process
-        if gate is None or not self.gate.ready:
+    def send_routes(self) -> tuple[GatewayProcess, int] | None:
+        """Tell the gateway what is served; returns it and the number of the command, None where there is none."""
+        gateway = self.gateway.process
+        if gateway is None or not self.gateway.ready:
             return None  # the next one is told as soon as it listens
-        return gate, gate.tell(routes=tuple(r.route(self.environment) for r in self.catalogue.served))
+        return gateway, gateway.tell(routes=tuple(r.route(self.environment) for r in self.catalogue.served))
 
     def status(self) -> dict[str, Any]:
         """What is served and how it goes, in words and numbers."""
@@ -174,9 +174,9 @@ class Supervisor:
             return {
                 "http": self.http_url,
                 "grpc": self.grpc_url,
-                "ready": self.engine.ready and self.gate.ready,
+                "ready": self.engine.ready and self.gateway.ready,
                 "seconds": round(time.monotonic() - self._began, 1),
-                "restarts": {"triton": self.engine.restarts, "gate": self.gate.restarts},
+                "restarts": {"triton": self.engine.restarts, "gateway": self.gateway.restarts},
                 "log": str(self.log_path),
                 "bundles": [
                     {
@@ -202,7 +202,7 @@ class Supervisor:
             while not self._ending.wait(WATCH_SECONDS):
                 with self.lock:
                     self._look()
-                if self.engine.ready and self.gate.ready:
+                if self.engine.ready and self.gateway.ready:
                     self._ready.set()
         except BaseException as error:  # noqa: BLE001 - raised again by `start` or `wait`, in the thread that asks
             self._failure = error
@@ -217,24 +217,24 @@ class Supervisor:
         change = self.engine.tick()
         if change != "same":
             self._tell_engine()
-        if self.gate.tick() == "up":
+        if self.gateway.tick() == "up":
             self.send_routes()
             self._tell_engine()
-            self._unload(None)  # what an earlier gate still needed
-        gate = self.gate.process
-        if gate is None:
+            self._unload(None)  # what an earlier gateway still needed
+        gateway = self.gateway.process
+        if gateway is None:
             return
         if time.monotonic() - self._pinged > PING_SECONDS:
             self._pinged = time.monotonic()
-            gate.ping()
-        while not gate.events.empty():
-            self._heed(gate.events.get())
+            gateway.ping()
+        while not gateway.events.empty():
+            self._heed(gateway.events.get())
 
     def _heed(self, event: Event) -> None:
         if event.suspect is not None:
             name, epoch = event.suspect
             if self.engine.ready and self.engine.process is not None and epoch == self.engine.process.start:
-                self.engine.suspect(f"{name} did not answer the gate")
+                self.engine.suspect(f"{name} did not answer the gateway")
         if event.idle:
             self._unload(frozenset(event.idle))
 
@@ -249,14 +249,14 @@ class Supervisor:
                 release.remove(self.repository)
 
     def _tell_engine(self) -> None:
-        gate, triton = self.gate.process, self.engine.process
-        if gate is None or not self.gate.ready:
+        gateway, triton = self.gateway.process, self.engine.process
+        if gateway is None or not self.gateway.ready:
             return
         if triton is None or not self.engine.ready:
-            gate.tell(down=True)
+            gateway.tell(down=True)
         else:
             grpc, metrics = (f"{PRIVATE_HOST}:{port}" for port in (triton.ports.grpc, triton.ports.metrics))
-            gate.tell(engine=Engine(epoch=triton.start, grpc=grpc, metrics=metrics))
+            gateway.tell(engine=Engine(epoch=triton.start, grpc=grpc, metrics=metrics))
 
     def _launch_engine(self) -> TritonProcess:
         for release in self.catalogue.loaded:
@@ -273,8 +273,8 @@ class Supervisor:
             say=self._writer("triton"),
         )
 
-    def _launch_gate(self) -> GateProcess:
-        return GateProcess(self.settings, command=self._gate_command, say=self._writer("gate"))
+    def _launch_gateway(self) -> GatewayProcess:
+        return GatewayProcess(self.settings, command=self._gateway_command, say=self._writer("gateway"))
 
     def _writer(self, name: str) -> Callable[[str], object]:
         log = self._log
@@ -289,8 +289,8 @@ class Supervisor:
         return write
 
     def _end(self) -> None:
-        """The gate first, until it has answered what it accepted; Triton then has nothing left to do."""
-        if self.gate.process is not None:
-            self.gate.process.end()
+        """The gateway first, until it has answered what it accepted; Triton then has nothing left to do."""
+        if self.gateway.process is not None:
+            self.gateway.process.end()
         if self.engine.process is not None:
             self.engine.process.kill()

@@ -1,0 +1,346 @@
+"""The gateway as clients and operators meet it, in front of a real Triton."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tritonclient.grpc
+import tritonclient.http
+from cgan_runtime.bundle import Bundle
+from cgan_runtime.gateway.settings import Engine, Limits
+from cgan_runtime.serving.environment import ServerEnvironment
+from cgan_runtime.serving.server import TritonServer
+from cgan_runtime.triton_client import TritonClient
+from tritonclient.grpc import service_pb2 as pb
+
+from tests.gateway.gateway_process import GatewayProcess, call, engine_of, route_of
+from tests.helpers import free_ports, png, smooth_images
+
+IMAGE = png(smooth_images(1, seed=5)[0])
+
+
+def get(url: str, context: ssl.SSLContext | None = None, **headers: str) -> tuple[int, bytes]:
+    try:
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def png_inputs(library: Any, seed: int = 7) -> list[Any]:
+    image = library.InferInput("image", [1, 1], "BYTES")
+    image.set_data_from_numpy(np.array([[IMAGE]], dtype=object))
+    number = library.InferInput("seed", [1, 1], "UINT64")
+    number.set_data_from_numpy(np.array([[seed]], dtype=np.uint64))
+    return [image, number]
+
+
+def wait_until(true: Any, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def own_gateway(server: TritonServer, bundle: Bundle, server_environment: ServerEnvironment, tmp_path: Path) -> Any:
+    """A gateway with the settings that a test wants, ready."""
+    started: list[GatewayProcess] = []
+
+    def start(**settings: Any) -> GatewayProcess:
+        gateway = GatewayProcess(free_ports(), tmp_path / f"gateway-{len(started)}.log", **settings)
+        gateway.__enter__()
+        started.append(gateway)
+        gateway.tell(routes=(route_of(bundle, server_environment),))
+        gateway.tell(engine=engine_of(server))
+        return gateway
+
+    yield start
+    for gateway in started:
+        gateway.stop()
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_an_answer_through_the_gateway_is_the_one_of_triton(
+    gateway: GatewayProcess, server: TritonServer, bundle: Bundle, scheme: str
+) -> None:
+    addresses = {
+        "http": (gateway.http_url, server.http_url),
+        "grpc": (f"grpc://{gateway.grpc_url}", f"grpc://{server.grpc_url}"),
+    }
+    through, direct = (TritonClient(address) for address in addresses[scheme])
+    rng = np.random.default_rng(3)
+    seeds = np.array([[7], [2**64 - 1], [2**53 + 1]], dtype=np.uint64)
+    rows = {"condition": rng.uniform(-1, 1, (3, 3, 64, 64)).astype(np.float32), "seed": seeds}
+    requests: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("facades", rows),
+        ("facades_png", {"image": np.array([[IMAGE]] * 3, dtype=object), "seed": seeds}),
+    )
+    for model, inputs in requests:
+        one, two = (client.infer(model, inputs, ["picture", "seed"]) for client in (through, direct))
+        assert all(np.array_equal(one[name], two[name]) for name in one)
+    assert through.contract("facades_core") == bundle.manifest.contract
+    through.close()
+    direct.close()
+
+
+def test_every_answer_says_which_model_artifact_and_runtime_made_it(
+    gateway: GatewayProcess, bundle: Bundle, server_environment: ServerEnvironment
+) -> None:
+    runtime = server_environment.describe("onnxruntime")
+    assert runtime.startswith("onnxruntime 1.")
+    wanted = {"model_digest": bundle.model_digest, "artifact": "onnxruntime/fp32", "runtime": runtime}
+    over_http = tritonclient.http.InferenceServerClient(gateway.http_url.removeprefix("http://"))
+    answer = over_http.infer("facades_png", png_inputs(tritonclient.http)).get_response()
+    assert (answer["parameters"], answer["model_name"], answer["model_version"]) == (wanted, "facades_png", "1")
+    over_http.close()
+    with tritonclient.grpc.InferenceServerClient(gateway.grpc_url) as client:
+        message = client.infer("facades_png", png_inputs(tritonclient.grpc)).get_response()
+    assert {key: value.string_param for key, value in message.parameters.items()} == wanted
+    assert (message.model_name, message.model_version) == ("facades_png", "1")
+
+
+def test_a_stream_answers_in_order_and_goes_on_after_a_bad_request(gateway: GatewayProcess) -> None:
+    answers: list[tuple[Any, Any]] = []
+    with tritonclient.grpc.InferenceServerClient(gateway.grpc_url) as client:
+        client.start_stream(lambda result, error: answers.append((result, error)))
+        for number in range(12):
+            model = "nothing" if number == 5 else "facades_png"
+            client.async_stream_infer(model, png_inputs(tritonclient.grpc, number), request_id=str(number))
+        client.stop_stream()
+    assert [None if result is None else result.get_response().id for result, _ in answers] == [
+        None if number == 5 else str(number) for number in range(12)
+    ]
+    assert "is not served here" in str(answers[5][1])
+    assert [int(result.as_numpy("seed")[0, 0]) for result, _ in answers if result] == [
+        n for n in range(12) if n != 5
+    ]
+
+
+def test_what_a_client_needs_to_know_is_one_call(gateway: GatewayProcess, bundle: Bundle) -> None:
+    status, body = get(f"{gateway.http_url}/v2/models/facades_png/contract")
+    found = json.loads(body)
+    assert status == 200
+    assert found["contract"] == bundle.manifest.contract.to_json()
+    assert [(item["name"], item["datatype"], item["optional"]) for item in found["inputs"]] == [
+        ("image", "BYTES", False),
+        ("seed", "UINT64", True),
+        ("draw", "UINT32", True),
+        ("base64", "BOOL", True),
+    ]
+    assert found["limits"]["rows"] == 8
+    _, core = get(f"{gateway.http_url}/v2/models/facades_core/contract")
+    assert [item.get("noise") for item in json.loads(core)["inputs"]] == [None, 0, 1, 2]
+
+
+def test_metadata_configuration_and_statistics_are_under_the_public_name(gateway: GatewayProcess) -> None:
+    with tritonclient.grpc.InferenceServerClient(gateway.grpc_url) as client:
+        over_grpc = client.get_model_metadata("facades", as_json=True)
+        config = client.get_model_config("facades", as_json=True)["config"]
+        statistics = client.get_inference_statistics("facades").model_stats[0]
+    over_http = json.loads(get(f"{gateway.http_url}/v2/models/facades")[1])
+    assert [tensor["name"] for tensor in over_http["inputs"]] == ["condition", "seed", "draw"]
+    assert [tensor["name"] for tensor in over_grpc["inputs"]] == ["condition", "seed", "draw"]
+    assert (config["name"], statistics.name, statistics.version) == ("facades", "facades", "1")
+    served = json.loads(get(f"{gateway.http_url}/v2/models/facades/config")[1])
+    assert (served["name"], served["max_batch_size"], served["input"][0]["dims"]) == ("facades", 8, [3, 64, 64])
+    assert len(json.loads(get(f"{gateway.http_url}/v2/models/stats")[1])["model_stats"]) == 3
+
+
+def test_health_is_the_truth(own_gateway: Any, server: TritonServer) -> None:
+    """Ready means that the models answer: not while Triton is away, nor with an address where there is none."""
+    gateway = own_gateway()
+    assert get(f"{gateway.http_url}/v2/health/ready")[0] == 200
+    assert get(f"{gateway.http_url}/v2/models/facades_core/ready")[0] == 200
+    gateway.tell(down=True)
+    assert get(f"{gateway.http_url}/v2/health/ready")[0] == 503
+    assert get(f"{gateway.http_url}/v2/models/facades/ready")[0] == 503
+    gateway.tell(engine=Engine(epoch=2, grpc=f"127.0.0.1:{free_ports().grpc}", metrics="127.0.0.1:1"))
+    wait_until(lambda: get(f"{gateway.http_url}/v2/health/ready")[0] == 503)
+    assert get(f"{gateway.http_url}/v2/health/live")[0] == 200
+    gateway.tell(engine=engine_of(server, epoch=3))
+    wait_until(lambda: get(f"{gateway.http_url}/v2/health/ready")[0] == 200)
+
+
+def test_a_request_that_comes_while_triton_is_away_is_answered_when_it_is_back(
+    own_gateway: Any, server: TritonServer
+) -> None:
+    gateway = own_gateway()
+    gateway.tell(down=True)
+    client = TritonClient(f"grpc://{gateway.grpc_url}")
+    inputs = {"image": np.array([[IMAGE]], dtype=object), "seed": np.array([[7]], dtype=np.uint64)}
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.infer, "facades_png", inputs, ["seed"])
+        time.sleep(0.5)
+        assert not asked.done()
+        gateway.tell(engine=engine_of(server, epoch=2))
+        assert asked.result(30)["seed"][0, 0] == 7
+    client.close()
+
+
+def test_another_version_is_named_and_the_old_one_is_idle_at_once(
+    own_gateway: Any, bundle: Bundle, server_environment: ServerEnvironment
+) -> None:
+    gateway = own_gateway()
+    route = route_of(bundle, server_environment)
+    inner = {kind: name for kind, name in route.models.items() if kind != "png"}
+    gateway.tell(routes=(route.model_copy(update={"version": 2, "models": inner}),))
+    assert gateway.wait_for(lambda event: event.idle).idle == ("facades_png",)
+    assert json.loads(get(f"{gateway.http_url}/v2/models/facades/versions/2")[1])["versions"] == ["2"]
+    assert get(f"{gateway.http_url}/v2/models/facades/versions/1")[0] == 404
+    assert get(f"{gateway.http_url}/v2/models/facades_png")[0] == 404
+
+
+def test_who_disconnects_is_counted_and_frees_the_slot(own_gateway: Any) -> None:
+    gateway = own_gateway()
+    gateway.tell(down=True)  # the request stays inside
+    text = base64.b64encode(IMAGE).decode()
+    body = json.dumps({"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1, 1], "data": [text]}]})
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.settings.http_port, timeout=30)
+    connection.request("POST", "/v2/models/facades_png/infer", body)
+    wait_until(lambda: b"cgan_inside 1.0" in get(gateway.metrics_url)[1])
+    connection.close()
+    wait_until(lambda: b"cgan_inside 0.0" in get(gateway.metrics_url)[1])
+    assert b'reason="cancelled"' in get(gateway.metrics_url)[1]
+
+
+def test_clients_that_send_nothing_or_half_are_sent_away(own_gateway: Any) -> None:
+    gateway = own_gateway(limits=Limits(read_seconds=1))
+    address = ("127.0.0.1", gateway.settings.http_port)
+    head = b"POST /v2/models/facades_png/infer HTTP/1.1\r\nHost: x\r\n"
+    beginnings = (b"", b"GET /v2", head, head + b"Content-Length: 5000\r\n\r\n{")
+    slow = [socket.create_connection(address, 30) for _ in range(120)]
+    for number, connection in enumerate(slow):
+        connection.sendall(beginnings[number % len(beginnings)])
+    assert get(f"{gateway.http_url}/v2/health/ready")[0] == 200
+    said = []
+    for connection in slow:
+        with connection:
+            said.append(b"".join(iter(lambda c=connection: c.recv(4096), b"")))  # type: ignore[misc]  # a default of its own
+    assert all(text.startswith(b"HTTP/1.1 408") for text in said[3::4])
+    assert all(text == b"" for index, text in enumerate(said) if index % 4 != 3)
+
+
+def test_too_many_requests_are_refused_with_a_time_and_the_rest_are_answered(own_gateway: Any) -> None:
+    gateway = own_gateway(limits=Limits(waiting=4))
+    lock = threading.Lock()
+    statuses: list[tuple[int, str | None]] = []
+
+    def ask(number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.settings.http_port, timeout=60)
+        zeros = {
+            "name": "condition",
+            "datatype": "FP32",
+            "shape": [8, 3, 64, 64],
+            "parameters": {"binary_data_size": 393216},
+        }
+        seed = {"name": "seed", "datatype": "UINT64", "shape": [8, 1], "data": [number] * 8}
+        head = json.dumps({"inputs": [zeros, seed], "outputs": [{"name": "seed"}]}).encode()
+        headers = {"Inference-Header-Content-Length": str(len(head))}
+        connection.request("POST", "/v2/models/facades/infer", head + bytes(393216), headers)
+        answer = connection.getresponse()
+        answer.read()
+        with lock:
+            statuses.append((answer.status, answer.getheader("Retry-After")))
+        connection.close()
+
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(ask, range(24)))
+    answered = [status for status, _ in statuses if status == 200]
+    refused = [after for status, after in statuses if status == 503]
+    assert len(answered) + len(refused) == 24
+    assert len(answered) >= 6
+    assert refused
+    assert all(after is not None and int(after) >= 1 for after in refused)
+    assert b'cgan_refused_total{model="facades",reason="full"}' in get(gateway.metrics_url)[1]
+
+
+def test_the_end_of_the_supervisor_lets_accepted_requests_end(own_gateway: Any, server: TritonServer) -> None:
+    gateway = own_gateway()
+    gateway.tell(down=True)
+    client = TritonClient(f"grpc://{gateway.grpc_url}")
+    inputs = {"image": np.array([[IMAGE]], dtype=object), "seed": np.array([[7]], dtype=np.uint64)}
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.infer, "facades_png", inputs, ["seed"])
+        wait_until(lambda: b"cgan_inside 1.0" in get(gateway.metrics_url)[1])
+        gateway.tell(engine=engine_of(server, epoch=2))
+        assert gateway.stop() == 0
+        assert asked.result(30)["seed"][0, 0] == 7
+    client.close()
+
+
+def test_keys_are_needed_over_both_protocols_but_not_by_probes(own_gateway: Any, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("# of tests\nfirst-key-of-sixteen\nsecond-key-of-sixteen\n")
+    gateway = own_gateway(api_keys=keys)
+    url = f"{gateway.http_url}/v2/models/facades"
+    assert get(url)[0] == 401
+    assert "Authorization: Bearer KEY" in json.loads(get(url)[1])["error"]
+    assert get(url, Authorization="Bearer first-key-of-sixteem")[0] == 401
+    assert get(url, Authorization="Bearer second-key-of-sixteen")[0] == 200
+    assert get(f"{gateway.http_url}/v2/health/ready")[0] == 200
+    with grpc.insecure_channel(gateway.grpc_url) as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            call(channel, "ServerMetadata")
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert call(channel, "ServerMetadata", key="first-key-of-sixteen")
+        stream: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+            "/inference.GRPCInferenceService/ModelStreamInfer"
+        )
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stream(iter([b""]), timeout=10))
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_tls_is_spoken_over_both_protocols(own_gateway: Any, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(words, check=True, capture_output=True)
+    gateway = own_gateway(tls_certificate=certificate, tls_key=key)
+    trusted = ssl.create_default_context(cafile=str(certificate))
+    assert get(f"https://127.0.0.1:{gateway.settings.http_port}/v2/health/ready", trusted)[0] == 200
+    with grpc.secure_channel(gateway.grpc_url, grpc.ssl_channel_credentials(certificate.read_bytes())) as channel:
+        assert pb.ServerLiveResponse.FromString(call(channel, "ServerLive")).live
+    with pytest.raises((urllib.error.URLError, http.client.HTTPException, ConnectionError)):
+        get(f"{gateway.http_url}/v2/health/live")
+
+
+def test_metrics_are_those_of_the_gateway_and_of_triton(gateway: GatewayProcess) -> None:
+    client = TritonClient(f"grpc://{gateway.grpc_url}")
+    inputs = {"image": np.array([[IMAGE]] * 2, dtype=object), "seed": np.array([[7], [8]], dtype=np.uint64)}
+    client.infer("facades_png", inputs, ["seed"])
+    client.close()
+    page = get(gateway.metrics_url)[1].decode()
+    assert 'cgan_rows_total{model="facades_png",version="1"}' in page
+    assert "cgan_queue_seconds_bucket" in page
+    assert "nv_inference_request_success" in page
+
+
+def test_the_log_is_json_and_holds_nothing_of_what_was_sent(gateway: GatewayProcess) -> None:
+    request = urllib.request.Request(f"{gateway.http_url}/v2/models/facades_png/infer", data=b'{"secret": 1}')
+    request.add_header("X-Request-Id", "my-own-id")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=30)
+    assert caught.value.headers["X-Request-Id"] == "my-own-id"
+    caught.value.close()
+    lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+    (mine,) = [line for line in lines if line.get("request") == "my-own-id"]
+    assert (mine["status"], mine["method"], mine["path"]) == (400, "POST", "/v2/models/facades_png/infer")
+    assert "secret" not in gateway.log.read_text()
