@@ -18,6 +18,7 @@ from typing import Any, Final, Self, final
 from cgan_runtime.async_requests import Inputs, fill, rows_of
 from cgan_runtime.errors import CganError, ServerError, UsageError
 from cgan_runtime.runners.base import Array
+from cgan_runtime.serving.wire import OUR_SENTENCE
 
 __all__ = ["Answer", "AsyncClient"]
 
@@ -221,7 +222,7 @@ class AsyncClient:
                 return await method(request, metadata=self._headers, timeout=max(0.0, until - time.monotonic()))
             except self._grpc.RpcError as error:
                 code = error.code()
-                said = " ".join((error.details() or code.name).split())[:MAX_ERROR_CHARS]
+                said = _said(error.details() or code.name)
                 if code is self._grpc.StatusCode.DEADLINE_EXCEEDED:
                     raise ServerError(f"{self.url} gave no answer before the deadline.") from error
                 if code is not self._grpc.StatusCode.UNAVAILABLE:
@@ -246,6 +247,11 @@ class _Asked:
 
 class _BrokenError(Exception):
     """The stream gives no more answers that can be used."""
+
+
+def _said(details: str) -> str:
+    """What a server answered, on one line."""
+    return " ".join(details.split()).removeprefix(OUR_SENTENCE)[:MAX_ERROR_CHARS]
 
 
 def _wait_s(error: Any, attempt: int) -> float:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final, final
@@ -15,6 +16,7 @@ import numpy as np
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CganError, ServerError, UsageError
 from cgan_runtime.runners.base import Array, Runner, Tensors
+from cgan_runtime.serving.wire import OUR_SENTENCE
 
 __all__ = ["TritonClient", "TritonGenerator", "TritonRunner"]
 
@@ -27,6 +29,8 @@ DATATYPES: Final = {
     "object": "BYTES",
 }
 TIMEOUT_SECONDS: Final = 60.0
+# How gRPC itself, and no server, says UNAVAILABLE.
+_NO_CONNECTION: Final = re.compile("connect|socket|GOAWAY|DNS", re.IGNORECASE)
 
 
 @final
@@ -122,11 +126,14 @@ class TritonClient:
                 f"{self.url} did not answer in HTTP ({error}); is it the gRPC port, or did the server end?"
             ) from error
         except self._library.InferenceServerException as error:
-            text = " ".join((error.message() or "no message").split())
-            if "UNAVAILABLE" in (error.status() or "") or "DEADLINE" in (error.status() or ""):
+            text = " ".join((error.message() or "no message").split()).removeprefix(OUR_SENTENCE)
+            status = error.status() or ""
+            if "DEADLINE" in status or ("UNAVAILABLE" in status and _NO_CONNECTION.search(text)):
                 raise ServerError(
                     f"{self.url} cannot be reached ({text[:200]}); is cgan-serve running there?"
                 ) from error
+            if "UNAVAILABLE" in status or "503" in status:
+                raise ServerError(f"{self.url} cannot answer now: {text[:400]}") from error
             raise ServerError(f"{self.url} refused: {text[:400]}") from error
 
 

@@ -22,6 +22,7 @@ from cgan_runtime.generator import SeededModel, noise_tensors
 from cgan_runtime.serving import dlpack
 from cgan_runtime.serving.device_inputs import DeviceInputs
 from cgan_runtime.serving.dlpack import DeviceTensor
+from cgan_runtime.serving.wire import OUR_SENTENCE
 
 from tests.runtime.cpu_noise import CpuDriver, compile_for_the_cpu, noise_input
 
@@ -209,6 +210,7 @@ class Core:
         made.__dict__.update(
             Tensor=Tensor,
             TRITONSERVER_MEMORY_CPU="cpu",
+            Logger=SimpleNamespace(log_error=lambda _: None),
             PreferredMemory=lambda kind: kind,
             InferenceRequest=lambda **request: SimpleNamespace(exec=lambda: self.run(request, Tensor)),
             get_output_tensor_by_name=lambda response, name: response.outputs[name],
@@ -283,9 +285,13 @@ def test_what_is_wrong_with_a_call_is_said_wherever_its_noise_is_drawn(
         model.generate(conditions(1), SEEDS, DRAWS)
     with pytest.raises(UsageError, match="1 seeds but 2 draws"):
         model.generate(conditions(1), [1], [0, 1])
-    core.says = "the engine is gone"
-    with pytest.raises(CganError, match="the engine is gone"):
-        model.generate(conditions(1), [1], [0])
+    for says, told in (
+        (f"{OUR_SENTENCE}the engine is gone", "the engine is gone"),
+        ("Traceback of /tmp/x", "the engine failed; the server's log says why"),
+    ):
+        core.says = says
+        with pytest.raises(CganError, match=f"^{told}"):
+            model.generate(conditions(1), [1], [0])
     core.says = None
     assert len(model.generate(conditions(1), [1], [0])["score"]) == 1
 

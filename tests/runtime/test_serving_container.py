@@ -163,7 +163,10 @@ def test_the_command_writes_the_repository_and_prints_how_to_start_it(
     assert "docker run --rm --gpus all" in done.stdout
     assert f"-v {tmp_path / 'r'}:/models:ro" in done.stdout
     assert "tritonserver:26.07-py3" in done.stdout
-    assert "curl -s --data-binary @- http://127.0.0.1:8000/v2/models/facades_png/infer" in done.stdout
+    assert (
+        "curl -sS --fail-with-body --data-binary @- http://127.0.0.1:8000/v2/models/facades_png/infer"
+        in done.stdout
+    )
     assert "--url grpc://127.0.0.1:8001 --model facades" in done.stdout
     (group,) = config_of(tmp_path / "r", "facades_core").instance_group
     assert (group.count, list(group.gpus)) == (2, [1])
