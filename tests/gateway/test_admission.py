@@ -125,14 +125,16 @@ def test_beyond_the_queue_a_request_is_refused_with_a_time_to_come_back() -> Non
 
 
 def test_a_request_that_would_be_late_is_refused_when_it_comes() -> None:
-    """Two rows took 4 s each; with four rows ahead a fifth is due in 20 s."""
+    """Eight rows took 4 s each; with four rows ahead a fifth is due in 20 s."""
 
     async def law(caller: Caller, clock: Clock) -> None:
-        task, leave = caller.ask("measured", rows=2)
-        await settle()
-        clock.now += 8
-        leave.set()
-        await task
+        for _ in range(2):
+            assert caller.admission.seconds_per_row("net") == 0, "too little is known"
+            task, leave = caller.ask("measured", rows=4)
+            await settle()
+            clock.now += 16
+            leave.set()
+            await task
         assert caller.admission.seconds_per_row("net") == pytest.approx(4)
         asked = [caller.ask(str(number)) for number in range(4)]
         await settle()
@@ -219,14 +221,12 @@ def test_waiting_ends_with_the_time_of_the_request() -> None:
 def test_the_pace_counts_only_time_with_work() -> None:
     clock = Clock()
     pace = Pace(clock)
-    pace.began()
-    clock.now += 2
-    pace.answered(4, more=False)
-    clock.now += 1000
-    pace.began()
-    clock.now += 1
-    pace.answered(2, more=False)
-    clock.now += 1000
+    for seconds, rows in ((3, 6), (2, 4)):
+        pace.began()
+        clock.now += seconds
+        pace.answered(rows, more=False)
+        clock.now += 1000
+    assert pace.seconds_per_row == pytest.approx(0.5)
     pace.began()
     clock.now += 7
     pace.stopped(more=False)  # says nothing: nobody was answered

@@ -21,6 +21,7 @@ __all__ = ["Admission", "Pace"]
 
 BATCHES_AHEAD: Final = 2  # one is executed while the next one fills
 MEMORY_OF_PACE: Final = 64  # rows that the measured pace remembers, about
+LEAST_ROWS: Final = 7  # about: the first answer of a batch seems to have taken the time of all of it
 
 
 @dataclass
@@ -34,8 +35,8 @@ class Pace:
 
     @property
     def seconds_per_row(self) -> float:
-        """0 before the first answer: then nothing is refused for its time."""
-        return self._seconds / self._rows if self._rows else 0.0
+        """0 before the first answers: then nothing is refused for its time."""
+        return self._seconds / self._rows if self._rows >= LEAST_ROWS else 0.0
 
     def began(self) -> None:
         """There is work now."""

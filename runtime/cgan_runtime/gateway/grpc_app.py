@@ -25,6 +25,7 @@ from cgan_runtime.gateway.refusal import Refusal
 __all__ = ["GrpcApp"]
 
 SERVICE: Final = "inference.GRPCInferenceService"
+CALLS_BEYOND: Final = 768  # calls at once beside those that wait: they are being read, refused or answered
 IN_STREAM: Final = 8  # requests of one stream that are worked on at once; answers keep their order
 OPEN_METHODS: Final = ("ServerLive", "ServerReady")
 HIDDEN: Final = (
@@ -61,10 +62,11 @@ class GrpcApp:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_connection_idle_ms", int(limits.read_seconds * 1000) * 10),
-                ("grpc.max_concurrent_streams", 64),
+                # Beyond it streams are reset without a word: our own limits come first, with a sentence.
+                ("grpc.max_concurrent_streams", limits.waiting + CALLS_BEYOND),
                 ("grpc.http2.max_ping_strikes", 4),
             ),
-            maximum_concurrent_rpcs=limits.waiting + 64,
+            maximum_concurrent_rpcs=limits.waiting + CALLS_BEYOND,
         )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
