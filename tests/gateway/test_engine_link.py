@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -72,7 +73,7 @@ def in_loop(law: Callable[[EngineLink, list[tuple[str, int]]], Awaitable[None]])
 
 
 def due(seconds: float = 20) -> float:
-    return asyncio.get_running_loop().time() + seconds
+    return time.monotonic() + seconds
 
 
 DEATHS = [

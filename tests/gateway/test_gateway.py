@@ -221,7 +221,7 @@ def test_who_disconnects_is_counted_and_frees_the_slot(own_gateway: Any) -> None
 
 
 def test_clients_that_send_nothing_or_half_are_sent_away(own_gateway: Any) -> None:
-    gateway = own_gateway(limits=Limits(read_seconds=1))
+    gateway = own_gateway(limits=Limits(read_seconds=1, idle_seconds=1))
     address = ("127.0.0.1", gateway.settings.http_port)
     head = b"POST /v2/models/facades_png/infer HTTP/1.1\r\nHost: x\r\n"
     beginnings = (b"", b"GET /v2", head, head + b"Content-Length: 5000\r\n\r\n{")
@@ -235,6 +235,48 @@ def test_clients_that_send_nothing_or_half_are_sent_away(own_gateway: Any) -> No
             said.append(b"".join(iter(lambda c=connection: c.recv(4096), b"")))  # type: ignore[misc]  # a default of its own
     assert all(text.startswith(b"HTTP/1.1 408") for text in said[3::4])
     assert all(text == b"" for index, text in enumerate(said) if index % 4 != 3)
+
+
+def test_beyond_so_many_connections_new_ones_are_closed(own_gateway: Any) -> None:
+    gateway = own_gateway(limits=Limits(connections=5))
+    address = ("127.0.0.1", gateway.settings.http_port)
+    held = [socket.create_connection(address, 30) for _ in range(5)]
+    held[4].sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert held[4].recv(4096).startswith(b"HTTP/1.1 200")
+    with socket.create_connection(address, 30) as refused:
+        assert refused.recv(4096) == b""
+    for connection in held:
+        connection.close()
+    wait_until(lambda: answers(f"{gateway.http_url}/v2/health/live"))
+
+
+def answers(url: str) -> bool:
+    try:
+        return get(url)[0] == 200
+    except (urllib.error.URLError, ConnectionError, http.client.HTTPException):
+        return False
+
+
+def test_a_client_that_was_idle_for_long_is_answered(own_gateway: Any) -> None:
+    """Its connection was closed meanwhile; it opens another one."""
+    gateway = own_gateway(limits=Limits(idle_seconds=1))
+    over_http = tritonclient.http.InferenceServerClient(gateway.http_url.removeprefix("http://"))
+    first = over_http.infer("facades_png", png_inputs(tritonclient.http)).as_numpy("picture")
+    time.sleep(2.5)
+    assert over_http.infer("facades_png", png_inputs(tritonclient.http)).as_numpy("picture") == first
+    over_http.close()
+
+
+def test_every_refusal_is_counted_by_its_reason(own_gateway: Any) -> None:
+    gateway = own_gateway()
+    get(f"{gateway.http_url}/v2/models/nothing")
+    get(f"{gateway.http_url}/nothing")
+    with grpc.insecure_channel(gateway.grpc_url) as channel, pytest.raises(grpc.RpcError):
+        call(channel, "ModelInfer", pb.ModelInferRequest(model_name="facades").SerializeToString())
+    page = get(gateway.metrics_url)[1].decode()
+    assert 'cgan_refused_total{model="",reason="unknown_model"} 1.0' in page
+    assert 'cgan_refused_total{model="",reason="path"} 1.0' in page
+    assert 'cgan_refused_total{model="facades",reason="invalid"} 1.0' in page
 
 
 def test_too_many_requests_are_refused_with_a_time_and_the_rest_are_answered(own_gateway: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -68,7 +69,7 @@ class EngineLink:
         Args:
             model: its name inside Triton.
             message: a ModelInferRequest that names it.
-            deadline: on the clock of the event loop.
+            deadline: of time.monotonic().
 
         Raises:
             Refusal: it failed, with a sentence that says nothing of what is inside.
@@ -84,7 +85,7 @@ class EngineLink:
         channel = self._channel
         if channel is None:
             raise ConnectionError
-        left = deadline - asyncio.get_running_loop().time()
+        left = deadline - time.monotonic()
         ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SERVICE + method)
         return await ask(message, timeout=max(left, 0.001))
 
@@ -113,7 +114,7 @@ class EngineLink:
 
     async def _living(self, after: int, deadline: float) -> int:
         """Wait for a Triton of a later epoch than `after`."""
-        left = deadline - asyncio.get_running_loop().time()
+        left = deadline - time.monotonic()
         try:
             async with asyncio.timeout(max(left, 0)), self._changed:
                 await self._changed.wait_for(lambda: self.engine is not None and self._epoch > after)

@@ -124,7 +124,7 @@ class Front:
         Raises:
             Refusal: there is no Triton, or it does not answer.
         """
-        deadline = asyncio.get_running_loop().time() + PING_SECONDS
+        deadline = time.monotonic() + PING_SECONDS
         try:
             return answer.FromString(await self.link.call(method, message.SerializeToString(), deadline))
         except (ConnectionError, grpc.aio.AioRpcError) as error:
@@ -137,7 +137,7 @@ class Front:
     async def _ping(self, model: ServedModel) -> bool:
         """Ask the model, which asks its engine."""
         message = _ping_message(model)
-        deadline = asyncio.get_running_loop().time() + PING_SECONDS
+        deadline = time.monotonic() + PING_SECONDS
         try:
             await self.link.call("ModelInfer", message, deadline)
         except (ConnectionError, grpc.aio.AioRpcError) as error:
@@ -148,13 +148,14 @@ class Front:
 
     @contextmanager
     def _counted(self, model: ServedModel) -> Iterator[None]:
+        """Whoever counts a refusal knows of which model it is."""
         try:
             yield
         except Refusal as refusal:
-            self.metrics.refused(model.name, refusal.reason)
+            refusal.model = model.name
             raise
         except asyncio.CancelledError:
-            self.metrics.refused(model.name, "cancelled")
+            self.metrics.cancelled(model)
             raise
 
     @contextmanager

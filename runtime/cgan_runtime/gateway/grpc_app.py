@@ -61,7 +61,7 @@ class GrpcApp:
                 ("grpc.max_receive_message_length", limits.body_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
-                ("grpc.max_connection_idle_ms", int(limits.read_seconds * 1000) * 10),
+                ("grpc.max_connection_idle_ms", int(limits.idle_seconds * 1000)),
                 # Beyond it streams are reset without a word: our own limits come first, with a sentence.
                 ("grpc.max_concurrent_streams", limits.waiting + CALLS_BEYOND),
                 ("grpc.http2.max_ping_strikes", 4),
@@ -117,6 +117,7 @@ class GrpcApp:
                     self._keys.check(metadata.get("authorization"))
                 return await call(data, context)
             except Refusal as refusal:
+                self._front.metrics.refused(refusal)
                 status = refusal.grpc_code
                 await _abort(context, refusal)
             except DecodeError:
@@ -151,6 +152,7 @@ class GrpcApp:
         try:
             self._keys.check(metadata.get("authorization"))
         except Refusal as refusal:
+            self._front.metrics.refused(refusal)
             await _abort(context, refusal)
         running: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(IN_STREAM)
         reader = asyncio.create_task(self._read_stream(requests, running))
@@ -181,6 +183,7 @@ class GrpcApp:
             if EMPTY_FINAL in pb.ModelInferRequest.FromString(data).parameters:
                 answer.infer_response.parameters[FINAL].bool_param = True
         except Refusal as refusal:
+            self._front.metrics.refused(refusal)
             answer.error_message = str(refusal)
             answer.infer_response.id = _id_of(data)
         except Exception:

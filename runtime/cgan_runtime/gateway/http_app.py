@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 import time
@@ -32,6 +33,7 @@ from cgan_runtime.gateway.served import ServedModel
 __all__ = ["HttpApp"]
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
+BACKLOG: Final = 1024  # connections that the system holds until they are accepted
 OPEN_PATHS: Final = ("/v2/health/live", "/v2/health/ready")  # probes have no key
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -46,6 +48,7 @@ class HttpApp:
         self._front, self._keys = front, keys
         self._bodies = BodyReader(front.limits)
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
 
     async def serve(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Accept connections from now on."""
@@ -55,18 +58,24 @@ class HttpApp:
             access_log=None,
             handler_cancellation=True,  # who leaves frees the slot
             auto_decompress=False,  # BodyReader inflates, no further than allowed
-            keepalive_timeout=limits.read_seconds,
+            keepalive_timeout=limits.idle_seconds,
             lingering_time=2.0,
             read_bufsize=2**20,
         )
         await self._runner.setup()
-        site = web.TCPSite(
-            self._runner, host, port, ssl_context=tls, reuse_address=True, backlog=limits.connections
-        )
-        await site.start()
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - it was set up
+
+        def accept() -> asyncio.BaseProtocol:
+            return server() if len(server.connections) < limits.connections else _HangUp()
+
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(accept, host, port, ssl=tls, reuse_address=True, backlog=BACKLOG)
 
     async def stop(self) -> None:
         """Answer what was accepted; new connections are refused."""
+        if self._listener is not None:
+            self._listener.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -90,22 +99,19 @@ class HttpApp:
     @web.middleware
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Keys, one form of error, one line of log."""
-        started, status = time.perf_counter(), 500
+        started = time.perf_counter()
         request_id = _request_id(request.headers.get("X-Request-Id"))
         try:
             if request.path not in OPEN_PATHS:
                 self._keys.check(request.headers.get("Authorization"))
             response = await handler(request)
         except Refusal as refusal:
-            response = _error(refusal)
+            response = self._refused(refusal)
         except web.HTTPException as error:
-            response = _error(_of_aiohttp(error, request))
+            response = self._refused(_of_aiohttp(error, request))
         except Exception:
             log.exception("request=%s", request_id)
-            response = _error(Refusal("the server failed; its log says why.", status=500, reason="failed"))
-        finally:
-            access.debug("%s", request_id)
-        status = response.status
+            response = self._refused(Refusal("the server failed; its log says why.", status=500, reason="failed"))
         response.headers["X-Request-Id"] = request_id
         access.info(
             "",
@@ -115,12 +121,16 @@ class HttpApp:
                     "protocol": "http",
                     "method": request.method,
                     "path": request.path[:200],
-                    "status": status,
+                    "status": response.status,
                     "ms": round((time.perf_counter() - started) * 1e3, 2),
                 }
             },
         )
         return response
+
+    def _refused(self, refusal: Refusal) -> web.Response:
+        self._front.metrics.refused(refusal)
+        return _error(refusal)
 
     def _model(self, request: web.Request) -> ServedModel:
         found = request.match_info
@@ -132,7 +142,7 @@ class HttpApp:
         try:
             read = read_request(await self._bodies.read(request), length, self._front.limits)
         except Refusal as refusal:
-            self._front.metrics.refused(model.name, refusal.reason)
+            refusal.model = model.name
             raise
         answer = await self._front.infer(model, read)
         body, head = write_answer(answer, read)
@@ -181,6 +191,14 @@ class HttpApp:
 
     async def _openapi(self, _: web.Request) -> web.StreamResponse:
         return web.json_response(openapi(self._front.table))
+
+
+class _HangUp(asyncio.Protocol):
+    """One connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it before anything is read."""
+        transport.close()
 
 
 def _plain(message: Any) -> Any:

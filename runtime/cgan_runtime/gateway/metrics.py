@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from cgan_runtime.gateway.refusal import Refusal
 from cgan_runtime.gateway.served import ServedModel
 
 if TYPE_CHECKING:
@@ -53,9 +54,13 @@ class Metrics:
         self._queue.labels(model.name).observe(queue)
         self._engine.labels(model.name).observe(engine)
 
-    def refused(self, model: str, reason: str) -> None:
-        """Count a refusal; `model` is "" where none was found, so that callers invent no labels."""
-        self._refused.labels(model, reason).inc()
+    def refused(self, refusal: Refusal) -> None:
+        """Count a refusal. Its model is one that is served, or empty: callers invent no labels."""
+        self._refused.labels(refusal.model, refusal.reason).inc()
+
+    def cancelled(self, model: ServedModel) -> None:
+        """Count a caller who left."""
+        self._refused.labels(model.name, "cancelled").inc()
 
     def page(self) -> bytes:
         """The text format of Prometheus."""

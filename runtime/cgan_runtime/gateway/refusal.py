@@ -29,13 +29,14 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of ours
         status: HTTP status; `GRPC_CODES` has the code of gRPC.
         reason: one word for the metrics.
         retry_after: seconds after which the same request may succeed; None where it never will.
+        model: public name of the one that was asked; empty where none was found.
     """
 
     def __init__(
         self, text: str, *, status: int = 400, reason: str = "invalid", retry_after: float | None = None
     ) -> None:
         super().__init__(text)
-        self.status, self.reason = status, reason
+        self.status, self.reason, self.model = status, reason, ""
         self.retry_after = None if retry_after is None else max(1, ceil(retry_after))
 
     @property

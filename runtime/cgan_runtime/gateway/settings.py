@@ -32,10 +32,11 @@ class Limits(Value):
         tensors: inputs and requested outputs of a request.
         pixels: of all image files of a request, as their headers say.
         seconds: from the arrival of a request to its answer; a request that cannot be answered in time is refused.
-        read_seconds: for a request to arrive, and for a connection to be idle.
+        read_seconds: for a request to arrive.
+        idle_seconds: for a connection without a request.
         waiting: requests that wait for the engine.
         memory_bytes: of all requests that were accepted and not yet answered, estimated from their sizes.
-        connections: open at once, HTTP and gRPC each.
+        connections: open at once, over HTTP.
     """
 
     body_bytes: Count = 64 * 2**20
@@ -44,6 +45,7 @@ class Limits(Value):
     pixels: Count = 64_000_000
     seconds: Seconds = 30.0
     read_seconds: Seconds = 30.0
+    idle_seconds: Seconds = 75.0
     waiting: Count = 256
     memory_bytes: Count = 2 * 2**30
     connections: Count = 1024
