@@ -382,6 +382,7 @@ def test_the_log_is_json_and_holds_nothing_of_what_was_sent(gateway: GatewayProc
         urllib.request.urlopen(request, timeout=30)
     assert caught.value.headers["X-Request-Id"] == "my-own-id"
     caught.value.close()
+    wait_until(lambda: '"my-own-id"' in gateway.log.read_text())  # it comes through a pipe
     lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
     (mine,) = [line for line in lines if line.get("request") == "my-own-id"]
     assert (mine["status"], mine["method"], mine["path"]) == (400, "POST", "/v2/models/facades_png/infer")
