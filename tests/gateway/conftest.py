@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cgan_runtime.bundle import Bundle
@@ -24,3 +26,21 @@ def gateway(
         running.tell(routes=(route_of(bundle, server_environment),))
         running.tell(engine=engine_of(server))
         yield running
+
+
+@pytest.fixture
+def own_gateway(server: TritonServer, bundle: Bundle, server_environment: ServerEnvironment, tmp_path: Path) -> Any:
+    """A gateway with the settings that a test wants, ready."""
+    started: list[GatewayProcess] = []
+
+    def start(**settings: Any) -> GatewayProcess:
+        gateway = GatewayProcess(free_ports(), tmp_path / f"gateway-{len(started)}.log", **settings)
+        gateway.__enter__()
+        started.append(gateway)
+        gateway.tell(routes=(route_of(bundle, server_environment),))
+        gateway.tell(engine=engine_of(server))
+        return gateway
+
+    yield start
+    for gateway in started:
+        gateway.stop()

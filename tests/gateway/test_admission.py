@@ -43,9 +43,12 @@ class Caller:
 
         async def stay() -> None:
             deadline = self.clock() + seconds
-            async with self.admission.enter(name, rows=rows, memory=memory, max_batch=max_batch, deadline=deadline):
-                self.inside.append(who)
-                await leave.wait()
+            with self.admission.memory.claim() as claim:
+                async with self.admission.enter(
+                    name, rows=rows, memory=memory, claim=claim, max_batch=max_batch, deadline=deadline
+                ):
+                    self.inside.append(who)
+                    await leave.wait()
 
         return asyncio.create_task(stay()), leave
 
@@ -76,7 +79,7 @@ def test_two_batches_are_inside_and_the_rest_wait_in_order() -> None:
             leave.set()
         await asyncio.gather(*(task for task, _ in asked))
         assert caller.inside == [str(number) for number in range(7)]
-        assert (caller.admission.inside, caller.admission.memory_bytes) == (0, 0)
+        assert (caller.admission.inside, caller.admission.memory.held) == (0, 0)
 
     run(law)
 
@@ -125,17 +128,15 @@ def test_beyond_the_queue_a_request_is_refused_with_a_time_to_come_back() -> Non
 
 
 def test_a_request_that_would_be_late_is_refused_when_it_comes() -> None:
-    """Eight rows took 4 s each; with four rows ahead a fifth is due in 20 s."""
+    """Eight rows took 4 s each: a fifth is due in 20 s. The first four rows alone say too little."""
 
     async def law(caller: Caller, clock: Clock) -> None:
-        for _ in range(2):
-            assert caller.admission.seconds_per_row("net") == 0, "too little is known"
-            task, leave = caller.ask("measured", rows=4)
+        for seconds in (30, 1):
+            task, leave = caller.ask("measured", rows=4, seconds=seconds)
             await settle()
             clock.now += 16
             leave.set()
             await task
-        assert caller.admission.seconds_per_row("net") == pytest.approx(4)
         asked = [caller.ask(str(number)) for number in range(4)]
         await settle()
         with pytest.raises(Refusal, match=r"about 20\.0 s, and there are 19\.0 s") as caught:
@@ -158,11 +159,11 @@ def test_who_leaves_frees_the_slot_whether_waiting_or_inside() -> None:
         asked[0][0].cancel()
         await settle()
         assert caller.inside == ["0", "1", "2", "3", "5"]
-        assert (caller.admission.inside, caller.admission.waiting, caller.admission.memory_bytes) == (4, 0, 20)
+        assert (caller.admission.inside, caller.admission.waiting, caller.admission.memory.held) == (4, 0, 20)
         for task, _leave in asked:
             task.cancel()
         await asyncio.gather(*(task for task, _ in asked), return_exceptions=True)
-        assert (caller.admission.inside, caller.admission.memory_bytes) == (0, 0)
+        assert (caller.admission.inside, caller.admission.memory.held) == (0, 0)
 
     run(law)
 
@@ -179,15 +180,15 @@ def test_who_leaves_in_the_moment_of_admission_frees_the_slot_too() -> None:
         second[0].cancel()
         await asyncio.gather(first[0], second[0], return_exceptions=True)
         assert caller.inside == ["first"]
-        assert (caller.admission.inside, caller.admission.memory_bytes) == (0, 0)
+        assert (caller.admission.inside, caller.admission.memory.held) == (0, 0)
 
     run(law)
 
 
 def test_memory_is_shared_by_all_and_a_request_beyond_it_is_refused_at_once() -> None:
     async def law(caller: Caller, _: Clock) -> None:
-        first = caller.ask("first", memory=60, name="one")
-        second = caller.ask("second", memory=60, name="two")
+        first = caller.ask("first", memory=100, name="one")
+        second = caller.ask("second", memory=100, name="two")
         await settle()
         assert caller.inside == ["first"]
         with pytest.raises(Refusal, match="the request would need") as caught:
@@ -199,7 +200,7 @@ def test_memory_is_shared_by_all_and_a_request_beyond_it_is_refused_at_once() ->
         second[1].set()
         await asyncio.gather(first[0], second[0])
 
-    run(law, memory_bytes=100)
+    run(law, memory_bytes=133)
 
 
 def test_waiting_ends_with_the_time_of_the_request() -> None:

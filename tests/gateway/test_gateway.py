@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
-import socket
 import ssl
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -22,58 +19,15 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 from cgan_runtime.bundle import Bundle
-from cgan_runtime.gateway.settings import Engine, Limits
+from cgan_runtime.gateway.settings import Engine
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.server import TritonServer
 from cgan_runtime.triton_client import TritonClient
 from tritonclient.grpc import service_pb2 as pb
 
+from tests.gateway.asking import IMAGE, get, png_inputs, wait_until
 from tests.gateway.gateway_process import GatewayProcess, call, engine_of, route_of
-from tests.helpers import free_ports, png, smooth_images
-
-IMAGE = png(smooth_images(1, seed=5)[0])
-
-
-def get(url: str, context: ssl.SSLContext | None = None, **headers: str) -> tuple[int, bytes]:
-    try:
-        request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
-
-
-def png_inputs(library: Any, seed: int = 7) -> list[Any]:
-    image = library.InferInput("image", [1, 1], "BYTES")
-    image.set_data_from_numpy(np.array([[IMAGE]], dtype=object))
-    number = library.InferInput("seed", [1, 1], "UINT64")
-    number.set_data_from_numpy(np.array([[seed]], dtype=np.uint64))
-    return [image, number]
-
-
-def wait_until(true: Any, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-@pytest.fixture
-def own_gateway(server: TritonServer, bundle: Bundle, server_environment: ServerEnvironment, tmp_path: Path) -> Any:
-    """A gateway with the settings that a test wants, ready."""
-    started: list[GatewayProcess] = []
-
-    def start(**settings: Any) -> GatewayProcess:
-        gateway = GatewayProcess(free_ports(), tmp_path / f"gateway-{len(started)}.log", **settings)
-        gateway.__enter__()
-        started.append(gateway)
-        gateway.tell(routes=(route_of(bundle, server_environment),))
-        gateway.tell(engine=engine_of(server))
-        return gateway
-
-    yield start
-    for gateway in started:
-        gateway.stop()
+from tests.helpers import free_ports
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
@@ -205,112 +159,6 @@ def test_another_version_is_named_and_the_old_one_is_idle_at_once(
     assert json.loads(get(f"{gateway.http_url}/v2/models/facades/versions/2")[1])["versions"] == ["2"]
     assert get(f"{gateway.http_url}/v2/models/facades/versions/1")[0] == 404
     assert get(f"{gateway.http_url}/v2/models/facades_png")[0] == 404
-
-
-def test_who_disconnects_is_counted_and_frees_the_slot(own_gateway: Any) -> None:
-    gateway = own_gateway()
-    gateway.tell(down=True)  # the request stays inside
-    text = base64.b64encode(IMAGE).decode()
-    body = json.dumps({"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1, 1], "data": [text]}]})
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.settings.http_port, timeout=30)
-    connection.request("POST", "/v2/models/facades_png/infer", body)
-    wait_until(lambda: b"cgan_inside 1.0" in get(gateway.metrics_url)[1])
-    connection.close()
-    wait_until(lambda: b"cgan_inside 0.0" in get(gateway.metrics_url)[1])
-    assert b'reason="cancelled"' in get(gateway.metrics_url)[1]
-
-
-def test_clients_that_send_nothing_or_half_are_sent_away(own_gateway: Any) -> None:
-    gateway = own_gateway(limits=Limits(read_seconds=1, idle_seconds=1))
-    address = ("127.0.0.1", gateway.settings.http_port)
-    head = b"POST /v2/models/facades_png/infer HTTP/1.1\r\nHost: x\r\n"
-    beginnings = (b"", b"GET /v2", head, head + b"Content-Length: 5000\r\n\r\n{")
-    slow = [socket.create_connection(address, 30) for _ in range(120)]
-    for number, connection in enumerate(slow):
-        connection.sendall(beginnings[number % len(beginnings)])
-    assert get(f"{gateway.http_url}/v2/health/ready")[0] == 200
-    said = []
-    for connection in slow:
-        with connection:
-            said.append(b"".join(iter(lambda c=connection: c.recv(4096), b"")))  # type: ignore[misc]  # a default of its own
-    assert all(text.startswith(b"HTTP/1.1 408") for text in said[3::4])
-    assert all(text == b"" for index, text in enumerate(said) if index % 4 != 3)
-
-
-def test_beyond_so_many_connections_new_ones_are_closed(own_gateway: Any) -> None:
-    gateway = own_gateway(limits=Limits(connections=5))
-    address = ("127.0.0.1", gateway.settings.http_port)
-    held = [socket.create_connection(address, 30) for _ in range(5)]
-    held[4].sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert held[4].recv(4096).startswith(b"HTTP/1.1 200")
-    with socket.create_connection(address, 30) as refused:
-        assert refused.recv(4096) == b""
-    for connection in held:
-        connection.close()
-    wait_until(lambda: answers(f"{gateway.http_url}/v2/health/live"))
-
-
-def answers(url: str) -> bool:
-    try:
-        return get(url)[0] == 200
-    except (urllib.error.URLError, ConnectionError, http.client.HTTPException):
-        return False
-
-
-def test_a_client_that_was_idle_for_long_is_answered(own_gateway: Any) -> None:
-    """Its connection was closed meanwhile; it opens another one."""
-    gateway = own_gateway(limits=Limits(idle_seconds=1))
-    over_http = tritonclient.http.InferenceServerClient(gateway.http_url.removeprefix("http://"))
-    first = over_http.infer("facades_png", png_inputs(tritonclient.http)).as_numpy("picture")
-    time.sleep(2.5)
-    assert over_http.infer("facades_png", png_inputs(tritonclient.http)).as_numpy("picture") == first
-    over_http.close()
-
-
-def test_every_refusal_is_counted_by_its_reason(own_gateway: Any) -> None:
-    gateway = own_gateway()
-    get(f"{gateway.http_url}/v2/models/nothing")
-    get(f"{gateway.http_url}/nothing")
-    with grpc.insecure_channel(gateway.grpc_url) as channel, pytest.raises(grpc.RpcError):
-        call(channel, "ModelInfer", pb.ModelInferRequest(model_name="facades").SerializeToString())
-    page = get(gateway.metrics_url)[1].decode()
-    assert 'cgan_refused_total{model="",reason="unknown_model"} 1.0' in page
-    assert 'cgan_refused_total{model="",reason="path"} 1.0' in page
-    assert 'cgan_refused_total{model="facades",reason="invalid"} 1.0' in page
-
-
-def test_too_many_requests_are_refused_with_a_time_and_the_rest_are_answered(own_gateway: Any) -> None:
-    gateway = own_gateway(limits=Limits(waiting=4))
-    lock = threading.Lock()
-    statuses: list[tuple[int, str | None]] = []
-
-    def ask(number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", gateway.settings.http_port, timeout=60)
-        zeros = {
-            "name": "condition",
-            "datatype": "FP32",
-            "shape": [8, 3, 64, 64],
-            "parameters": {"binary_data_size": 393216},
-        }
-        seed = {"name": "seed", "datatype": "UINT64", "shape": [8, 1], "data": [number] * 8}
-        head = json.dumps({"inputs": [zeros, seed], "outputs": [{"name": "seed"}]}).encode()
-        headers = {"Inference-Header-Content-Length": str(len(head))}
-        connection.request("POST", "/v2/models/facades/infer", head + bytes(393216), headers)
-        answer = connection.getresponse()
-        answer.read()
-        with lock:
-            statuses.append((answer.status, answer.getheader("Retry-After")))
-        connection.close()
-
-    with ThreadPoolExecutor(24) as pool:
-        list(pool.map(ask, range(24)))
-    answered = [status for status, _ in statuses if status == 200]
-    refused = [after for status, after in statuses if status == 503]
-    assert len(answered) + len(refused) == 24
-    assert len(answered) >= 6
-    assert refused
-    assert all(after is not None and int(after) >= 1 for after in refused)
-    assert b'cgan_refused_total{model="facades",reason="full"}' in get(gateway.metrics_url)[1]
 
 
 def test_the_end_of_the_supervisor_lets_accepted_requests_end(own_gateway: Any, server: TritonServer) -> None:

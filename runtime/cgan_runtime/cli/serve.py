@@ -16,7 +16,7 @@ from cgan_runtime.errors import BadInputError, CganError, UsageError
 
 if TYPE_CHECKING:
     from cgan_runtime.bundle import Bundle
-    from cgan_runtime.gateway.settings import GatewaySettings
+    from cgan_runtime.gateway.settings import GatewaySettings, Limits
     from cgan_runtime.serving.environment import ServerEnvironment
     from cgan_runtime.serving.repository import RepositoryOptions
 
@@ -102,7 +102,7 @@ def serve(
         max_body: Largest request, in MiB. [default: 64]
         max_pixels: Most pixels of all image files of a request. [default: 64000000]
         max_waiting: Most requests that wait; others are told to come back. [default: 256]
-        max_memory: Most memory for requests under way, in MiB. [default: 2048]
+        max_memory: Most memory for requests under way, in MiB; at least four times --max-body. [default: 2048]
         api_keys: File with one key per line; callers then need "Authorization: Bearer KEY".
         tls_cert: Certificate chain (PEM), for HTTPS and gRPC; needs --tls-key.
         tls_key: Its private key (PEM).
@@ -188,7 +188,7 @@ def serve(
         http_port=http_port,
         grpc_port=grpc_port,
         metrics_port=metrics_port,
-        limits=Limits.model_validate(rules),
+        limits=_possible(Limits.model_validate(rules)),
         drain_seconds=drain_seconds,
         **files,
     )
@@ -227,9 +227,20 @@ def _checked(files: Mapping[str, Path | None]) -> dict[str, Path]:
 
 
 def _require_gateway() -> None:
-    for package in ("aiohttp", "grpc", "tritonclient"):
+    for package in ("aiohttp", "grpc", "prometheus_client", "tritonclient"):
         if importlib.util.find_spec(package) is None:
             raise CganError(f'{package} is not installed; run: pip install "cgan-deploy[serve]"')
+
+
+def _possible(limits: Limits) -> Limits:
+    from cgan_runtime.gateway.memory import WAITING_SHARE
+
+    if limits.memory_bytes < WAITING_SHARE * limits.body_bytes:
+        raise UsageError(
+            f"--max-memory {limits.memory_bytes // MIB} has no room for a request of --max-body "
+            f"{limits.body_bytes // MIB}; it must be at least {WAITING_SHARE} times as large."
+        )
+    return limits
 
 
 def _told(settings: GatewaySettings) -> str:

@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from cgan_runtime.gateway.refusal import Refusal, full
+from cgan_runtime.gateway.memory import Claim, Memory
+from cgan_runtime.gateway.refusal import full
 from cgan_runtime.gateway.settings import Limits
 
 __all__ = ["Admission", "Pace"]
@@ -78,12 +79,16 @@ class _Turn:
 
     rows: int
     memory: int
+    claim: Claim
     deadline: float
     come: asyncio.Future[None]
 
 
 class Admission:
-    """Slots and memory of all lanes.
+    """Slots of all lanes.
+
+    Attributes:
+        memory: of all requests; where it becomes free, the next ones are let in.
 
     Args:
         limits: of requests.
@@ -93,7 +98,7 @@ class Admission:
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self._limits, self._clock = limits, clock
         self._lanes: dict[str, _Lane] = {}
-        self.memory_bytes = 0
+        self.memory = Memory(limits.memory_bytes, freed=self._admit)
 
     @property
     def waiting(self) -> int:
@@ -105,21 +110,17 @@ class Admission:
         """Requests that are worked on."""
         return sum(lane.requests_inside for lane in self._lanes.values())
 
-    def seconds_per_row(self, name: str) -> float:
-        """The measured pace of a bundle; 0 before the first answer."""
-        lane = self._lanes.get(name)
-        return lane.pace.seconds_per_row if lane else 0.0
-
     @asynccontextmanager
     async def enter(
-        self, name: str, *, rows: int, memory: int, max_batch: int, deadline: float
+        self, name: str, *, rows: int, memory: int, claim: Claim, max_batch: int, deadline: float
     ) -> AsyncIterator[None]:
         """Wait for a slot; inside the block it is held.
 
         Args:
             name: of the bundle.
             rows: of the request.
-            memory: estimated, in bytes.
+            memory: that its work needs, estimated, in bytes.
+            claim: what it holds; from its turn on `memory`, until its owner ends it.
             max_batch: of the bundle.
             deadline: when the answer is due, on the clock.
 
@@ -128,14 +129,8 @@ class Admission:
         """
         lane = self._lanes.setdefault(name, _Lane(pace=Pace(self._clock), limit=BATCHES_AHEAD * max_batch))
         lane.limit = BATCHES_AHEAD * max_batch
-        if memory > self._limits.memory_bytes:
-            raise Refusal(
-                f"the request would need about {memory // 2**20} MiB, and all requests together have "
-                f"{self._limits.memory_bytes // 2**20}: send smaller images or fewer rows.",
-                status=413,
-                reason="too_large",
-            )
-        await self._wait(lane, _Turn(rows, memory, deadline, asyncio.get_running_loop().create_future()))
+        claim.require_possible(memory)
+        await self._wait(lane, _Turn(rows, memory, claim, deadline, asyncio.get_running_loop().create_future()))
         lane.pace.began()
         answered = False
         try:
@@ -144,7 +139,6 @@ class Admission:
         finally:
             lane.rows_inside -= rows
             lane.requests_inside -= 1
-            self.memory_bytes -= memory
             if answered:
                 lane.pace.answered(rows, more=lane.requests_inside > 0)
             else:
@@ -178,7 +172,6 @@ class Admission:
         elif turn.come.done() and not turn.come.cancelled():
             lane.rows_inside -= turn.rows
             lane.requests_inside -= 1
-            self.memory_bytes -= turn.memory
         self._admit()
 
     def _admit(self) -> None:
@@ -187,12 +180,12 @@ class Admission:
             while lane.queue:
                 turn = lane.queue[0]
                 crowded = lane.requests_inside > 0 and lane.rows_inside + turn.rows > lane.limit
-                if crowded or self.memory_bytes + turn.memory > self._limits.memory_bytes:
+                if turn.come.done():  # it was cancelled
+                    lane.queue.popleft()
+                    continue
+                if crowded or not turn.claim.work(turn.memory):
                     break
                 lane.queue.popleft()
-                if turn.come.done():  # it was cancelled
-                    continue
                 lane.rows_inside += turn.rows
                 lane.requests_inside += 1
-                self.memory_bytes += turn.memory
                 turn.come.set_result(None)

@@ -20,6 +20,7 @@ from cgan_runtime.gateway.admission import Admission
 from cgan_runtime.gateway.checks import check
 from cgan_runtime.gateway.engine_link import EngineLink
 from cgan_runtime.gateway.grpc_request import VERSION, message_of
+from cgan_runtime.gateway.memory import Claim
 from cgan_runtime.gateway.metrics import Metrics
 from cgan_runtime.gateway.refusal import Refusal, full
 from cgan_runtime.gateway.request import DTYPES, InferRequest, pack_strings
@@ -72,12 +73,15 @@ class Front:
         self.admission = Admission(self.limits, time.monotonic)
         self.metrics.watch(self.admission)
 
-    async def infer(self, model: ServedModel, request: InferRequest, *, seconds: float | None = None) -> Answer:
+    async def infer(
+        self, model: ServedModel, request: InferRequest, claim: Claim, *, seconds: float | None = None
+    ) -> Answer:
         """The answer of the model.
 
         Args:
             model: as `table.find` gave it.
             request: as it was read.
+            claim: what the request holds.
             seconds: the caller's own limit of time, beside the request's and the gateway's.
 
         Raises:
@@ -93,6 +97,7 @@ class Front:
                 route.name,
                 rows=cost.rows,
                 memory=cost.memory_bytes,
+                claim=claim,
                 max_batch=route.max_batch,
                 deadline=deadline,
             ):

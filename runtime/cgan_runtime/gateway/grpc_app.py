@@ -26,6 +26,7 @@ __all__ = ["GrpcApp"]
 
 SERVICE: Final = "inference.GRPCInferenceService"
 CALLS_BEYOND: Final = 768  # calls at once beside those that wait: they are being read, refused or answered
+COPIES_WAITING: Final = 2  # of a message that waits: as it came, and as it was read
 IN_STREAM: Final = 8  # requests of one stream that are worked on at once; answers keep their order
 OPEN_METHODS: Final = ("ServerLive", "ServerReady")
 HIDDEN: Final = (
@@ -39,7 +40,7 @@ EMPTY_FINAL: Final = "triton_enable_empty_final_response"
 
 log = logging.getLogger("cgan.gateway")
 access = logging.getLogger("cgan.access")
-Call = Callable[[bytes, Any], Awaitable[Any]]
+Call = Callable[[Any, Any], Awaitable[Any]]
 
 
 class GrpcApp:
@@ -102,14 +103,15 @@ class GrpcApp:
             )
             for name, call in plain.items()
         }
-        handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._around("ModelInfer", self._infer))
+        # As a stream of one message, which is the same to a client: keys are asked for before it is read.
+        handlers["ModelInfer"] = grpc.stream_unary_rpc_method_handler(self._around("ModelInfer", self._infer))
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
         return handlers
 
     def _around(self, method: str, call: Call) -> Call:
         """Keys, one form of error, one line of log."""
 
-        async def handle(data: bytes, context: Any) -> Any:
+        async def handle(data: Any, context: Any) -> Any:
             started, status = time.perf_counter(), "OK"
             metadata = dict(context.invocation_metadata() or ())
             try:
@@ -136,14 +138,24 @@ class GrpcApp:
 
         return handle
 
-    async def _infer(self, data: bytes, context: Any) -> bytes:
+    async def _infer(self, messages: AsyncIterator[bytes], context: Any) -> bytes:
+        seconds = self._front.limits.read_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                data = await anext(aiter(messages))
+        except TimeoutError as error:
+            raise Refusal(f"the request did not arrive within {seconds:g} s.", status=408, reason="slow") from error
+        except StopAsyncIteration as error:
+            raise Refusal("the call ended without a message.") from error
         return await self._answered(data, context.time_remaining())
 
     async def _answered(self, data: bytes, seconds: float | None) -> bytes:
-        name, version, request = read_message(data, self._front.limits)
-        model = self._front.table.find(name, version)
-        answer = await self._front.infer(model, request, seconds=seconds)
-        return relabelled(answer.message, model.name, model.route.version, model.made_by)
+        with self._front.admission.memory.claim() as claim:
+            claim.hold(COPIES_WAITING * len(data))
+            name, version, request = read_message(data, self._front.limits)
+            model = self._front.table.find(name, version)
+            answer = await self._front.infer(model, request, claim, seconds=seconds)
+            return relabelled(answer.message, model.name, model.route.version, model.made_by)
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> None:
         """Answers in the order of the requests; a refusal is an answer too, and the stream goes on."""

@@ -35,6 +35,7 @@ __all__ = ["HttpApp"]
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 BACKLOG: Final = 1024  # connections that the system holds until they are accepted
 OPEN_PATHS: Final = ("/v2/health/live", "/v2/health/ready")  # probes have no key
+REQUEST_ID: Final = "request_id"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("cgan.gateway")
@@ -81,6 +82,7 @@ class HttpApp:
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[self._around])
+        app.on_response_prepare.append(_name_request)
         model = "/v2/models/{model}"
         for prefix in (model, model + "/versions/{version}"):
             app.router.add_post(prefix + "/infer", self._infer)
@@ -100,7 +102,7 @@ class HttpApp:
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Keys, one form of error, one line of log."""
         started = time.perf_counter()
-        request_id = _request_id(request.headers.get("X-Request-Id"))
+        request_id = request[REQUEST_ID] = _request_id(request.headers.get("X-Request-Id"))
         try:
             if request.path not in OPEN_PATHS:
                 self._keys.check(request.headers.get("Authorization"))
@@ -112,7 +114,6 @@ class HttpApp:
         except Exception:
             log.exception("request=%s", request_id)
             response = self._refused(Refusal("the server failed; its log says why.", status=500, reason="failed"))
-        response.headers["X-Request-Id"] = request_id
         access.info(
             "",
             extra={
@@ -139,17 +140,34 @@ class HttpApp:
     async def _infer(self, request: web.Request) -> web.StreamResponse:
         model = self._model(request)
         length = _header_length(request)
+        with self._front.admission.memory.claim() as claim:
+            try:
+                read = read_request(await self._bodies.read(request, claim), length, self._front.limits)
+                claim.hold(sum(len(sent.raw) for sent in read.inputs))  # of JSON its values are kept, not its text
+            except Refusal as refusal:
+                refusal.model = model.name
+                raise
+            answer = await self._front.infer(model, read, claim)
+            body, head = write_answer(answer, read)
+            claim.keep(len(body))
+            if head is None:
+                response = web.Response(body=body, content_type="application/json")
+            else:
+                headers = {HEADER_LENGTH: str(head)}
+                response = web.Response(body=body, content_type="application/octet-stream", headers=headers)
+            await self._send(request, response)
+        return response
+
+    async def _send(self, request: web.Request, response: web.Response) -> None:
+        """Send it while its memory is held; who does not take it in time is left."""
         try:
-            read = read_request(await self._bodies.read(request), length, self._front.limits)
-        except Refusal as refusal:
-            refusal.model = model.name
-            raise
-        answer = await self._front.infer(model, read)
-        body, head = write_answer(answer, read)
-        if head is None:
-            return web.Response(body=body, content_type="application/json")
-        headers = {HEADER_LENGTH: str(head)}
-        return web.Response(body=body, content_type="application/octet-stream", headers=headers)
+            async with asyncio.timeout(self._front.limits.read_seconds):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            log.warning("request=%s does not take its answer", request[REQUEST_ID])
+            if request.transport is not None:
+                request.transport.abort()
 
     async def _live(self, _: web.Request) -> web.StreamResponse:
         return web.Response()
@@ -199,6 +217,10 @@ class _HangUp(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Close it before anything is read."""
         transport.close()
+
+
+async def _name_request(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["X-Request-Id"] = request.get(REQUEST_ID) or uuid.uuid4().hex
 
 
 def _plain(message: Any) -> Any:

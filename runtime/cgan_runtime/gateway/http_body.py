@@ -8,7 +8,8 @@ from typing import Final
 
 from aiohttp import web
 
-from cgan_runtime.gateway.refusal import Refusal, full
+from cgan_runtime.gateway.memory import Claim
+from cgan_runtime.gateway.refusal import Refusal
 from cgan_runtime.gateway.settings import Limits
 
 __all__ = ["BodyReader"]
@@ -17,7 +18,7 @@ WINDOWS: Final = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
 class BodyReader:
-    """Reads bodies. All that are being read have the memory of the limits together.
+    """Reads bodies.
 
     Args:
         limits: of requests.
@@ -25,13 +26,12 @@ class BodyReader:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._held = 0
 
-    async def read(self, request: web.BaseRequest) -> bytes:
-        """The inflated body.
+    async def read(self, request: web.BaseRequest, claim: Claim) -> bytes:
+        """The inflated body; `claim` holds its bytes as they come.
 
         Raises:
-            Refusal: it is too large, too slow, or not what its header says.
+            Refusal: it is too large, too slow, not what its header says, or there is no memory for it.
         """
         coding = request.headers.get("Content-Encoding", "identity").strip().lower()
         if coding not in (*WINDOWS, "identity"):
@@ -46,11 +46,9 @@ class BodyReader:
             async with asyncio.timeout(self._limits.read_seconds):
                 async for chunk in request.content.iter_any():
                     size += len(chunk)
-                    self._held += len(chunk)
                     if size > self._limits.body_bytes:
                         raise self._too_large("")
-                    if self._held > self._limits.memory_bytes:
-                        raise full("too many requests are arriving at once.", 5)
+                    claim.hold(size)
                     chunks.append(chunk)
         except TimeoutError as error:
             raise Refusal(
@@ -58,17 +56,16 @@ class BodyReader:
             ) from error
         except web.RequestPayloadError as error:
             raise Refusal("the body of the request is cut short or badly chunked.") from error
-        finally:
-            self._held -= size
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        return body if coding == "identity" else self._inflated(body, coding)
+        return body if coding == "identity" else self._inflated(body, coding, claim)
 
-    def _inflated(self, body: bytes, coding: str) -> bytes:
+    def _inflated(self, body: bytes, coding: str, claim: Claim) -> bytes:
         inflate, limit = zlib.decompressobj(WINDOWS[coding]), self._limits.body_bytes
         try:
             plain = inflate.decompress(body, limit)
         except zlib.error as error:
             raise Refusal(f"the body is not {coding}, as Content-Encoding says.") from error
+        claim.hold(len(plain))
         if inflate.unconsumed_tail:
             raise self._too_large(" when it is inflated")
         if not inflate.eof or inflate.unused_data:

@@ -43,7 +43,11 @@ class Metrics:
         for name, text, read in (
             ("cgan_waiting", "Requests that wait for a slot", lambda: admission.waiting),
             ("cgan_inside", "Requests that Triton works on", lambda: admission.inside),
-            ("cgan_memory_bytes", "Estimated memory of accepted requests", lambda: admission.memory_bytes),
+            (
+                "cgan_memory_bytes",
+                "Bytes that all requests hold, in part estimated",
+                lambda: admission.memory.held,
+            ),
         ):
             Gauge(name, text, registry=self.registry).set_function(read)
 

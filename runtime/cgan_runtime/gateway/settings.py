@@ -35,7 +35,8 @@ class Limits(Value):
         read_seconds: for a request to arrive.
         idle_seconds: for a connection without a request.
         waiting: requests that wait for the engine.
-        memory_bytes: of all requests that were accepted and not yet answered, estimated from their sizes.
+        memory_bytes: of all requests, from the first byte of each to its answer, in part estimated; a quarter of
+            it is for what arrives and waits, so it is at least four times `body_bytes`.
         connections: open at once, over HTTP.
     """
 

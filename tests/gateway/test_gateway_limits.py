@@ -1,0 +1,137 @@
+"""What the gateway bounds: connections, time, memory, requests that wait; and that what it refuses is counted."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tritonclient.http
+from cgan_runtime.gateway.settings import Limits
+from tritonclient.grpc import service_pb2 as pb
+
+from tests.gateway.asking import IMAGE, answers, get, png_inputs, wait_until
+from tests.gateway.gateway_process import call
+from tests.helpers import png
+
+
+def test_who_disconnects_is_counted_and_frees_the_slot(own_gateway: Any) -> None:
+    gateway = own_gateway()
+    gateway.tell(down=True)  # the request stays inside
+    text = base64.b64encode(IMAGE).decode()
+    body = json.dumps({"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1, 1], "data": [text]}]})
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.settings.http_port, timeout=30)
+    connection.request("POST", "/v2/models/facades_png/infer", body)
+    wait_until(lambda: b"cgan_inside 1.0" in get(gateway.metrics_url)[1])
+    connection.close()
+    wait_until(lambda: b"cgan_inside 0.0" in get(gateway.metrics_url)[1])
+    assert b'reason="cancelled"' in get(gateway.metrics_url)[1]
+
+
+def test_clients_that_send_nothing_or_half_are_sent_away(own_gateway: Any) -> None:
+    gateway = own_gateway(limits=Limits(read_seconds=1, idle_seconds=1))
+    address = ("127.0.0.1", gateway.settings.http_port)
+    head = b"POST /v2/models/facades_png/infer HTTP/1.1\r\nHost: x\r\n"
+    beginnings = (b"", b"GET /v2", head, head + b"Content-Length: 5000\r\n\r\n{")
+    slow = [socket.create_connection(address, 30) for _ in range(120)]
+    for number, connection in enumerate(slow):
+        connection.sendall(beginnings[number % len(beginnings)])
+    assert get(f"{gateway.http_url}/v2/health/ready")[0] == 200
+    said = []
+    for connection in slow:
+        with connection:
+            said.append(b"".join(iter(lambda c=connection: c.recv(4096), b"")))  # type: ignore[misc]  # a default of its own
+    assert all(text.startswith(b"HTTP/1.1 408") for text in said[3::4])
+    assert all(text == b"" for index, text in enumerate(said) if index % 4 != 3)
+
+
+def test_beyond_so_many_connections_new_ones_are_closed(own_gateway: Any) -> None:
+    gateway = own_gateway(limits=Limits(connections=5))
+    address = ("127.0.0.1", gateway.settings.http_port)
+    held = [socket.create_connection(address, 30) for _ in range(5)]
+    held[4].sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert held[4].recv(4096).startswith(b"HTTP/1.1 200")
+    with socket.create_connection(address, 30) as refused:
+        assert refused.recv(4096) == b""
+    for connection in held:
+        connection.close()
+    wait_until(lambda: answers(f"{gateway.http_url}/v2/health/live"))
+
+
+def test_a_client_that_was_idle_for_long_is_answered(own_gateway: Any) -> None:
+    """Its connection was closed meanwhile; it opens another one."""
+    gateway = own_gateway(limits=Limits(idle_seconds=1))
+    over_http = tritonclient.http.InferenceServerClient(gateway.http_url.removeprefix("http://"))
+    first = over_http.infer("facades_png", png_inputs(tritonclient.http)).as_numpy("picture")
+    time.sleep(2.5)
+    assert over_http.infer("facades_png", png_inputs(tritonclient.http)).as_numpy("picture") == first
+    over_http.close()
+
+
+def test_every_refusal_is_counted_by_its_reason(own_gateway: Any) -> None:
+    gateway = own_gateway()
+    get(f"{gateway.http_url}/v2/models/nothing")
+    get(f"{gateway.http_url}/nothing")
+    with grpc.insecure_channel(gateway.grpc_url) as channel, pytest.raises(grpc.RpcError):
+        call(channel, "ModelInfer", pb.ModelInferRequest(model_name="facades").SerializeToString())
+    page = get(gateway.metrics_url)[1].decode()
+    assert 'cgan_refused_total{model="",reason="unknown_model"} 1.0' in page
+    assert 'cgan_refused_total{model="",reason="path"} 1.0' in page
+    assert 'cgan_refused_total{model="facades",reason="invalid"} 1.0' in page
+
+
+def test_too_many_requests_are_refused_with_a_time_and_the_rest_are_answered(own_gateway: Any) -> None:
+    gateway = own_gateway(limits=Limits(waiting=4))
+    lock = threading.Lock()
+    statuses: list[tuple[int, str | None]] = []
+
+    def ask(number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.settings.http_port, timeout=60)
+        zeros = {
+            "name": "condition",
+            "datatype": "FP32",
+            "shape": [8, 3, 64, 64],
+            "parameters": {"binary_data_size": 393216},
+        }
+        seed = {"name": "seed", "datatype": "UINT64", "shape": [8, 1], "data": [number] * 8}
+        head = json.dumps({"inputs": [zeros, seed], "outputs": [{"name": "seed"}]}).encode()
+        headers = {"Inference-Header-Content-Length": str(len(head))}
+        connection.request("POST", "/v2/models/facades/infer", head + bytes(393216), headers)
+        answer = connection.getresponse()
+        answer.read()
+        with lock:
+            statuses.append((answer.status, answer.getheader("Retry-After")))
+        connection.close()
+
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(ask, range(24)))
+    answered = [status for status, _ in statuses if status == 200]
+    refused = [after for status, after in statuses if status == 503]
+    assert len(answered) + len(refused) == 24
+    assert len(answered) >= 6
+    assert refused
+    assert all(after is not None and int(after) >= 1 for after in refused)
+    assert b'cgan_refused_total{model="facades",reason="full"}' in get(gateway.metrics_url)[1]
+
+
+@pytest.mark.parametrize(("images", "status"), [(2, 200), (3, 413)])
+def test_the_pixels_of_all_images_of_a_request_are_counted(own_gateway: Any, images: int, status: int) -> None:
+    """Each has a million, and there may be two and a half: before any is decoded."""
+    gateway = own_gateway(limits=Limits(pixels=2_500_000))
+    text = base64.b64encode(png(np.zeros((1000, 1000, 3), dtype=np.uint8))).decode()
+    image = {"name": "image", "datatype": "BYTES", "shape": [images, 1], "data": [text] * images}
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.settings.http_port, timeout=60)
+    connection.request("POST", "/v2/models/facades_png/infer", json.dumps({"inputs": [image]}))
+    answer = connection.getresponse()
+    said = json.loads(answer.read())
+    assert answer.status == status, said
+    assert status == 200 or "million pixels" in said["error"]
+    connection.close()
