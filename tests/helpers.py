@@ -162,6 +162,14 @@ def write_pix2pix_checkpoint(path: Path, generator: Pix2pixGenerator) -> Path:
     return path
 
 
+def export_facades(folder: Path, *, size: int = SIZE, ngf: int = 8) -> Path:
+    """The bundle `facades` of the small generator in a folder, exported by the command."""
+    checkpoint = write_pix2pix_checkpoint(folder / "facades.pt", pix2pix_generator(size=size, ngf=ngf))
+    done = run_command("cgan-export", checkpoint, "-o", folder / "facades")
+    assert done.returncode == 0, done.stderr
+    return folder / "facades"
+
+
 def _tensors(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(127.5) - np.float32(1)
 

@@ -122,19 +122,9 @@ def fuzz_requests_here(folder: Path, count: int, first: int, say: Callable[[str]
     from cgan_runtime.serving.server import ServerOptions, TritonServer
 
     from tests.gateway.gateway_process import GatewayProcess, engine_of, route_of
-    from tests.helpers import (
-        free_ports,
-        pix2pix_generator,
-        png,
-        run_command,
-        smooth_images,
-        write_pix2pix_checkpoint,
-    )
+    from tests.helpers import export_facades, free_ports, png, smooth_images
 
-    checkpoint = write_pix2pix_checkpoint(folder / "facades.pt", pix2pix_generator())
-    done = run_command("cgan-export", checkpoint, "-o", folder / "facades")
-    assert done.returncode == 0, done.stderr
-    bundle = read_bundle(folder / "facades")
+    bundle = read_bundle(export_facades(folder))
     environment = make_environment(say=lambda _: None)
     options = ServerOptions(ports=free_ports())
     with (

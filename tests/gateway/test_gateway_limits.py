@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -21,6 +22,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tests.gateway.asking import IMAGE, answers, get, png_inputs, wait_until
 from tests.gateway.gateway_process import call
 from tests.helpers import png
+from tests.soak.slow import trickle
 
 
 def test_who_disconnects_is_counted_and_frees_the_slot(own_gateway: Any) -> None:
@@ -36,21 +38,21 @@ def test_who_disconnects_is_counted_and_frees_the_slot(own_gateway: Any) -> None
     assert b'reason="cancelled"' in get(gateway.metrics_url)[1]
 
 
-def test_clients_that_send_nothing_or_half_are_sent_away(own_gateway: Any) -> None:
+@pytest.mark.parametrize("pause_s", [0.2, 60.0], ids=["a byte now and then", "nothing more"])
+def test_clients_that_never_finish_a_request_are_sent_away(own_gateway: Any, pause_s: float) -> None:
     gateway = own_gateway(limits=Limits(read_seconds=1, idle_seconds=1))
-    address = ("127.0.0.1", gateway.settings.http_port)
-    head = b"POST /v2/models/facades_png/infer HTTP/1.1\r\nHost: x\r\n"
-    beginnings = (b"", b"GET /v2", head, head + b"Content-Length: 5000\r\n\r\n{")
-    slow = [socket.create_connection(address, 30) for _ in range(120)]
-    for number, connection in enumerate(slow):
-        connection.sendall(beginnings[number % len(beginnings)])
-    assert get(f"{gateway.http_url}/v2/health/ready")[0] == 200
-    said = []
-    for connection in slow:
-        with connection:
-            said.append(b"".join(iter(lambda c=connection: c.recv(4096), b"")))  # type: ignore[misc]  # a default of its own
-    assert all(text.startswith(b"HTTP/1.1 408") for text in said[3::4])
-    assert all(text == b"" for index, text in enumerate(said) if index % 4 != 3)
+
+    async def beside() -> tuple[list[tuple[str, bytes, float]], int]:
+        slow = asyncio.create_task(trickle(gateway.settings.http_port, 120, pause_s=pause_s))
+        status, _ = await asyncio.to_thread(get, f"{gateway.http_url}/v2/health/ready")
+        return await slow, status
+
+    found, good = asyncio.run(beside())
+    assert good == 200
+    assert {(kind, told[:12]) for kind, told, _ in found} == {
+        *((kind, b"") for kind in ("nothing", "the first line", "the headers")),
+        *((kind, b"HTTP/1.1 408") for kind in ("the body", "a chunk")),
+    }
 
 
 def test_beyond_so_many_connections_new_ones_are_closed(own_gateway: Any) -> None:

@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from cgan_runtime.bundle import read_bundle
 from cgan_runtime.errors import CganError
+from cgan_runtime.gateway.settings import GatewaySettings
 from cgan_runtime.triton_client import TritonClient
 
+from tests.helpers import free_ports
+
 CONDITION = np.linspace(-1, 1, 3 * 64 * 64, dtype=np.float32).reshape(1, 3, 64, 64)
+
+
+def settings_of_a_test(drain_seconds: float = 2) -> GatewaySettings:
+    ports = free_ports()
+    return GatewaySettings(
+        host="127.0.0.1",
+        http_port=ports.http,
+        grpc_port=ports.grpc,
+        metrics_port=ports.metrics,
+        drain_seconds=drain_seconds,
+    )
+
+
+def picture_of(path: Path) -> bytes:
+    """What the clients have to get, by ONNX Runtime in this process."""
+    generator = read_bundle(path).generator()
+    try:
+        return generator.generate({"condition": CONDITION}, [7], [0])["picture"].tobytes()
+    finally:
+        generator.close()
 
 
 def ask_once(grpc_url: str, model: str = "facades", *, seed: int = 7) -> bytes:

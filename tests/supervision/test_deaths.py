@@ -13,73 +13,28 @@ from cgan_runtime.bundle import Bundle
 from cgan_runtime.errors import CganError
 from cgan_runtime.gateway.settings import Event
 from cgan_runtime.serving.environment import ServerEnvironment
-from cgan_runtime.serving.process_tree import children
 from cgan_runtime.supervision.supervisor import Supervisor
 
-from tests.supervision.clients import CONDITION, Clients, ask_once, ask_until
-from tests.supervision.conftest import settings_of_a_test
+from tests.soak.base import Said
+from tests.soak.deaths import KINDS, die, processes, settled
+from tests.supervision.clients import ask_once, ask_until, picture_of, settings_of_a_test
 from tests.supervision.versions import heavier
-
-
-def processes(server: Supervisor) -> dict[str, int]:
-    """What the server consists of, by name."""
-    triton, gateway = server.engine.process, server.gateway.process
-    assert triton is not None
-    assert gateway is not None
-    stubs = {
-        model: number
-        for number, words in children(triton.process_id).items()
-        for model in ("facades_core", "facades_png", "facades")
-        if any(f"/{model}/1/" in word for word in words)
-    }
-    return {"tritonserver": triton.process_id, "gateway": gateway.process_id, **stubs}
-
-
-def settled(server: Supervisor, restarts: int, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while server.engine.restarts + server.gateway.restarts < restarts or not server.status()["ready"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
 def expected(bundle: Bundle) -> bytes:
-    """The picture by ONNX Runtime in this process."""
-    generator = bundle.generator()
-    try:
-        return generator.generate({"condition": CONDITION}, [7], [0])["picture"].tobytes()
-    finally:
-        generator.close()
+    return picture_of(bundle.path)
 
 
-@pytest.mark.parametrize(
-    ("what", "number"),
-    [
-        ("tritonserver", signal.SIGKILL),
-        ("tritonserver", signal.SIGSEGV),
-        ("tritonserver", signal.SIGSTOP),
-        ("facades_core", signal.SIGKILL),
-        ("facades_core", signal.SIGSTOP),
-        ("facades_core", signal.SIGKILL),  # a second time: Triton's own repair did nothing then
-        ("facades", signal.SIGKILL),
-        ("facades_png", signal.SIGKILL),
-        ("gateway", signal.SIGKILL),
-        ("gateway", signal.SIGSTOP),
-    ],
-)
+# An engine a second time in a row: Triton's own repair did nothing then.
+@pytest.mark.parametrize(("what", "number"), [*KINDS, *KINDS[3:4] * 2])
 def test_what_dies_or_stops_is_started_again(
-    supervised: Supervisor, said: list[str], expected: bytes, what: str, number: signal.Signals
+    supervised: Supervisor, said: Said, expected: bytes, what: str, number: signal.Signals
 ) -> None:
-    before = supervised.engine.restarts + supervised.gateway.restarts
-    process = processes(supervised)[what]
-    with Clients(supervised.grpc_url, 1) as clients:
-        clients.wait_for(3)
-        os.kill(process, number)
-        settled(supervised, before + 1)
-        clients.wait_for(3)
-    assert set(clients.answers) == {expected}
-    assert any(f"(process {process})" in line for line in said)
-    assert not any("Traceback" in failure or "/" in failure.replace("grpc://", "") for failure in clients.failures)
+    death = die(supervised, said, what, number)
+    assert death.answers == {expected}
+    assert what == "gateway" or death.failures == ()
+    assert not any("Traceback" in failure or "/" in failure.replace("grpc://", "") for failure in death.failures)
 
 
 def test_both_at_once(supervised: Supervisor, expected: bytes) -> None:

@@ -20,16 +20,8 @@ from cgan_runtime.supervision.publishing import Publisher
 from cgan_runtime.supervision.supervisor import Supervisor
 
 from tests.helpers import assert_one_sentence, run_here
-from tests.supervision.clients import CONDITION, Clients, ask_once, ask_until
-
-
-def picture_of(path: Path) -> bytes:
-    """By ONNX Runtime in this process."""
-    generator = read_bundle(path).generator()
-    try:
-        return generator.generate({"condition": CONDITION}, [7], [0])["picture"].tobytes()
-    finally:
-        generator.close()
+from tests.soak.reloads import Versions, publish, reloads_of
+from tests.supervision.clients import ask_once, ask_until, picture_of
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +38,6 @@ def controlled(supervised: Supervisor) -> Iterator[Supervisor]:
         yield supervised
 
 
-def publish(server: Supervisor, path: Path) -> str:
-    return str(ask(server.settings.http_port, Request(action="publish", bundle=str(path))))
-
-
 def loaded(server: Supervisor, count: int) -> bool:
     """Whether Triton comes to hold the models of so many versions."""
     deadline = time.monotonic() + 15
@@ -61,25 +49,16 @@ def loaded(server: Supervisor, count: int) -> bool:
 
 
 def test_versions_follow_one_another_and_no_request_fails(
-    controlled: Supervisor, versions: dict[str, Path], pictures: dict[str, bytes]
+    controlled: Supervisor, bundle: Bundle, versions: dict[str, Path]
 ) -> None:
-    with Clients(controlled.grpc_url) as clients:
-        clients.wait_for(3)
-        for name in ("second", "third"):
-            assert f"from {versions[name]}" in publish(controlled, versions[name])
-            assert ask_once(controlled.grpc_url) == pictures[name]
-            assert loaded(controlled, 1)
-        for name in ("damaged", "liar"):
-            with pytest.raises(CganError):
-                publish(controlled, versions[name])
-        assert "is served again" in str(
-            ask(controlled.settings.http_port, Request(action="rollback", name="facades"))
-        )
-        assert ask_once(controlled.grpc_url) == pictures["second"]
-        clients.wait_for(3)
-    assert clients.failures == []
-    assert set(clients.answers) <= set(pictures.values())
-    assert {pictures["first"], pictures["second"]} <= set(clients.answers)
+    """Four sound ones, the last of which is the second again, and a damaged one."""
+    sound = (bundle.path, versions["second"], versions["third"])
+    named = Versions(sound=sound, damaged=versions["damaged"], liar=versions["liar"])
+    report = reloads_of(controlled, named, 5, lambda _: None)
+    assert report.failures == []
+    assert (report.figures["published"], report.figures["refused"]) == (4, 1)
+    assert report.figures["requests"] > 0
+    assert loaded(controlled, 1)
 
 
 def test_an_answer_names_its_version_and_a_restart_keeps_it(
@@ -95,7 +74,7 @@ def test_an_answer_names_its_version_and_a_restart_keeps_it(
         time.sleep(0.02)
     assert ask_until(controlled.grpc_url, 10)[0] == pictures["second"]
     (served,) = controlled.status()["bundles"]
-    assert told["version"] == str(served["version"]) == "2"
+    assert told["version"] == str(served["version"]) == "5"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +95,7 @@ def test_what_is_not_sound_is_refused_and_the_old_one_serves(
 ) -> None:
     before = sorted(path.name for path in controlled.repository.iterdir())
     with pytest.raises(kind, match=words):
-        publish(controlled, versions.get(name, Path("/nowhere")))
+        publish(controlled.settings.http_port, versions.get(name, Path("/nowhere")))
     assert ask_once(controlled.grpc_url) == pictures["second"]
     assert sorted(path.name for path in controlled.repository.iterdir()) == before
 
@@ -128,25 +107,27 @@ def test_another_contract_needs_a_word(controlled: Supervisor, versions: dict[st
     renamed = condition.model_copy(update={"meaning": "another"})
     contract = manifest.contract.model_copy(update={"conditions": (renamed,)})
     write_manifest(root, manifest.model_copy(update={"contract": contract}))
-    with pytest.raises(UsageError, match=r"another contract than facades version 2.*--allow-new-contract"):
-        publish(controlled, root)
+    with pytest.raises(UsageError, match=r"another contract than facades version 5.*--allow-new-contract"):
+        publish(controlled.settings.http_port, root)
 
 
 def test_the_same_bundle_again_changes_nothing(controlled: Supervisor, versions: dict[str, Path]) -> None:
-    assert "is this bundle already; nothing was changed" in publish(controlled, versions["second"])
+    assert "is this bundle already; nothing was changed" in publish(
+        controlled.settings.http_port, versions["second"]
+    )
 
 
 def test_commands_speak_to_the_server(
-    controlled: Supervisor, versions: dict[str, Path], pictures: dict[str, bytes]
+    controlled: Supervisor, bundle: Bundle, versions: dict[str, Path], pictures: dict[str, bytes]
 ) -> None:
     port = ("--http-port", str(controlled.settings.http_port))
     done = run_here("cgan-serve", "rollback", "facades", *port)
     assert done.returncode == 0, done.stderr
-    assert ask_once(controlled.grpc_url) == pictures["third"]
+    assert ask_once(controlled.grpc_url) == pictures["first"]
     done = run_here("cgan-serve", "status", *port)
-    assert "facades version 3" in done.stdout
+    assert "facades version 4" in done.stdout
     told = json.loads(run_here("cgan-serve", "status", "--json", *port).stdout)
-    assert told["bundles"][0]["path"] == str(versions["third"])
+    assert told["bundles"][0]["path"] == str(bundle.path.resolve())
     assert_one_sentence(run_here("cgan-serve", "publish", versions["damaged"], *port), 3, "is damaged")
     assert_one_sentence(run_here("cgan-serve", "publish", versions["liar"], *port), 5, "promises")
     assert_one_sentence(run_here("cgan-serve", "rollback", "faces", *port), 2, "no bundle faces", "facades")

@@ -12,7 +12,7 @@ from cgan_runtime.golden import golden_conditions
 from cgan_runtime.images import pixels_from_tensor, png_bytes
 from onnx import ModelProto
 
-__all__ = ["heavier", "other_version"]
+__all__ = ["heavier", "other_version", "unsound_versions"]
 
 
 def heavier(model: bytes, factor: float) -> bytes:
@@ -48,3 +48,15 @@ def other_version(first: Bundle, target: Path, factor: float, *, keeps_promise: 
         files = tuple(file_entry(target, file.path) for file in manifest.files)
         write_manifest(target, manifest.model_copy(update={"files": files}))
     return target
+
+
+def unsound_versions(first: Bundle, root: Path) -> dict[str, Path]:
+    """A damaged bundle, and a liar: one whose model does not give its golden samples."""
+    found = {
+        "damaged": other_version(first, root / "damaged", 3),
+        "liar": other_version(first, root / "liar", 2.5, keeps_promise=False),
+    }
+    (artifact,) = first.manifest.artifacts
+    model = found["damaged"] / artifact.path
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    return found
