@@ -27,8 +27,8 @@ def route_of(bundle: Bundle, environment: ServerEnvironment) -> Route:
 
 
 def engine_of(triton: TritonServer, epoch: int = 1) -> Engine:
-    ports = triton.options.ports
-    return Engine(epoch=epoch, grpc=f"127.0.0.1:{ports.grpc}", metrics=f"127.0.0.1:{ports.metrics}")
+    named = triton.options.ports.named
+    return Engine(epoch=epoch, **{name.lower(): f"127.0.0.1:{port}" for name, port in named.items()})
 
 
 def call(channel: grpc.Channel, method: str, message: bytes = b"", key: str = "") -> bytes:

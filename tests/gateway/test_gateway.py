@@ -125,7 +125,9 @@ def test_health_is_the_truth(own_gateway: Any, server: TritonServer) -> None:
     gateway.tell(down=True)
     assert get(f"{gateway.http_url}/v2/health/ready")[0] == 503
     assert get(f"{gateway.http_url}/v2/models/facades/ready")[0] == 503
-    gateway.tell(engine=Engine(epoch=2, grpc=f"127.0.0.1:{free_ports().grpc}", metrics="127.0.0.1:1"))
+    gateway.tell(
+        engine=Engine(epoch=2, **dict.fromkeys(("http", "grpc", "metrics"), f"127.0.0.1:{free_ports().http}"))
+    )
     wait_until(lambda: get(f"{gateway.http_url}/v2/health/ready")[0] == 503)
     assert get(f"{gateway.http_url}/v2/health/live")[0] == 200
     gateway.tell(engine=engine_of(server, epoch=3))

@@ -38,6 +38,33 @@ def test_who_disconnects_is_counted_and_frees_the_slot(own_gateway: Any) -> None
     assert b'reason="cancelled"' in get(gateway.metrics_url)[1]
 
 
+def test_a_client_that_leaves_at_any_moment_is_no_failure_of_the_server(own_gateway: Any) -> None:
+    gateway = own_gateway()
+    tensor = bytes(4 * 3 * 64 * 64)
+    condition = {"name": "condition", "datatype": "FP32", "shape": [1, 3, 64, 64]}
+    inputs = [{**condition, "parameters": {"binary_data_size": len(tensor)}}]
+    text = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
+    head = b"POST /v2/models/facades/infer HTTP/1.1\r\nHost: x\r\nInference-Header-Content-Length: %d\r\n" % len(
+        text
+    )
+    request = head + b"Content-Length: %d\r\n\r\n" % (len(text) + len(tensor)) + text + tensor
+
+    async def leave(seconds: float) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.settings.http_port)
+        writer.write(request)
+        await asyncio.sleep(seconds)
+        writer.transport.abort()
+
+    async def all_leave() -> None:
+        for start in 3 * list(range(0, 400, 10)):
+            await asyncio.gather(*(leave((start + number) * 0.0002) for number in range(10)))
+
+    asyncio.run(all_leave())
+    wait_until(lambda: b"cgan_inside 0.0" in get(gateway.metrics_url)[1])
+    assert answers(f"{gateway.http_url}/v2/health/ready")
+    assert '"error"' not in gateway.log.read_text()
+
+
 @pytest.mark.parametrize("pause_s", [0.2, 60.0], ids=["a byte now and then", "nothing more"])
 def test_clients_that_never_finish_a_request_are_sent_away(own_gateway: Any, pause_s: float) -> None:
     gateway = own_gateway(limits=Limits(read_seconds=1, idle_seconds=1))

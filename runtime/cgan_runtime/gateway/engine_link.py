@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import grpc
 import grpc.aio
+from pydantic_core import from_json, to_json
 
+from cgan_runtime.gateway.engine_http import EngineAnswer, EngineHttp
 from cgan_runtime.gateway.refusal import Refusal, full
+from cgan_runtime.gateway.request import InferRequest, Sent
 from cgan_runtime.gateway.settings import Engine
 from cgan_runtime.serving.wire import OUR_SENTENCE
 
-__all__ = ["SERVICE", "EngineLink"]
+__all__ = ["EngineLink"]
 
 SERVICE: Final = "/inference.GRPCInferenceService/"
 TRIES: Final = 2  # a request is a pure function of its inputs, so a second one answers the same
-GONE: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
+# What Triton says when a model's process ended under a request, or when Triton itself is ending.
+DEAD_WORDS: Final = ("is not healthy", "stub process")
+GONE_STATUS: Final = 503
 # Answers may be large, and requests were limited before.
 OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
@@ -43,43 +48,71 @@ class EngineLink:
     def __init__(self, suspect: Callable[[str, int], None]) -> None:
         self._suspect = suspect
         self._channel: grpc.aio.Channel | None = None
+        self._http: EngineHttp | None = None
         self._epoch = 0
         self._changed = asyncio.Condition()
         self.engine: Engine | None = None
 
     async def connect(self, engine: Engine) -> None:
         """Use this Triton from now on."""
-        old, self._channel = self._channel, grpc.aio.insecure_channel(engine.grpc, options=OPTIONS)
+        await self.disconnect()
+        self._channel = grpc.aio.insecure_channel(engine.grpc, options=OPTIONS)
+        self._http = EngineHttp(engine.http)
         async with self._changed:
             self.engine, self._epoch = engine, engine.epoch
             self._changed.notify_all()
-        if old is not None:
-            await old.close()
 
     async def disconnect(self) -> None:
         """There is no Triton until the next `connect`."""
         self.engine = None
+        if self._http is not None:
+            self._http.close()
         if self._channel is not None:
             old, self._channel = self._channel, None
             await old.close()
 
-    async def infer(self, model: str, message: bytes, deadline: float) -> bytes:
-        """The serialised answer to a serialised request.
+    async def infer(self, model: str, request: InferRequest, deadline: float) -> tuple[Sent, ...]:
+        """The outputs.
 
         Args:
             model: its name inside Triton.
-            message: a ModelInferRequest that names it.
+            request: as it was checked.
             deadline: of time.monotonic().
 
         Raises:
             Refusal: it failed, with a sentence that says nothing of what is inside.
         """
-        return await self._tried(model, deadline, lambda: self.call("ModelInfer", message, deadline))
+        json, binary = _parts_of(request)
+        after = 0
+        for _ in range(TRIES):
+            epoch = await self._living(after, deadline)
+            try:
+                answer = await self._ask(model, json, binary, deadline)
+                if answer.status == 200:
+                    return _outputs_of(answer)
+                reason = _reason_of(answer)
+                if not _is_gone(answer.status, reason):
+                    raise _refusal(answer.status, reason, model)
+            except ConnectionError as error:
+                reason = str(error)
+            log.warning("model=%s epoch=%d %s", model, epoch, reason)
+            if self.engine is not None and self.engine.epoch == epoch:
+                self._suspect(model, epoch)
+            after = epoch
+        raise full("the model stopped while it worked on the request, twice.", 5, "engine_lost")
+
+    async def ping(self, model: str, request: InferRequest, deadline: float) -> bool:
+        """Whether a model answers."""
+        try:
+            return (await self._ask(model, *_parts_of(request), deadline)).status == 200
+        except (ConnectionError, Refusal):
+            return False
 
     async def call(self, method: str, message: bytes, deadline: float) -> bytes:
-        """One call of a method of the protocol, of serialised messages.
+        """One call of a gRPC method that describes something, of serialised messages.
 
         Raises:
+            ConnectionError: there is no Triton.
             grpc.aio.AioRpcError: Triton refused, or is gone.
         """
         channel = self._channel
@@ -89,28 +122,16 @@ class EngineLink:
         ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SERVICE + method)
         return await ask(message, timeout=max(left, 0.001))
 
-    async def _tried(self, model: str, deadline: float, call: Callable[[], Awaitable[bytes]]) -> bytes:
-        after = 0
-        for last in (n == TRIES - 1 for n in range(TRIES)):
-            epoch = await self._living(after, deadline)
-            try:
-                return await call()
-            except ConnectionError:
-                pass
-            except asyncio.CancelledError:
-                # Closing the channel cancels its calls; a caller who leaves cancels the task.
-                if (task := asyncio.current_task()) is not None and task.cancelling():
-                    raise
-            except grpc.aio.AioRpcError as error:
-                if not _is_gone(error):
-                    raise _refusal(error, model) from error
-                log.warning("model=%s epoch=%d code=%s %s", model, epoch, error.code().name, error.details())
-            if self.engine is not None and self.engine.epoch == epoch:
-                self._suspect(model, epoch)
-            if last:
-                break
-            after = epoch
-        raise full("the model stopped while it worked on the request, twice.", 5, "engine_lost")
+    async def _ask(
+        self, model: str, json: bytes, binary: list[bytes | memoryview], deadline: float
+    ) -> EngineAnswer:
+        if self._http is None:
+            raise ConnectionError
+        try:
+            async with asyncio.timeout(max(deadline - time.monotonic(), 0.001)):
+                return await self._http.post(f"/v2/models/{model}/infer", json, binary)
+        except TimeoutError as error:
+            raise full("the answer did not come in time.", 1, "late") from error
 
     async def _living(self, after: int, deadline: float) -> int:
         """Wait for a Triton of a later epoch than `after`."""
@@ -123,22 +144,54 @@ class EngineLink:
         return self._epoch
 
 
-def _is_gone(error: grpc.aio.AioRpcError) -> bool:
+def _parts_of(request: InferRequest) -> tuple[bytes, list[bytes | memoryview]]:
+    """A request over HTTP: its JSON, and the binary data of its inputs behind it."""
+    binary = [sent.raw for sent in request.inputs]
+    inputs = [
+        {
+            "name": sent.name,
+            "datatype": sent.datatype,
+            "shape": sent.shape,
+            "parameters": {"binary_data_size": len(sent.raw)},
+        }
+        for sent in request.inputs
+    ]
+    said: dict[str, Any] = {"inputs": inputs, "parameters": {"binary_data_output": True, **request.parameters}}
+    if request.id:
+        said["id"] = request.id
+    if request.wanted:
+        said["outputs"] = [{"name": wanted.name, "parameters": {"binary_data": True}} for wanted in request.wanted]
+    return to_json(said), binary
+
+
+def _outputs_of(answer: EngineAnswer) -> tuple[Sent, ...]:
+    """What Triton answered, without a copy of the tensors."""
+    outputs, start = [], answer.json_bytes
+    for item in from_json(bytes(answer.body[:start]))["outputs"]:
+        end = start + item["parameters"]["binary_data_size"]
+        raw = answer.body[start:end]
+        outputs.append(Sent(name=item["name"], datatype=item["datatype"], shape=tuple(item["shape"]), raw=raw))
+        start = end
+    return tuple(outputs)
+
+
+def _reason_of(answer: EngineAnswer) -> str:
+    try:
+        return str(from_json(bytes(answer.body))["error"])
+    except (ValueError, KeyError, TypeError):
+        return bytes(answer.body[:400]).decode(errors="replace")
+
+
+def _is_gone(status: int, reason: str) -> bool:
     """Whether the model's process, or Triton, ended under the call."""
-    details = (error.details() or "").lower()
-    dead = "is not healthy" in details or "stub process" in details
-    return error.code() in GONE or (error.code() is grpc.StatusCode.INTERNAL and dead)
+    return status == GONE_STATUS or any(words in reason.lower() for words in DEAD_WORDS)
 
 
-def _refusal(error: grpc.aio.AioRpcError, model: str) -> Refusal:
+def _refusal(status: int, reason: str, model: str) -> Refusal:
     """What the caller is told; the rest is in the log."""
-    code, details = error.code(), error.details() or ""
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return full("the answer did not come in time.", 1, "late")
-    if details.startswith(OUR_SENTENCE):
-        status = 400 if code is grpc.StatusCode.INVALID_ARGUMENT else 500
-        return Refusal(
-            details.removeprefix(OUR_SENTENCE), status=status, reason="invalid" if status == 400 else "failed"
-        )
-    log.error("model=%s code=%s %s", model, code.name, details)
+    if reason.startswith(OUR_SENTENCE):
+        ours = reason.removeprefix(OUR_SENTENCE)
+        invalid = status == 400
+        return Refusal(ours, status=400 if invalid else 500, reason="invalid" if invalid else "failed")
+    log.error("model=%s status=%d %s", model, status, reason)
     return Refusal("the model failed; the server's log says why.", status=500, reason="failed")

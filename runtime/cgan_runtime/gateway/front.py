@@ -13,17 +13,15 @@ from typing import Any, Final
 
 import grpc.aio
 import numpy as np
-from tritonclient.grpc import service_pb2 as pb
 
 from cgan_runtime.axes import shape_of
 from cgan_runtime.gateway.admission import Admission
 from cgan_runtime.gateway.checks import check
 from cgan_runtime.gateway.engine_link import EngineLink
-from cgan_runtime.gateway.grpc_request import VERSION, message_of
 from cgan_runtime.gateway.memory import Claim
 from cgan_runtime.gateway.metrics import Metrics
 from cgan_runtime.gateway.refusal import Refusal, full
-from cgan_runtime.gateway.request import DTYPES, InferRequest, pack_strings
+from cgan_runtime.gateway.request import DTYPES, InferRequest, Sent, pack_strings
 from cgan_runtime.gateway.served import ServedModel, Table
 from cgan_runtime.gateway.settings import Limits
 from cgan_runtime.serving.wire import PING
@@ -42,11 +40,11 @@ class Answer:
 
     Attributes:
         model: that was asked.
-        message: the serialised ModelInferResponse, under the name inside Triton.
+        outputs: in its order.
     """
 
     model: ServedModel
-    message: bytes
+    outputs: tuple[Sent, ...]
 
 
 @dataclass
@@ -102,10 +100,10 @@ class Front:
                 deadline=deadline,
             ):
                 entered = time.monotonic()
-                message = await self.link.infer(model.inner, message_of(request, model.inner), deadline)
+                outputs = await self.link.infer(model.inner, request, deadline)
             self._answered[model.inner] = time.monotonic()
             self.metrics.answered(model, cost.rows, queue=entered - started, engine=time.monotonic() - entered)
-            return Answer(model=model, message=message)
+            return Answer(model=model, outputs=outputs)
 
     async def lives(self, model: ServedModel) -> bool:
         """Whether the model answers: it did within the last second, or does so now."""
@@ -141,12 +139,8 @@ class Front:
 
     async def _ping(self, model: ServedModel) -> bool:
         """Ask the model, which asks its engine."""
-        message = _ping_message(model)
-        deadline = time.monotonic() + PING_SECONDS
-        try:
-            await self.link.call("ModelInfer", message, deadline)
-        except (ConnectionError, grpc.aio.AioRpcError) as error:
-            log.warning("model=%s does not answer: %r", model.inner, error)
+        if not await self.link.ping(model.inner, _ping_of(model), time.monotonic() + PING_SECONDS):
+            log.warning("model=%s does not answer", model.inner)
             return False
         self._answered[model.inner] = time.monotonic()
         return True
@@ -176,19 +170,17 @@ class Front:
             self._in_use.subtract(names)
 
 
-def _ping_message(model: ServedModel) -> bytes:
+def _ping_of(model: ServedModel) -> InferRequest:
     """A request of one row that asks nothing; every input has to be there for Triton to let it through."""
     sides = model.route.contract.sides
     sizes = {} if sides is None else {"h": sides.min, "w": sides.min}
-    message = pb.ModelInferRequest(model_name=model.inner, model_version=VERSION)
-    message.parameters[PING].bool_param = True
     needed = [tensor for tensor in model.inputs.values() if not tensor.optional]
+    inputs = []
     for tensor in needed or list(model.inputs.values())[:1]:
         shape = (1, *(shape_of(tensor.wire_shape, sizes)))
-        message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
         raw = pack_strings([b"ping"]) if tensor.datatype == "BYTES" else _zeros(tensor.datatype, shape)
-        message.raw_input_contents.append(raw)
-    return bytes(message.SerializeToString())
+        inputs.append(Sent(name=tensor.name, datatype=tensor.datatype, shape=shape, raw=raw))
+    return InferRequest(inputs=tuple(inputs), parameters={PING: True})
 
 
 def _zeros(datatype: str, shape: tuple[int, ...]) -> bytes:

@@ -18,7 +18,7 @@ from tritonclient.grpc import service_pb2 as pb
 from cgan_runtime.errors import CganError
 from cgan_runtime.gateway.describe import metadata_of, public_config, public_statistics, server_metadata
 from cgan_runtime.gateway.front import Front
-from cgan_runtime.gateway.grpc_request import read_message, relabelled
+from cgan_runtime.gateway.grpc_request import answer_message, in_stream, read_message
 from cgan_runtime.gateway.keys import Keys
 from cgan_runtime.gateway.refusal import Refusal
 
@@ -35,8 +35,6 @@ HIDDEN: Final = (
     *("CudaSharedMemoryStatus", "CudaSharedMemoryRegister", "CudaSharedMemoryUnregister"),
     *("TraceSetting", "LogSettings"),
 )
-FINAL: Final = "triton_final_response"
-EMPTY_FINAL: Final = "triton_enable_empty_final_response"
 
 log = logging.getLogger("cgan.gateway")
 access = logging.getLogger("cgan.access")
@@ -155,7 +153,7 @@ class GrpcApp:
             name, version, request = read_message(data, self._front.limits)
             model = self._front.table.find(name, version)
             answer = await self._front.infer(model, request, claim, seconds=seconds)
-            return relabelled(answer.message, model.name, model.route.version, model.made_by)
+            return answer_message(answer.outputs, request, model)
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> None:
         """Answers in the order of the requests; a refusal is an answer too, and the stream goes on."""
@@ -189,19 +187,17 @@ class GrpcApp:
             await running.put(None)
 
     async def _one_of_stream(self, data: bytes) -> bytes:
-        answer = pb.ModelStreamInferResponse()
+        refused = pb.ModelStreamInferResponse()
         try:
-            answer.infer_response.ParseFromString(await self._answered(data, None))
-            if EMPTY_FINAL in pb.ModelInferRequest.FromString(data).parameters:
-                answer.infer_response.parameters[FINAL].bool_param = True
+            return in_stream(await self._answered(data, None))
         except Refusal as refusal:
             self._front.metrics.refused(refusal)
-            answer.error_message = str(refusal)
-            answer.infer_response.id = _id_of(data)
+            refused.error_message = str(refusal)
+            refused.infer_response.id = _id_of(data)
         except Exception:
             log.exception("method=ModelStreamInfer")
-            answer.error_message = "the server failed; its log says why."
-        return bytes(answer.SerializeToString())
+            refused.error_message = "the server failed; its log says why."
+        return bytes(refused.SerializeToString())
 
     async def _live(self, data: bytes, _: Any) -> Any:
         pb.ServerLiveRequest.FromString(data)

@@ -1,8 +1,8 @@
-"""A request over gRPC, and the messages that both protocols exchange with Triton."""
+"""A request over gRPC, and its answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,9 +12,10 @@ from tritonclient.grpc import service_pb2 as pb
 from cgan_runtime.gateway.json_request import refuse_shared_memory
 from cgan_runtime.gateway.refusal import Refusal
 from cgan_runtime.gateway.request import DTYPES, InferRequest, Sent, Wanted, pack_strings
+from cgan_runtime.gateway.served import ServedModel
 from cgan_runtime.gateway.settings import Limits
 
-__all__ = ["message_of", "read_message", "redirected", "relabelled"]
+__all__ = ["answer_message", "in_stream", "read_message"]
 
 # Field of InferTensorContents by datatype.
 CONTENTS: Final = {
@@ -25,7 +26,8 @@ CONTENTS: Final = {
     "BOOL": "bool_contents",
     "BYTES": "bytes_contents",
 }
-VERSION: Final = "1"  # of every model inside Triton; what was published later has another name there
+FINAL: Final = "triton_final_response"
+EMPTY_FINAL: Final = "triton_enable_empty_final_response"
 
 
 def read_message(data: bytes, limits: Limits) -> tuple[str, str, InferRequest]:
@@ -48,9 +50,6 @@ def read_message(data: bytes, limits: Limits) -> tuple[str, str, InferRequest]:
         refuse_shared_memory(output.parameters, output.name[:80])
         if "classification" in output.parameters:
             raise Refusal(f"{output.name[:80]}: classification is not offered; ask for the tensor.")
-    untouched = bool(raw) and not (
-        message.parameters or any(item.parameters for item in (*message.inputs, *message.outputs))
-    )
     request = InferRequest(
         id=message.id[:256],
         inputs=inputs,
@@ -58,35 +57,52 @@ def read_message(data: bytes, limits: Limits) -> tuple[str, str, InferRequest]:
         seconds=message.parameters["timeout"].int64_param / 1e6 or None
         if "timeout" in message.parameters
         else None,
-        message=data if untouched else None,
+        final=EMPTY_FINAL in message.parameters,
     )
     return message.model_name, message.model_version, request
 
 
-def message_of(request: InferRequest, model: str) -> bytes:
-    """The serialised ModelInferRequest of it, to a model inside Triton."""
-    if request.message is not None:
-        return redirected(request.message, model)
-    message = pb.ModelInferRequest(model_name=model, model_version=VERSION, id=request.id)
-    for sent in request.inputs:
-        message.inputs.add(name=sent.name, datatype=sent.datatype, shape=sent.shape)
-        message.raw_input_contents.append(bytes(sent.raw))
-    for wanted in request.wanted:
-        message.outputs.add(name=wanted.name)
-    return bytes(message.SerializeToString())
+def answer_message(outputs: Sequence[Sent], request: InferRequest, model: ServedModel) -> bytes:
+    """The serialised ModelInferResponse, under the public name and version of the model.
+
+    Fields of a message may follow each other in any order, so the tensors are put behind the rest as they are: the
+    library would copy each of them three times.
+    """
+    head = pb.ModelInferResponse(model_name=model.name, model_version=str(model.route.version), id=request.id)
+    for key, value in model.made_by.items():
+        head.parameters[key].string_param = value
+    if request.final:
+        head.parameters[FINAL].bool_param = True
+    for output in outputs:
+        head.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
+    parts: list[bytes | memoryview] = [head.SerializeToString()]
+    for output in outputs:
+        parts += (RAW_OUTPUT + encode_varint(len(output.raw)), output.raw)
+    return b"".join(parts)
 
 
-def redirected(data: bytes, model: str) -> bytes:
-    """A serialised ModelInferRequest, to a model inside Triton: of a field that comes twice the last one counts."""
-    return data + bytes(pb.ModelInferRequest(model_name=model, model_version=VERSION).SerializeToString())
+def in_stream(answer: bytes) -> bytes:
+    """The serialised ModelStreamInferResponse around a serialised ModelInferResponse."""
+    return b"".join((INFER_RESPONSE + encode_varint(len(answer)), answer))
 
 
-def relabelled(data: bytes, model: str, version: int, parameters: Mapping[str, str]) -> bytes:
-    """A serialised ModelInferResponse under the public name and version, with more parameters; likewise."""
-    tail = pb.ModelInferResponse(model_name=model, model_version=str(version))
-    for key, value in parameters.items():
-        tail.parameters[key].string_param = value
-    return data + bytes(tail.SerializeToString())
+def encode_varint(value: int) -> bytes:
+    """A length as Protocol Buffers writes it: 7 bits per byte, the lowest first."""
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
+
+
+def _tag(message: Any, field: str) -> bytes:
+    """What stands before the length of a field of bytes or of a message."""
+    return encode_varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | 2)
+
+
+RAW_OUTPUT: Final = _tag(pb.ModelInferResponse, "raw_output_contents")
+INFER_RESPONSE: Final = _tag(pb.ModelStreamInferResponse, "infer_response")
 
 
 def _input(tensor: Any, raw: bytes | None) -> Sent:

@@ -148,26 +148,30 @@ class HttpApp:
                 refusal.model = model.name
                 raise
             answer = await self._front.infer(model, read, claim)
-            body, head = write_answer(answer, read)
-            claim.keep(len(body))
-            if head is None:
-                response = web.Response(body=body, content_type="application/json")
-            else:
-                headers = {HEADER_LENGTH: str(head)}
-                response = web.Response(body=body, content_type="application/octet-stream", headers=headers)
-            await self._send(request, response)
-        return response
+            text, tail = write_answer(answer, read)
+            claim.keep(len(text) + sum(len(part) for part in tail))
+            return await self._send(request, text, tail)
 
-    async def _send(self, request: web.Request, response: web.Response) -> None:
-        """Send it while its memory is held; who does not take it in time is left."""
+    async def _send(self, request: web.Request, text: bytes, tail: list[bytes | memoryview]) -> web.StreamResponse:
+        """Send an answer while its memory is held; who does not take it in time is left."""
+        response = web.StreamResponse()
+        response.content_type = "application/octet-stream" if tail else "application/json"
+        response.content_length = len(text) + sum(len(part) for part in tail)
+        if tail:
+            response.headers[HEADER_LENGTH] = str(len(text))
         try:
             async with asyncio.timeout(self._front.limits.read_seconds):
                 await response.prepare(request)
+                for part in (text, *tail):
+                    await response.write(part)
                 await response.write_eof()
+        except ConnectionError:
+            log.info("request=%s left before its answer", request[REQUEST_ID])
         except TimeoutError:
             log.warning("request=%s does not take its answer", request[REQUEST_ID])
             if request.transport is not None:
                 request.transport.abort()
+        return response
 
     async def _live(self, _: web.Request) -> web.StreamResponse:
         return web.Response()

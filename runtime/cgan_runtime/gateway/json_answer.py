@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 from pydantic_core import to_json
-from tritonclient.grpc import service_pb2 as pb
 
 from cgan_runtime.gateway.front import Answer
 from cgan_runtime.gateway.json_values import SAFE_INTEGERS
@@ -19,20 +18,18 @@ __all__ = ["write_answer"]
 OTHER_DTYPES: Final = {"FP16": "<f2", "FP64": "<f8", "INT32": "<i4"}
 
 
-def write_answer(answer: Answer, request: InferRequest) -> tuple[bytes, int | None]:
-    """The body, and the length of its JSON where binary data follows it."""
-    message = pb.ModelInferResponse.FromString(answer.message)
+def write_answer(answer: Answer, request: InferRequest) -> tuple[bytes, list[bytes | memoryview]]:
+    """The JSON, and the binary data that follows it."""
     binary = {wanted.name: wanted.binary for wanted in request.wanted}
     outputs: list[dict[str, Any]] = []
-    tail: list[bytes] = []
-    for tensor, raw in zip(message.outputs, message.raw_output_contents, strict=True):
-        shape = tuple(tensor.shape)
-        item: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(shape)}
+    tail: list[bytes | memoryview] = []
+    for tensor in answer.outputs:
+        item: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
         if binary.get(tensor.name, request.binary):
-            item["parameters"] = {"binary_data_size": len(raw)}
-            tail.append(raw)
+            item["parameters"] = {"binary_data_size": len(tensor.raw)}
+            tail.append(tensor.raw)
         else:
-            item["data"] = _values(Sent(name=tensor.name, datatype=tensor.datatype, shape=shape, raw=raw))
+            item["data"] = _values(tensor)
         outputs.append(item)
     head: dict[str, Any] = {
         "model_name": answer.model.name,
@@ -41,8 +38,7 @@ def write_answer(answer: Answer, request: InferRequest) -> tuple[bytes, int | No
         "parameters": answer.model.made_by,
         "outputs": outputs,
     }
-    text = to_json(head, inf_nan_mode="constants")
-    return (b"".join((text, *tail)), len(text)) if tail else (text, None)
+    return to_json(head, inf_nan_mode="constants"), tail
 
 
 def _values(tensor: Sent) -> list[Any]:

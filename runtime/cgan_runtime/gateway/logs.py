@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Final, TextIO
 
 __all__ = ["log_as_json"]
+
+BATCH_SECONDS: Final = 0.1
 
 
 class _JsonLines(logging.Formatter):
@@ -26,8 +30,35 @@ class _JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
+class _Batches(logging.StreamHandler[TextIO]):
+    """Writes what a request has to say after it was answered: each write wakes the process that reads the log.
+
+    Warnings are written at once, with everything before them.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._kept: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._kept.append(record)
+        if record.levelno >= logging.WARNING:
+            self.flush()
+        elif len(self._kept) == 1:
+            try:
+                asyncio.get_running_loop().call_later(BATCH_SECONDS, self.flush)
+            except RuntimeError:  # there is no loop yet, or no longer
+                self.flush()
+
+    def flush(self) -> None:
+        kept, self._kept = self._kept, []
+        if kept:
+            self.stream.write("".join(f"{self.format(record)}\n" for record in kept))
+        super().flush()
+
+
 def log_as_json() -> None:
     """Write every log to stderr so."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Batches(sys.stderr)
     handler.setFormatter(_JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,10 +21,10 @@ Buffer = bytes | memoryview
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sent:
-    """An input as it was sent.
+    """An input as it was sent, or an output as it was answered.
 
     Attributes:
-        name: of the input.
+        name: of the tensor.
         datatype: of the protocol.
         shape: with the rows first.
         raw: its elements, little-endian, in C order.
@@ -58,7 +58,8 @@ class InferRequest:
         wanted: outputs; none are all.
         binary: over HTTP: outputs that are not in `wanted` are answered as binary data.
         seconds: the client's own limit of time.
-        message: a serialised ModelInferRequest that says exactly this, where one was received.
+        final: over gRPC: the last message of an answer is to say that it is the last.
+        parameters: for the model, of our own making; those of callers are not passed on.
     """
 
     id: str = ""
@@ -66,7 +67,8 @@ class InferRequest:
     wanted: tuple[Wanted, ...] = ()
     binary: bool = True
     seconds: float | None = None
-    message: bytes | None = field(default=None, repr=False)
+    final: bool = False
+    parameters: Mapping[str, bool] = field(default_factory=dict)
 
 
 def byte_strings(sent: Sent) -> Iterator[bytes]:

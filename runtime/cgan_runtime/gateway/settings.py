@@ -109,11 +109,13 @@ class Engine(Value):
 
     Attributes:
         epoch: grows with every start, so that the gateway sees that it is another one.
-        grpc: its private address, "127.0.0.1:PORT".
+        http: its private address for HTTP, "127.0.0.1:PORT".
+        grpc: its private address for gRPC.
         metrics: the address of its own metrics page, "127.0.0.1:PORT".
     """
 
     epoch: Count
+    http: str
     grpc: str
     metrics: str
 

@@ -255,8 +255,8 @@ class Supervisor:
         if triton is None or not self.engine.ready:
             gateway.tell(down=True)
         else:
-            grpc, metrics = (f"{PRIVATE_HOST}:{port}" for port in (triton.ports.grpc, triton.ports.metrics))
-            gateway.tell(engine=Engine(epoch=triton.start, grpc=grpc, metrics=metrics))
+            named = {name.lower(): f"{PRIVATE_HOST}:{port}" for name, port in triton.ports.named.items()}
+            gateway.tell(engine=Engine(epoch=triton.start, **named))
 
     def _launch_engine(self) -> TritonProcess:
         for release in self.catalogue.loaded:
