@@ -9,7 +9,7 @@ import sys
 
 SECONDS = 4
 # With --tls-cert the certificate is for the public name and not for loopback.
-UNVERIFIED = ssl._create_unverified_context()  # noqa: S323, SLF001 - it asks itself
+UNVERIFIED = ssl._create_unverified_context()  # noqa: S323 - it asks itself
 
 
 def ready(connection: http.client.HTTPConnection) -> bool:
