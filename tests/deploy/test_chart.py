@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from tests.deploy.manifests import (
     run_helm,
     values_of,
 )
+from tests.helpers import REPOSITORY
 
 EVERYTHING: dict[str, Any] = {
     "models": {
@@ -192,7 +195,18 @@ def test_values_that_cannot_be_meant_are_refused(
     assert words in done.stderr
 
 
+README = (DEPLOY / "README.md").read_text().replace("\\\n", " ")
+COMMANDS = re.findall(r"^    helm (?:install|upgrade) (.*)", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_of_the_page_are_understood(command: str, helm: Path) -> None:
+    name, chart, *options = shlex.split(command.replace("--reuse-values", ""))
+    assert CHART.samefile(REPOSITORY / chart)
+    done = run_helm(helm, "template", name, str(CHART), *options)
+    assert done.returncode == 0, done.stderr
+
+
 def test_limits_are_those_of_the_server() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())["server"]
     assert (values["deadlineSeconds"], values["maxWaiting"]) == (Limits().seconds, Limits().waiting)
-    assert values["maxMemoryMiB"] < Limits().memory_bytes / 2**20  # of a pod that has 2 GiB in all

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,21 @@ def test_what_is_run_is_ours() -> None:
         for kind in ("http", "grpc", "metrics")
     ]
     assert values_of("Dockerfile", "EXPOSE") == [" ".join(ports)]
+
+
+def test_the_line_of_the_page_starts_it() -> None:
+    page = (DEPLOY / "README.md").read_text().replace("\\\n", " ")
+    (line,) = re.findall(r"^    (docker run .*)", page, re.MULTILINE)
+    words = shlex.split(line)
+    image = next(place for place, word in enumerate(words) if word.startswith("cgan-deploy:"))
+    (entry_point,) = values_of("Dockerfile", "ENTRYPOINT")
+    said = require_understood(json.loads(entry_point), words[image + 1 :])
+    mounts = [word.split(":")[1] for word in words if word.endswith(":ro")]
+    assert [str(path) for path in said["bundles"]] == mounts
+    writable = {word.partition(":")[0] for before, word in pairwise(words) if before == "--tmpfs"}
+    assert writable == {"/tmp", "/state"}
+    (grace,) = [int(word) for before, word in pairwise(words) if before == "--stop-timeout"]
+    assert grace > said["drain_seconds"] + 5
 
 
 def test_the_environment_is_found_where_it_was_made() -> None:
