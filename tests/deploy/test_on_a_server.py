@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
 import numpy as np
-import pytest
 import yaml
 from cgan_runtime.triton_client import TritonClient
 
 from tests.deploy.manifests import DEPLOY, render
 from tests.gateway.gateway_process import GatewayProcess
-from tests.helpers import free_ports, png, smooth_images
-
-READY = DEPLOY / "docker" / "ready.py"
+from tests.helpers import png, smooth_images
 
 
 def test_every_probe_is_answered(gateway: GatewayProcess, helm: Path, tmp_path: Path) -> None:
@@ -30,12 +25,6 @@ def test_every_probe_is_answered(gateway: GatewayProcess, helm: Path, tmp_path: 
                 assert answer.status == 200
             assert probe["timeoutSeconds"] > 2  # so long the gateway waits for a model
         assert container["readinessProbe"]["httpGet"]["path"].endswith("/ready")
-
-
-@pytest.mark.parametrize(("there", "code"), [(True, 0), (False, 1)])
-def test_the_health_check_of_the_image(there: bool, code: int, gateway: GatewayProcess) -> None:
-    port = gateway.settings.http_port if there else free_ports().http
-    assert subprocess.run([sys.executable, READY, str(port)], check=False, timeout=60).returncode == code
 
 
 def test_the_metric_of_the_autoscaler_follows_from_the_page(gateway: GatewayProcess) -> None:
