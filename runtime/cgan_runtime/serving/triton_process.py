@@ -87,9 +87,9 @@ class TritonProcess:
         return self._process.pid
 
     @property
-    def http_url(self) -> str:
-        """Base URL for HTTP clients."""
-        return "http://{}:{}".format(*self._address)
+    def grpc_url(self) -> str:
+        """URL for gRPC clients."""
+        return f"grpc://{self._address[0]}:{self.ports.grpc}"
 
     @property
     def log(self) -> str:
