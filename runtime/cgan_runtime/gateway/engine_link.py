@@ -30,6 +30,8 @@ OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
+Metadata = tuple[tuple[str, str], ...]
+
 log = logging.getLogger("cgan.gateway")
 
 
@@ -63,20 +65,21 @@ class EngineLink:
             old, self._channel = self._channel, None
             await old.close()
 
-    async def infer(self, model: str, message: bytes, deadline: float) -> bytes:
+    async def infer(self, model: str, message: bytes, deadline: float, metadata: Metadata = ()) -> bytes:
         """The serialised answer to a serialised request.
 
         Args:
             model: its name inside Triton.
             message: a ModelInferRequest that names it.
             deadline: of time.monotonic().
+            metadata: goes with the call.
 
         Raises:
             Refusal: it failed, with a sentence that says nothing of what is inside.
         """
-        return await self._tried(model, deadline, lambda: self.call("ModelInfer", message, deadline))
+        return await self._tried(model, deadline, lambda: self.call("ModelInfer", message, deadline, metadata))
 
-    async def call(self, method: str, message: bytes, deadline: float) -> bytes:
+    async def call(self, method: str, message: bytes, deadline: float, metadata: Metadata = ()) -> bytes:
         """One call of a method of the protocol, of serialised messages.
 
         Raises:
@@ -87,7 +90,7 @@ class EngineLink:
             raise ConnectionError
         left = deadline - time.monotonic()
         ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SERVICE + method)
-        return await ask(message, timeout=max(left, 0.001))
+        return await ask(message, timeout=max(left, 0.001), metadata=metadata)
 
     async def _tried(self, model: str, deadline: float, call: Callable[[], Awaitable[bytes]]) -> bytes:
         after = 0

@@ -49,6 +49,8 @@ class GrpcApp:
     def __init__(self, front: Front, keys: Keys) -> None:
         self._front, self._keys = front, keys
         self._server: grpc.aio.Server | None = None
+        tracing = front.tracing
+        self._of_stream = self._one_of_stream if tracing is None else tracing.message(self._one_of_stream)
 
     async def serve(self, host: str, port: int, certificate: Path | None, key: Path | None) -> None:
         """Accept connections from now on.
@@ -103,9 +105,13 @@ class GrpcApp:
             )
             for name, call in plain.items()
         }
+        infer: Call = self._around("ModelInfer", self._infer)
+        stream: Call = self._stream
+        if (tracing := self._front.tracing) is not None:
+            infer, stream = tracing.grpc("ModelInfer", infer), tracing.grpc("ModelStreamInfer", stream)
         # As a stream of one message, which is the same to a client: keys are asked for before it is read.
-        handlers["ModelInfer"] = grpc.stream_unary_rpc_method_handler(self._around("ModelInfer", self._infer))
-        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
+        handlers["ModelInfer"] = grpc.stream_unary_rpc_method_handler(infer)
+        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(stream)
         return handlers
 
     def _around(self, method: str, call: Call) -> Call:
@@ -119,7 +125,7 @@ class GrpcApp:
                     self._keys.check(metadata.get("authorization"))
                 return await call(data, context)
             except Refusal as refusal:
-                self._front.metrics.refused(refusal)
+                self._front.refused(refusal)
                 status = refusal.grpc_code
                 await _abort(context, refusal)
             except DecodeError:
@@ -164,7 +170,7 @@ class GrpcApp:
         try:
             self._keys.check(metadata.get("authorization"))
         except Refusal as refusal:
-            self._front.metrics.refused(refusal)
+            self._front.refused(refusal)
             await _abort(context, refusal)
         running: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(IN_STREAM)
         reader = asyncio.create_task(self._read_stream(requests, running))
@@ -184,7 +190,7 @@ class GrpcApp:
     ) -> None:
         try:
             async for data in requests:
-                await running.put(asyncio.create_task(self._one_of_stream(data)))
+                await running.put(asyncio.create_task(self._of_stream(data)))
         finally:
             await running.put(None)
 
@@ -195,7 +201,7 @@ class GrpcApp:
             if EMPTY_FINAL in pb.ModelInferRequest.FromString(data).parameters:
                 answer.infer_response.parameters[FINAL].bool_param = True
         except Refusal as refusal:
-            self._front.metrics.refused(refusal)
+            self._front.refused(refusal)
             answer.error_message = str(refusal)
             answer.infer_response.id = _id_of(data)
         except Exception:
