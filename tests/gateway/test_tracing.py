@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -12,8 +13,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -21,6 +22,7 @@ import pytest
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.gateway import logs
 from cgan_runtime.gateway.settings import Engine
+from cgan_runtime.gateway.tracing import Tracing
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.traces import Traces, traces_wanted
 from cgan_runtime.supervision.supervisor import Supervisor
@@ -259,6 +261,25 @@ def test_a_collector_that_is_away_disturbs_nobody(beside: Callable[[str], Gatewa
     began = time.monotonic()
     assert gateway.stop() == 0
     assert time.monotonic() - began < gateway.settings.drain_seconds
+
+
+def test_the_span_of_the_queue_ends_when_the_slot_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")  # spans that nobody gets
+    tracing, seen = Tracing(Traces(url="http://127.0.0.1:9/v1/traces")), list[tuple[str, bool]]()
+
+    @asynccontextmanager
+    async def slot() -> AsyncIterator[None]:
+        seen.append(("entered", bool(tracing.ids())))
+        yield
+        seen.append(("left", bool(tracing.ids())))
+
+    async def go() -> None:
+        async with tracing.queued(slot()):
+            seen.append(("inside", bool(tracing.ids())))
+        await tracing.close()
+
+    asyncio.run(go())
+    assert seen == [("entered", True), ("inside", False), ("left", False)]
 
 
 def test_without_it_nothing_of_opentelemetry_is_imported() -> None:
