@@ -59,6 +59,7 @@ ELSEWHERE: Final = {
             *("request", "served"),
         )
     },
+    Path("runtime/cgan_runtime/gateway/tracing.py"): ["tests/gateway/test_tracing.py"],
     Path("bench/cgan_bench/measuring.py"): ["tests/bench/test_cli.py"],
     **{
         Path(f"bench/cgan_bench/load/{name}.py"): [

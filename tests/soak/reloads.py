@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -63,8 +64,8 @@ class Publications:
     refused: int = 0
     failures: list[str] = field(default_factory=list)
 
-    def one(self, http_port: int, path: Path, due: type[CganError] | None) -> bool:
-        """Publish a bundle; whether it is served now."""
+    def one(self, http_port: int, path: Path, due: type[CganError] | None) -> int | None:
+        """Publish a bundle; its version, if it is served now."""
         began = time.monotonic()
         try:
             said = publish(http_port, path)
@@ -72,11 +73,12 @@ class Publications:
             if due is None or not isinstance(error, due):
                 self.failures.append(f"{path.name}: {error!r:.300}")
             self.refused += 1
-            return False
-        if due is not None or f"is served, from {path}" not in said:
-            self.failures.append(f"{path.name}: {said}")
+            return None
         self.seconds.append(time.monotonic() - began)
-        return True
+        served = re.fullmatch(rf"\S+ version (\d+) is served, from {re.escape(str(path))} \(.*", said)
+        if due is not None or served is None:
+            self.failures.append(f"{path.name}: {said}")
+        return int(served[1]) if served else None
 
     def figures(self) -> dict[str, object]:
         return {"published": len(self.seconds), "refused": self.refused, **spread(self.seconds or [0])}
@@ -106,7 +108,7 @@ def reloads_of(server: Supervisor, versions: Versions, count: int, say: Callable
         clients.wait_for(BETWEEN)
         began, before = time.monotonic(), clients.count
         for number, (path, due) in enumerate(versions.in_turn(count), 1):
-            if done.one(server.settings.http_port, path, due):
+            if done.one(server.settings.http_port, path, due) is not None:
                 current = path
             got = ask_once(server.grpc_url)
             report.require(got == pictures[current], f"publication {number}: not the answer of {current.name}")

@@ -16,6 +16,7 @@ __all__ = ["requests"]
 
 SOUND: Final = 6
 MOMENTS: Final = 10  # beside the start, at which the usage is looked at; the first of them ends the warm-up
+SLACK: Final = 4  # descriptors or threads: connections come and go
 STALLED_SECONDS: Final = 120.0
 
 
@@ -35,8 +36,7 @@ def requests(folder: Path, count: int, publications: int, say: Callable[[str], o
             for step in range(1, MOMENTS + 1):
                 for number in range(publications * (step - 1) // MOMENTS, publications * step // MOMENTS):
                     path, due = next(planned)
-                    if done.one(server.ports.http, path, due):
-                        askers.version = number + 2
+                    askers.version = done.one(server.ports.http, path, due) or askers.version
                     _wait(askers, count * (number + 1) // max(publications, 1))
                 _wait(askers, count * step // MOMENTS)
                 usages.append(usage_of(server.process_id, server.ports.http, askers.asked))
@@ -44,6 +44,10 @@ def requests(folder: Path, count: int, publications: int, say: Callable[[str], o
         seconds = time.monotonic() - began
     report.failures = [*done.failures, *askers.failures]
     report.require(server.ended_well(), "cgan-serve did not end with exit code 0")
+    for name, value in usages[MOMENTS // 2].figures.items():
+        if name.endswith((" fds", " threads")) or name == "regions":
+            last = usages[-1].figures[name]
+            report.require(last <= value + SLACK, f"{name}: {value} half-way, {last} at the end")
     say(f"at the start, after the warm-up, and so on (KiB):\n{table(usages)}")
     report.figures = {
         "requests": askers.asked,

@@ -9,6 +9,7 @@ import signal
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from cgan_runtime.bundle import Bundle, read_bundle, write_manifest
 from cgan_runtime.errors import BundleError, CganError, CheckFailedError, ServerError, UsageError
 from cgan_runtime.serving.ports import state_folder
 from cgan_runtime.supervision.control import Request, ask, control_socket
+from cgan_runtime.supervision.golden_check import check_golden
 from cgan_runtime.supervision.publishing import Publisher
 from cgan_runtime.supervision.supervisor import Supervisor
 
@@ -115,6 +117,19 @@ def test_the_same_bundle_again_changes_nothing(controlled: Supervisor, versions:
     assert "is this bundle already; nothing was changed" in publish(
         controlled.settings.http_port, versions["second"]
     )
+
+
+def test_a_check_leaves_no_open_file(controlled: Supervisor) -> None:
+    """Each command that publishes has a thread of its own, and a server lives through many of them."""
+    triton = controlled.engine.process
+    assert triton is not None
+    (release,) = controlled.catalogue.served
+    (artifact,) = release.core.files.values()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(10):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(check_golden, triton.grpc_url, release.models[1], release.bundle, artifact).result(60)
+    assert len(list(Path("/proc/self/fd").iterdir())) < before + 10
 
 
 def test_commands_speak_to_the_server(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -124,6 +125,7 @@ def serve(
     from cgan_runtime.serving.ports import Ports
     from cgan_runtime.serving.repository import RepositoryOptions
     from cgan_runtime.serving.server import ServerOptions, TritonServer
+    from cgan_runtime.serving.traces import traces_wanted
 
     if setup:
         print(make_environment(say=_say).root)
@@ -190,6 +192,7 @@ def serve(
         metrics_port=metrics_port,
         limits=_possible(Limits.model_validate(rules)),
         drain_seconds=drain_seconds,
+        traces=traces_wanted(os.environ),
         **files,
     )
     echo = _echo if verbose else None
@@ -249,6 +252,7 @@ def _told(settings: GatewaySettings) -> str:
         f"a request may take {limits.seconds:g} s, {limits.body_bytes // MIB} MiB and {limits.pixels:,} pixels; "
         f"{limits.waiting} may wait, in {limits.memory_bytes // MIB} MiB; "
         f"{'with' if settings.api_keys else 'no'} API keys, {'with' if settings.tls_certificate else 'no'} TLS"
+        f"{'' if settings.traces is None else f'; traces go to {settings.traces.url}'}"
     )
 
 

@@ -9,7 +9,7 @@ import logging
 import signal
 import ssl
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -24,6 +24,10 @@ from cgan_runtime.gateway.metrics import Metrics
 from cgan_runtime.gateway.metrics_app import serve_metrics
 from cgan_runtime.gateway.settings import Command, Event, GatewaySettings
 from cgan_runtime.processes import end_with_parent
+from cgan_runtime.serving.traces import Traces
+
+if TYPE_CHECKING:
+    from cgan_runtime.gateway.tracing import Tracing
 
 # Tensors of a megabyte come and go: from fresh pages of the system each copy takes three times as long.
 KEPT_BYTES: Final = 32 * 2**20
@@ -46,7 +50,8 @@ class Gateway:
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
         self.link = EngineLink(lambda model, epoch: _tell(Event(suspect=(model, epoch))))
-        self.front = Front(limits=settings.limits, link=self.link, metrics=Metrics())
+        self.tracing = None if settings.traces is None else _tracing(settings.traces)
+        self.front = Front(limits=settings.limits, link=self.link, metrics=Metrics(), tracing=self.tracing)
         keys = Keys(settings.api_keys)
         self.http, self.grpc = HttpApp(self.front, keys), GrpcApp(self.front, keys)
         self.metrics: web.AppRunner | None = None
@@ -90,11 +95,22 @@ class Gateway:
         if self.metrics is not None:
             await self.metrics.cleanup()
         await self.link.disconnect()
+        if self.tracing is not None:
+            await self.tracing.close()
 
     async def _tell_idle(self, names: set[str]) -> None:
         while not all(self.front.unused(name) for name in names):
             await asyncio.sleep(POLL_SECONDS)
         _tell(Event(idle=tuple(sorted(names))))
+
+
+def _tracing(traces: Traces) -> Tracing:
+    from cgan_runtime.gateway.tracing import Tracing  # of an extra of its own
+
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # of a collector that is away: not every try
+    tracing = Tracing(traces)
+    log_as_json(tracing.ids)
+    return tracing
 
 
 def _tls(settings: GatewaySettings) -> ssl.SSLContext | None:

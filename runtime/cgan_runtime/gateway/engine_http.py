@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -49,20 +49,26 @@ class EngineHttp:
         self._all: set[_Connection] = set()
         self._closed = False
 
-    async def post(self, path: str, json: bytes, binary: Sequence[bytes | memoryview]) -> EngineAnswer:
-        """Send JSON and binary data behind it.
+    async def post(
+        self, path: str, json: bytes, binary: Sequence[bytes | memoryview], headers: Mapping[str, str]
+    ) -> EngineAnswer:
+        """Send JSON and binary data behind it, with these headers beside those that it needs.
 
         Raises:
             ConnectionError: Triton is not there, or ended before it answered.
         """
         connection = await self._connection()
         size = len(json) + sum(len(part) for part in binary)
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: triton\r\nContent-Type: application/octet-stream\r\n"
-            f"Inference-Header-Content-Length: {len(json)}\r\nContent-Length: {size}\r\n\r\n"
-        )
+        said = {
+            "Host": "triton",
+            "Content-Type": "application/octet-stream",
+            "Inference-Header-Content-Length": len(json),
+            "Content-Length": size,
+            **headers,
+        }
+        head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in said.items())
         try:
-            answer = await connection.ask([head.encode("ascii"), json, *binary])
+            answer = await connection.ask([f"{head}\r\n".encode("ascii"), json, *binary])
         except BaseException:
             connection.abort()
             raise

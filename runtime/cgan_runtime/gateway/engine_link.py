@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
@@ -34,6 +35,8 @@ OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
 )
+
+Headers = Mapping[str, str]
 
 log = logging.getLogger("cgan.gateway")
 
@@ -71,13 +74,16 @@ class EngineLink:
             old, self._channel = self._channel, None
             await old.close()
 
-    async def infer(self, model: str, request: InferRequest, deadline: float) -> tuple[Sent, ...]:
+    async def infer(
+        self, model: str, request: InferRequest, deadline: float, headers: Headers = MappingProxyType({})
+    ) -> tuple[Sent, ...]:
         """The outputs.
 
         Args:
             model: its name inside Triton.
             request: as it was checked.
             deadline: of time.monotonic().
+            headers: of HTTP, beside those that it needs.
 
         Raises:
             Refusal: it failed, with a sentence that says nothing of what is inside.
@@ -87,7 +93,7 @@ class EngineLink:
         for _ in range(TRIES):
             epoch = await self._living(after, deadline)
             try:
-                answer = await self._ask(model, json, binary, deadline)
+                answer = await self._ask(model, json, binary, deadline, headers)
                 if answer.status == 200:
                     return _outputs_of(answer)
                 reason = _reason_of(answer)
@@ -123,13 +129,18 @@ class EngineLink:
         return await ask(message, timeout=max(left, 0.001))
 
     async def _ask(
-        self, model: str, json: bytes, binary: list[bytes | memoryview], deadline: float
+        self,
+        model: str,
+        json: bytes,
+        binary: list[bytes | memoryview],
+        deadline: float,
+        headers: Headers = MappingProxyType({}),
     ) -> EngineAnswer:
         if self._http is None:
             raise ConnectionError
         try:
             async with asyncio.timeout(max(deadline - time.monotonic(), 0.001)):
-                return await self._http.post(f"/v2/models/{model}/infer", json, binary)
+                return await self._http.post(f"/v2/models/{model}/infer", json, binary, headers)
         except TimeoutError as error:
             raise full("the answer did not come in time.", 1, "late") from error
 

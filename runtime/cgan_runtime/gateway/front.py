@@ -7,9 +7,9 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc.aio
 import numpy as np
@@ -26,10 +26,15 @@ from cgan_runtime.gateway.served import ServedModel, Table
 from cgan_runtime.gateway.settings import Limits
 from cgan_runtime.serving.wire import PING
 
+if TYPE_CHECKING:
+    from cgan_runtime.gateway.tracing import Tracing
+
 __all__ = ["Answer", "Front"]
 
 FRESH_SECONDS: Final = 1.0  # an answer that young proves that a model lives
 PING_SECONDS: Final = 2.0
+
+no_span: Final[nullcontext[dict[str, str]]] = nullcontext({})
 
 log = logging.getLogger("cgan.gateway")
 
@@ -56,6 +61,7 @@ class Front:
         table: what is served.
         link: the way to Triton.
         metrics: what is counted.
+        tracing: makes spans; None where nobody asked for them.
     """
 
     limits: Limits
@@ -63,6 +69,7 @@ class Front:
     metrics: Metrics
     table: Table = field(default_factory=Table)
     draining: bool = False
+    tracing: Tracing | None = None
     _in_use: Counter[str] = field(default_factory=Counter)
     _answered: dict[str, float] = field(default_factory=dict)
     _pings: dict[str, asyncio.Task[bool]] = field(default_factory=dict)
@@ -90,20 +97,31 @@ class Front:
         deadline = started + min(times)
         with self._counted(model), self._using(model):
             cost = check(request, model, self.limits)
-            route = model.route
-            async with self.admission.enter(
+            route, tracing = model.route, self.tracing
+            slot = self.admission.enter(
                 route.name,
                 rows=cost.rows,
                 memory=cost.memory_bytes,
                 claim=claim,
                 max_batch=route.max_batch,
                 deadline=deadline,
-            ):
+            )
+            if tracing is not None:
+                tracing.describe(model, cost.rows)
+                slot = tracing.queued(slot)
+            async with slot:
                 entered = time.monotonic()
-                outputs = await self.link.infer(model.inner, request, deadline)
+                with no_span if tracing is None else tracing.engine(model) as headers:
+                    outputs = await self.link.infer(model.inner, request, deadline, headers)
             self._answered[model.inner] = time.monotonic()
             self.metrics.answered(model, cost.rows, queue=entered - started, engine=time.monotonic() - entered)
             return Answer(model=model, outputs=outputs)
+
+    def refused(self, refusal: Refusal) -> None:
+        """Count a refusal, and say it in the span of the request."""
+        self.metrics.refused(refusal)
+        if self.tracing is not None:
+            self.tracing.refused(refusal)
 
     async def lives(self, model: ServedModel) -> bool:
         """Whether the model answers: it did within the last second, or does so now."""

@@ -47,6 +47,8 @@ class GrpcApp:
     def __init__(self, front: Front, keys: Keys) -> None:
         self._front, self._keys = front, keys
         self._server: grpc.aio.Server | None = None
+        tracing = front.tracing
+        self._of_stream = self._one_of_stream if tracing is None else tracing.message(self._one_of_stream)
 
     async def serve(self, host: str, port: int, certificate: Path | None, key: Path | None) -> None:
         """Accept connections from now on.
@@ -101,9 +103,13 @@ class GrpcApp:
             )
             for name, call in plain.items()
         }
+        infer: Call = self._around("ModelInfer", self._infer)
+        stream: Call = self._stream
+        if (tracing := self._front.tracing) is not None:
+            infer, stream = tracing.grpc("ModelInfer", infer), tracing.grpc("ModelStreamInfer", stream)
         # As a stream of one message, which is the same to a client: keys are asked for before it is read.
-        handlers["ModelInfer"] = grpc.stream_unary_rpc_method_handler(self._around("ModelInfer", self._infer))
-        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
+        handlers["ModelInfer"] = grpc.stream_unary_rpc_method_handler(infer)
+        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(stream)
         return handlers
 
     def _around(self, method: str, call: Call) -> Call:
@@ -117,7 +123,7 @@ class GrpcApp:
                     self._keys.check(metadata.get("authorization"))
                 return await call(data, context)
             except Refusal as refusal:
-                self._front.metrics.refused(refusal)
+                self._front.refused(refusal)
                 status = refusal.grpc_code
                 await _abort(context, refusal)
             except DecodeError:
@@ -162,7 +168,7 @@ class GrpcApp:
         try:
             self._keys.check(metadata.get("authorization"))
         except Refusal as refusal:
-            self._front.metrics.refused(refusal)
+            self._front.refused(refusal)
             await _abort(context, refusal)
         running: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(IN_STREAM)
         reader = asyncio.create_task(self._read_stream(requests, running))
@@ -182,7 +188,7 @@ class GrpcApp:
     ) -> None:
         try:
             async for data in requests:
-                await running.put(asyncio.create_task(self._one_of_stream(data)))
+                await running.put(asyncio.create_task(self._of_stream(data)))
         finally:
             await running.put(None)
 
@@ -191,7 +197,7 @@ class GrpcApp:
         try:
             return in_stream(await self._answered(data, None))
         except Refusal as refusal:
-            self._front.metrics.refused(refusal)
+            self._front.refused(refusal)
             refused.error_message = str(refusal)
             refused.infer_response.id = _id_of(data)
         except Exception:

@@ -81,7 +81,8 @@ class HttpApp:
             await self._runner.cleanup()
 
     def _application(self) -> web.Application:
-        app = web.Application(middlewares=[self._around])
+        tracing = self._front.tracing
+        app = web.Application(middlewares=[*(() if tracing is None else (tracing.http,)), self._around])
         app.on_response_prepare.append(_name_request)
         model = "/v2/models/{model}"
         for prefix in (model, model + "/versions/{version}"):
@@ -130,7 +131,7 @@ class HttpApp:
         return response
 
     def _refused(self, refusal: Refusal) -> web.Response:
-        self._front.metrics.refused(refusal)
+        self._front.refused(refusal)
         return _error(refusal)
 
     def _model(self, request: web.Request) -> ServedModel:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
@@ -15,7 +16,7 @@ BATCH_SECONDS: Final = 0.1
 
 
 class _JsonLines(logging.Formatter):
-    """One object per record; `fields` of a record are its own keys."""
+    """One object per record; `fields` of a record are its own keys, `ids` those of the trace."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -24,10 +25,23 @@ class _JsonLines(logging.Formatter):
             "log": record.name,
             **({"message": text} if (text := record.getMessage()) else {}),
             **getattr(record, "fields", {}),
+            **getattr(record, "ids", {}),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)
+
+
+class _Named(logging.Filter):
+    """Gives each record the trace of its moment; it is written later."""
+
+    def __init__(self, ids: Callable[[], dict[str, str]]) -> None:
+        super().__init__()
+        self._ids = ids
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.ids = self._ids()
+        return True
 
 
 class _Batches(logging.StreamHandler[TextIO]):
@@ -57,8 +71,10 @@ class _Batches(logging.StreamHandler[TextIO]):
         super().flush()
 
 
-def log_as_json() -> None:
-    """Write every log to stderr so."""
+def log_as_json(ids: Callable[[], dict[str, str]] | None = None) -> None:
+    """Write every log to stderr so; `ids` gives the trace that is being worked on, where there are traces."""
     handler = _Batches(sys.stderr)
     handler.setFormatter(_JsonLines())
+    if ids is not None:
+        handler.addFilter(_Named(ids))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

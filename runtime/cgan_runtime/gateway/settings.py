@@ -15,6 +15,7 @@ from pydantic import Field
 
 from cgan_runtime.contract import Contract, Value
 from cgan_runtime.serving.signature import ModelKind
+from cgan_runtime.serving.traces import Traces
 
 __all__ = ["Command", "Engine", "Event", "GatewaySettings", "Limits", "Route"]
 
@@ -65,6 +66,7 @@ class GatewaySettings(Value):
         api_keys: file with one key per line; every caller needs one of them. None: nobody needs one.
         tls_certificate: PEM file of the chain, for HTTP and gRPC; None: no TLS.
         tls_key: PEM file of its private key.
+        traces: where OpenTelemetry spans go; None: there are none.
     """
 
     host: str
@@ -76,6 +78,7 @@ class GatewaySettings(Value):
     api_keys: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    traces: Traces | None = None
 
 
 class Route(Value):

@@ -22,6 +22,7 @@ from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.leftovers import region_prefix, remove_regions
 from cgan_runtime.serving.ports import Ports, reachable_host
 from cgan_runtime.serving.process_tree import OWNER_VARIABLE, children, look, own_mark
+from cgan_runtime.serving.traces import Traces, otel_variables, triton_trace_options
 
 __all__ = ["TritonProcess"]
 
@@ -45,6 +46,7 @@ class TritonProcess:
         ports: to bind.
         drain_seconds: longest wait for requests in flight at the end.
         start: number of this start in this process; it names the shared memory.
+        traces: where it sends its spans; None: nowhere.
         say: told each line that the server writes.
     """
 
@@ -58,6 +60,7 @@ class TritonProcess:
         ports: Ports,
         drain_seconds: int,
         start: int,
+        traces: Traces | None = None,
         say: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.ports, self.start = ports, start
@@ -71,9 +74,14 @@ class TritonProcess:
         self._watched: dict[int, str] = {}
         home = folder / "home"
         home.mkdir(exist_ok=True)
+        command = self._command_line(environment, folder / "models", host)
+        variables = {**environment.variables(home), OWNER_VARIABLE: own_mark()}
+        if traces is not None:
+            command += triton_trace_options(traces)
+            variables |= otel_variables(os.environ)
         self._process = subprocess.Popen(
-            stopping_with_parent(self._command_line(environment, folder / "models", host)),
-            env={**environment.variables(home), OWNER_VARIABLE: own_mark()},
+            stopping_with_parent(command),
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -87,9 +95,9 @@ class TritonProcess:
         return self._process.pid
 
     @property
-    def http_url(self) -> str:
-        """Base URL for HTTP clients."""
-        return "http://{}:{}".format(*self._address)
+    def grpc_url(self) -> str:
+        """URL for gRPC clients."""
+        return f"grpc://{self._address[0]}:{self.ports.grpc}"
 
     @property
     def log(self) -> str:

@@ -24,11 +24,11 @@ BEST_PSNR_DB: Final = 48.0
 LARGEST_SHARE: Final = 1e-2  # of the scale, where the bundle tells no limit
 
 
-def check_golden(http_url: str, model: str, bundle: Bundle, artifact: Artifact) -> int:
+def check_golden(url: str, model: str, bundle: Bundle, artifact: Artifact) -> int:
     """Ask a served model for every golden sample of its bundle.
 
     Args:
-        http_url: of Triton.
+        url: of Triton, grpc://HOST:PORT. Its HTTP client would leave two open files in every thread that asks.
         model: the one that takes conditions and seeds as tensors, by its name inside Triton.
         bundle: whose golden samples are asked for.
         artifact: that is served; its own limits hold.
@@ -41,7 +41,7 @@ def check_golden(http_url: str, model: str, bundle: Bundle, artifact: Artifact) 
         ServerError: the model refused, or did not answer in time.
         BundleError: a file changed since the bundle was read.
     """
-    contract, client = bundle.manifest.contract, TritonClient(http_url)
+    contract, client = bundle.manifest.contract, TritonClient(url)
     try:
         for golden, conditions in zip(bundle.manifest.golden, golden_conditions(bundle), strict=True):
             inputs: dict[str, Array] = {

@@ -106,7 +106,7 @@ class Publisher:
                 for model in release.models:
                     triton.load(model)
             (artifact,) = release.core.files.values()
-            check_golden(triton.http_url, release.models[1], release.bundle, artifact)
+            check_golden(triton.grpc_url, release.models[1], release.bundle, artifact)
             with server.lock:
                 if server.engine.process is not triton or triton.trouble() is not None:
                     raise CganError("Triton was started again meanwhile; try again.")

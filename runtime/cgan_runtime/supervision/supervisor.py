@@ -270,6 +270,7 @@ class Supervisor:
             ports=private_ports(),
             drain_seconds=int(self.settings.drain_seconds),
             start=self._starts,
+            traces=self.settings.traces,
             say=self._writer("triton"),
         )
 
@@ -292,5 +293,5 @@ class Supervisor:
         """The gateway first, until it has answered what it accepted; Triton then has nothing left to do."""
         if self.gateway.process is not None:
             self.gateway.process.end()
-        if self.engine.process is not None:
-            self.engine.process.kill()
+        if (triton := self.engine.process) is not None:
+            triton.kill() if self.settings.traces is None else triton.end()  # its last spans are sent at its end
