@@ -107,6 +107,7 @@ def test_a_client_that_was_idle_for_long_is_answered(own_gateway: Any) -> None:
 
 def test_every_refusal_is_counted_by_its_reason(own_gateway: Any) -> None:
     gateway = own_gateway()
+    assert 'cgan_queue_seconds_count{model="facades_png"} 0.0' in get(gateway.metrics_url)[1].decode()
     get(f"{gateway.http_url}/v2/models/nothing")
     get(f"{gateway.http_url}/nothing")
     with grpc.insecure_channel(gateway.grpc_url) as channel, pytest.raises(grpc.RpcError):

@@ -75,6 +75,7 @@ class Gateway:
         if command.routes is not None:
             before = {inner for route in self.front.table.routes for inner in route.models.values()}
             self.front.table.replace(command.routes)
+            self.front.metrics.expect(model.name for model in self.front.table)
             now = {inner for route in command.routes for inner in route.models.values()}
             if before - now:
                 task = asyncio.create_task(self._tell_idle(before - now))

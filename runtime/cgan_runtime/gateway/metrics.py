@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -50,6 +51,13 @@ class Metrics:
             ),
         ):
             Gauge(name, text, registry=self.registry).set_function(read)
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Show these models from now on, with 0, so that who reads the page finds them before their first request."""
+        for name in names:
+            self._requests.labels(name)
+            self._queue.labels(name)
+            self._engine.labels(name)
 
     def answered(self, model: ServedModel, rows: int, *, queue: float, engine: float) -> None:
         """Count an answer; times in seconds."""
