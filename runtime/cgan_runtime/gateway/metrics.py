@@ -53,7 +53,7 @@ class Metrics:
             Gauge(name, text, registry=self.registry).set_function(read)
 
     def expect(self, names: Iterable[str]) -> None:
-        """Show these models from now on, with 0, so that who reads the page finds them before their first request."""
+        """Show these models from now on, with 0: whoever reads the page finds them before their first request."""
         for name in names:
             self._requests.labels(name)
             self._queue.labels(name)
