@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import ssl
 import subprocess
 import time
@@ -214,15 +215,23 @@ def test_tls_is_spoken_over_both_protocols(own_gateway: Any, tmp_path: Path) -> 
         get(f"{gateway.http_url}/v2/health/live")
 
 
-def test_metrics_are_those_of_the_gateway_and_of_triton(gateway: GatewayProcess) -> None:
+def test_metrics_are_those_of_the_gateway_of_triton_and_of_the_stages_of_the_models(
+    gateway: GatewayProcess,
+) -> None:
     client = TritonClient(f"grpc://{gateway.grpc_url}")
     inputs = {"image": np.array([[IMAGE]] * 2, dtype=object), "seed": np.array([[7], [8]], dtype=np.uint64)}
+    client.infer("facades_png", inputs, ["seed"])
+    time.sleep(1.1)  # the models tell once a second, when a request comes
     client.infer("facades_png", inputs, ["seed"])
     client.close()
     page = get(gateway.metrics_url)[1].decode()
     assert 'cgan_rows_total{model="facades_png",version="1"}' in page
     assert "cgan_queue_seconds_bucket" in page
     assert "nv_inference_request_success" in page
+    found = re.findall(r'cgan_stage_seconds_total\{model="facades_png",stage="(\w+)"\} ([\d.e-]+)', page)
+    spent = {stage: float(seconds) for stage, seconds in found}
+    assert set(spent) == {"read", "noise", "core", "answer"}
+    assert all(0 < seconds < 60 for seconds in spent.values()), spent
 
 
 def test_the_log_is_json_and_holds_nothing_of_what_was_sent(gateway: GatewayProcess) -> None:

@@ -68,13 +68,20 @@ def imported_alone(folder: Path, *modules: str) -> None:
     assert done.stdout.startswith(str(folder)), done.stderr
 
 
+def no_metrics(**_: object) -> None:
+    raise RuntimeError("metrics are disabled")
+
+
+no_metrics.__dict__["COUNTER"] = 0
+
+
 @pytest.mark.parametrize("numpy_version", ["1.26.4", "2.4.1"])
 def test_only_the_embedded_server_demands_numpy_1(
     numpy_version: str, contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its Python backend corrupts tensors under numpy 2; those of the containers that are known do not."""
     backend = ModuleType("triton_python_backend_utils")
-    backend.__dict__.update(TritonModelException=RuntimeError)
+    backend.__dict__.update(TritonModelException=RuntimeError, MetricFamily=no_metrics)
     monkeypatch.setitem(sys.modules, backend.__name__, backend)
     bundle = bundle_with_plans(tmp_path, contract, {"a.plan": plan()})
     write_repository(tmp_path / "embedded", bundle, RepositoryOptions())
@@ -91,5 +98,5 @@ def test_only_the_embedded_server_demands_numpy_1(
             with pytest.raises(RuntimeError, match="needs numpy<2") if is_refused else nullcontext():
                 module.TensorModel().initialize(given)
     finally:
-        for name in ("models", "core_call"):
+        for name in ("models", "core_call", "stage_times"):
             sys.modules.pop(f"cgan_runtime.serving.{name}", None)

@@ -6,7 +6,8 @@ They speak the contract's types; a core with FP16 inputs and outputs is spoken t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -25,12 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["open_core", "ping_core"]
 
 
-def open_core(contract: Contract, settings: Mapping[str, str]) -> SeededGenerator:
+def open_core(
+    contract: Contract,
+    settings: Mapping[str, str],
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> SeededGenerator:
     """The core with its noise drawn from the seeds.
 
     Args:
         contract: of the generator.
         settings: parameters of the model's configuration.
+        around: gives what is entered for each call.
 
     Raises:
         CganError: noise is to be drawn on a GPU, and there is none that can be used.
@@ -43,7 +49,8 @@ def open_core(contract: Contract, settings: Mapping[str, str]) -> SeededGenerato
         driver = open_driver(int(settings["gpu"]))
         drawn = DeviceInputs(driver, contract.noise, max_rows=int(settings["rows"]), half=half)
     sides = json.loads(settings.get("sides", "null"))
-    return SeededGenerator(_CoreRunner(contract, settings["core"], half=half, sides=sides, drawn=drawn))
+    runner = _CoreRunner(contract, settings["core"], half=half, sides=sides, drawn=drawn, around=around)
+    return SeededGenerator(runner)
 
 
 def ping_core(contract: Contract, model: str) -> None:
@@ -86,12 +93,14 @@ class _CoreRunner(Runner):
         half: bool,
         sides: list[list[int]] | None,
         drawn: DeviceInputs | None,
+        around: Callable[[], AbstractContextManager[None]],
     ) -> None:
         super().__init__(contract)
         self._half = half
         self._model = model
         self._sides = sides
         self._drawn = drawn
+        self._around = around
 
     @property
     def description(self) -> str:
@@ -153,7 +162,8 @@ class _CoreRunner(Runner):
             # An engine on a GPU would leave them there, where NumPy does not read.
             preferred_memory=pb.PreferredMemory(pb.TRITONSERVER_MEMORY_CPU),
         )
-        response = request.exec()
+        with self._around():
+            response = request.exec()
         if response.has_error():
             raise _failure(response.error().message())
         answers = {o: pb.get_output_tensor_by_name(response, o.name).as_numpy() for o in self.contract.outputs}

@@ -14,6 +14,7 @@ import base64
 import hashlib
 import json
 import secrets
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from cgan_runtime.plain_file import read_plain
 from cgan_runtime.runners import Array, runner_kind
 from cgan_runtime.runners.base import require_classes
 from cgan_runtime.serving.core_call import open_core, ping_core
+from cgan_runtime.serving.stage_times import StageTimes
 from cgan_runtime.serving.wire import OUR_SENTENCE, PING, image_outputs, plain_files, png_inputs
 
 __all__ = ["CoreModel", "PngModel", "TensorModel"]
@@ -57,8 +59,9 @@ class _Model:
                 plan.append(self._pinged())
                 continue
             try:
-                read = self._read(request)
-                require_classes(self.contract, read.tensors)  # here, since a batch of several would fail as a whole
+                with self._stage("read"):
+                    read = self._read(request)
+                    require_classes(self.contract, read.tensors)  # here: a batch of several would fail as a whole
                 rows.append(read)
                 plan.append(read)
             except CganError as error:
@@ -91,12 +94,18 @@ class _Model:
         for item in rows:
             stop = start + item.count
             try:
-                answers[id(item)] = self._answer(item, {name: value[start:stop] for name, value in outputs.items()})
+                with self._stage("answer"):
+                    part = {name: value[start:stop] for name, value in outputs.items()}
+                    answers[id(item)] = self._answer(item, part)
             except CganError as error:  # of this request alone
                 failure = _failure(error, pb.TritonError.INTERNAL)
                 answers[id(item)] = pb.InferenceResponse([], failure)
             start = stop
         return answers
+
+    def _stage(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002 - the others need it
+        """Around work of a stage that is measured."""
+        return nullcontext()
 
     def _read(self, request: Any) -> _Rows:
         raise NotImplementedError  # abstract: abc would be the only import of it inside Triton
@@ -147,10 +156,22 @@ class CoreModel(_Model):
 class TensorModel(_Model):
     """Conditions and a seed per row; the seed is echoed."""
 
+    suffix = ""
+
     def initialize(self, args: dict[str, str]) -> None:
         """Prepare the calls of `<name>_core`."""
         super().initialize(args)
-        self.generator = open_core(self.contract, self.settings)
+        self.times = StageTimes(f"{self.settings['name']}{self.suffix}")
+        self.generator = open_core(self.contract, self.settings, lambda: self.times.stage("core"))
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer each request, and tell at times what that took."""
+        answers = super().execute(requests)
+        self.times.report()
+        return answers
+
+    def _stage(self, name: str) -> AbstractContextManager[None]:
+        return self.times.stage(name)
 
     def _pinged(self) -> Any:
         try:
@@ -167,7 +188,8 @@ class TensorModel(_Model):
     def _run(self, rows: list[_Rows]) -> dict[str, Array]:
         seeds = [seed for item in rows for seed in item.seeds]
         draws = [draw for item in rows for draw in item.draws]
-        return self.generator.generate(_joined(rows), seeds, draws)
+        with self._stage("noise"):
+            return self.generator.generate(_joined(rows), seeds, draws)
 
     def _answer(self, rows: _Rows, outputs: dict[str, Array]) -> Any:
         tensors = [pb.Tensor(name, np.ascontiguousarray(value)) for name, value in outputs.items()]
@@ -181,6 +203,8 @@ class PngModel(TensorModel):
     name as text; other conditions are tensors. Images come back as PNG: as base64 text where an image came so, or
     where the request says so (`base64`); other outputs are tensors.
     """
+
+    suffix = "_png"
 
     def _read(self, request: Any) -> _Rows:
         tensors: dict[str, Array] = {}

@@ -54,6 +54,7 @@ PACKAGE_FILES: Final = (
     "serving/__init__.py",
     "serving/core_call.py",
     "serving/models.py",
+    "serving/stage_times.py",
     "serving/wire.py",
 )
 
