@@ -162,6 +162,8 @@ class _Connection(asyncio.BufferedProtocol):
         body = self._body = bytearray(int(fields["content-length"]))
         self._json_bytes = int(fields.get(JSON_LENGTH, len(body)))
         came = self._filled - end - 4
+        if came > len(body):
+            raise ConnectionError("Triton answered more than it announced")
         body[:came] = self._head[end + 4 : self._filled]
         self._filled = came
         return body
