@@ -167,6 +167,24 @@ def test_an_answer_in_pieces_is_the_whole_answer(piece: int) -> None:
     in_loop(law)
 
 
+@pytest.mark.parametrize("length", ["none", "3"])
+def test_what_is_no_answer_of_triton_ends_the_connection_and_not_the_gateway(length: str) -> None:
+    async def write(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        head = b"HTTP/1.1 200 OK\r\n" + (b"" if length == "none" else b"Content-Length: %s\r\n" % length.encode())
+        request.transport.write(head + b"\r\n" + b"more than that")
+        await asyncio.sleep(60)
+        return web.Response()
+
+    async def law(link: EngineLink, suspects: list[tuple[str, int]]) -> None:
+        await link.connect(await FakeTriton(write).start(1))
+        with pytest.raises(Refusal, match="is being started again"):
+            await link.infer("net", REQUEST, due(1))
+        assert suspects == [("net", 1)]
+
+    in_loop(law)
+
+
 def test_an_answer_that_does_not_come_in_time_is_refused() -> None:
     async def law(link: EngineLink, suspects: list[tuple[str, int]]) -> None:
         await link.connect(await FakeTriton(never).start(1))
