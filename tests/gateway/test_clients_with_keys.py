@@ -21,7 +21,7 @@ from cgan_runtime.serving.server import TritonServer
 from tests.certificates import certificate
 from tests.gateway.asking import IMAGE
 from tests.gateway.gateway_process import GatewayProcess, engine_of, route_of
-from tests.helpers import assert_one_sentence, free_ports, run_here
+from tests.helpers import assert_one_sentence, free_ports, run_command, run_here
 
 KEY = "a-key-of-sixteen-letters"
 
@@ -129,6 +129,14 @@ def test_a_connection_that_cannot_be_is_one_sentence_with_what_to_do(
     done = translate(guarded, given, tmp_path / "out.png", CGAN_API_KEY=KEY, SSL_CERT_FILE=trusted)
     assert_one_sentence(done, code, says)
     assert not (tmp_path / "out.png").exists()
+
+
+def test_grpc_itself_writes_nothing_beside_the_sentence(guarded: Any, tmp_path: Path) -> None:
+    """As a process: gRPC writes past Python's stderr."""
+    words = ("--url", guarded.grpc, "--model", "facades", "-o", tmp_path / "out.png")
+    done = run_command("cgan-translate", guarded.trusted.parent / "in.png", *words)
+    assert_one_sentence(done, 4, "SSL_CERT_FILE")
+    assert done.stderr.count("\n") == 1, done.stderr
 
 
 def test_the_conformance_suite_takes_the_key_from_the_same_place(
