@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +17,9 @@ from cgan_runtime import AsyncClient
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.conformance.__main__ import main as conformance
 from cgan_runtime.errors import ServerError
+from cgan_runtime.images import read_image
 from cgan_runtime.serving.environment import ServerEnvironment
+from cgan_runtime.serving.examples import command_line, curl_line, python_snippet
 from cgan_runtime.serving.server import TritonServer
 
 from tests.certificates import certificate
@@ -137,6 +141,31 @@ def test_grpc_itself_writes_nothing_beside_the_sentence(guarded: Any, tmp_path: 
     done = run_command("cgan-translate", guarded.trusted.parent / "in.png", *words)
     assert_one_sentence(done, 4, "SSL_CERT_FILE")
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_the_lines_that_cgan_serve_prints_make_the_same_image(
+    allowed: Any, bundle: Bundle, server: TritonServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With curl, with tritonclient, and the address of the command."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("CURL_CA_BUNDLE", "SSL_CERT_DIR"):  # curl would take them in place of SSL_CERT_FILE
+        monkeypatch.delenv(name, raising=False)
+    Path("in.png").write_bytes(IMAGE)
+    contract = bundle.manifest.contract
+    printing = SimpleNamespace(http_url=allowed.http, grpc_url=allowed.grpc.removeprefix("grpcs://"))
+    assert translate(allowed, server.http_url, tmp_path / "plain.png").returncode == 0
+    curl = curl_line(printing, "facades_png", contract, key=True) or ""
+    snippet = python_snippet(printing, "facades_png", contract, key=True)
+    for words in (["sh", "-c", curl], [sys.executable, "-c", snippet]):
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert read_image(Path("out.png")).tobytes() == read_image(Path("plain.png")).tobytes()
+        Path("out.png").unlink()
+    monkeypatch.setenv("CGAN_API_KEY", "not-that-key-at-all")
+    done = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode != 0
+    assert "an API key is needed" in done.stderr
+    assert f"--url {allowed.grpc} --model facades" in command_line(printing, "facades", contract)
 
 
 def test_the_conformance_suite_takes_the_key_from_the_same_place(
