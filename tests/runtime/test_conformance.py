@@ -227,6 +227,28 @@ def test_each_check_fails_on_a_wrong_server(check: Check, wrong_results: dict[st
     assert ["failed"] in states.values(), states
 
 
+def test_a_key_does_not_follow_to_another_server() -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path, self.headers["Authorization"]))
+            self.send_response(302 if self.path == "/v2" else 404)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever).start()
+        address = address_of(f"http://127.0.0.1:{server.server_port}")
+        Server(address, "", {"authorization": "Bearer a-key"}).ask("/v2")
+        server.shutdown()
+    assert seen == [("/v2", "Bearer a-key"), ("/elsewhere", None)]
+
+
 def test_a_failed_check_says_what_was_expected_and_seen(wrong_results: dict[str, list[Result]]) -> None:
     (live,) = (result for result in wrong_results["never"] if result.title == "http: the server is live")
     assert live.said == """expected 200, got 500 '{"error": "out of order."}'"""
