@@ -100,7 +100,7 @@ def bench(
             or 512. [default: that of the bundle's golden samples; with --train 256]
         precision: Artifacts of the bundle to measure, separated by commas: fp32, fp16, int8. [default: all it has]
         require_signature: A public key (PEM); the bundle must be signed with its private key.
-        url: Measure a server, http://HOST:PORT or grpc://HOST:PORT. Given twice: two of them in turns.
+        url: A server, http[s]://HOST:PORT or grpc[s]://HOST:PORT; its API key: CGAN_API_KEY. Twice: two in turns.
         model: Name of the served model: NAME, NAME_png or NAME_core.
         concurrency: Clients at once, one or several: 1,2,4, or a range 1:8 or 1:9:4. [default: 1]
         rate: Requests a second at planned instants, one or several: 5,10,20.

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, final
 
+from cgan_runtime.access import connection_fault, grpc_credentials, headers_for, key_refused, unreachable
+from cgan_runtime.address import address_of
 from cgan_runtime.async_requests import Inputs, fill, rows_of
 from cgan_runtime.errors import CganError, ServerError, UsageError
 from cgan_runtime.runners.base import Array
@@ -46,35 +48,34 @@ class AsyncClient:
 
     Args:
         url: ``grpc://HOST:PORT``, or ``grpcs://HOST:PORT`` with TLS.
-        key: sent as ``authorization: Bearer KEY``.
-        root_certificates: PEM of those who may sign the server's certificate; the system's by default.
+        key: the API key; that of the environment variable CGAN_API_KEY by default.
+        root_certificates: PEM of those who may sign the server's certificate; by default what SSL_CERT_FILE names,
+            else gRPC's own list.
         attempts: how often a request is sent at most while the server is full or cannot be reached.
 
     Raises:
-        UsageError: another form of URL.
+        UsageError: another form of URL, a key that no header can hold, or SSL_CERT_FILE without a certificate.
         CganError: tritonclient is not installed.
     """
 
     def __init__(
         self, url: str, *, key: str | None = None, root_certificates: bytes | None = None, attempts: int = 6
     ) -> None:
-        scheme, _, address = url.rstrip("/").partition("://")
-        if scheme not in ("grpc", "grpcs") or ":" not in address or "/" in address:
-            raise UsageError(f"{url} is not a gRPC address; give grpc://HOST:PORT or grpcs://HOST:PORT.")
+        self._address = address = address_of(url, ("grpc", "grpcs"))
         try:
             import grpc.aio
             from tritonclient.grpc import InferResult, service_pb2, service_pb2_grpc
         except ImportError as error:
             raise CganError('tritonclient is not installed; run: pip install "cgan-deploy[serve]"') from error
-        self.url, self._attempts = url, attempts
+        self.url, self._attempts = address.url, attempts
         self._grpc, self._messages, self._result = grpc, service_pb2, InferResult
-        self._headers = () if key is None else (("authorization", f"Bearer {key}"),)
+        self._headers = tuple(headers_for(address, key).items())
         options = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
-        if scheme == "grpcs":
-            credentials = grpc.ssl_channel_credentials(root_certificates)
-            self._channel = grpc.aio.secure_channel(address, credentials, options=options)
+        if address.is_tls:
+            credentials = grpc_credentials(root_certificates)
+            self._channel = grpc.aio.secure_channel(address.authority, credentials, options=options)
         else:
-            self._channel = grpc.aio.insecure_channel(address, options=options)
+            self._channel = grpc.aio.insecure_channel(address.authority, options=options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._models: dict[str, Any] = {}
 
@@ -225,6 +226,10 @@ class AsyncClient:
                 said = _said(error.details() or code.name)
                 if code is self._grpc.StatusCode.DEADLINE_EXCEEDED:
                     raise ServerError(f"{self.url} gave no answer before the deadline.") from error
+                if code is self._grpc.StatusCode.UNAUTHENTICATED:
+                    raise ServerError(key_refused(self.url, had_key=bool(self._headers))) from error
+                if code is self._grpc.StatusCode.UNAVAILABLE and connection_fault(self._address, said) is not None:
+                    raise ServerError(unreachable(self._address, said)) from error  # it would be so again
                 if code is not self._grpc.StatusCode.UNAVAILABLE:
                     raise ServerError(f"{self.url} refused: {said}") from error
                 wait = _wait_s(error, attempt)

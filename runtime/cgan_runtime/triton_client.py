@@ -13,6 +13,8 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from cgan_runtime.access import grpc_credentials, headers_for, key_refused, quiet_grpc, trusted_file, unreachable
+from cgan_runtime.address import Address, address_of
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CganError, ServerError, UsageError
 from cgan_runtime.runners.base import Array, Runner, Tensors
@@ -38,31 +40,38 @@ class TritonClient:
     """One connection. HTTP clients must stay in the thread that made them; gRPC ones need not.
 
     Args:
-        url: ``http://host:port`` or ``grpc://host:port``.
+        url: ``http://HOST:PORT`` or ``grpc://HOST:PORT``; ``https://`` or ``grpcs://`` with TLS, where
+            SSL_CERT_FILE may name the certificates to trust.
+        key: the API key; that of the environment variable CGAN_API_KEY by default.
 
     Raises:
-        UsageError: another form of URL.
+        UsageError: another form of URL, a key that no header can hold, or SSL_CERT_FILE without a certificate.
         CganError: tritonclient is not installed.
     """
 
-    def __init__(self, url: str) -> None:
-        scheme, _, address = url.rstrip("/").partition("://")
-        if scheme not in ("http", "grpc") or ":" not in address or "/" in address:
-            raise UsageError(f"{url} is not a server address; give http://HOST:PORT or grpc://HOST:PORT.")
-        self.url = url
-        self._library = _import_tritonclient(scheme)
+    def __init__(self, url: str, *, key: str | None = None) -> None:
+        self._address = address = address_of(url)
+        self.url = address.url
+        self._headers = headers_for(address, key)
+        self._library = _import_tritonclient(address)
         self._closed: type[Exception] | tuple[()] = ()
-        if scheme == "http":
+        if address.is_grpc:
+            credentials = grpc_credentials() if address.is_tls else None
+            self._client = self._library.InferenceServerClient(address.authority, creds=credentials)
+        else:
             from geventhttpclient.response import HTTPParseError
 
             self._closed = HTTPParseError
+            # Made first: what the library's constructor raises is followed by a traceback of its destructor.
+            context = _gevent_context() if address.is_tls else None
             # Both time-outs: the library's default of 60 s for the connection would be a long wait for a typo.
             self._client = self._library.InferenceServerClient(
-                address, connection_timeout=10.0, network_timeout=TIMEOUT_SECONDS
+                address.authority,
+                connection_timeout=10.0,
+                network_timeout=TIMEOUT_SECONDS,
+                ssl=address.is_tls,
+                ssl_context_factory=lambda **_: context,
             )
-        else:
-            self._client = self._library.InferenceServerClient(address)
-        self._is_grpc = scheme == "grpc"
 
     def settings(self, model: str) -> dict[str, str]:
         """What cgan-serve wrote into the model's configuration: contract, name, digests of model and bundle, ...
@@ -71,7 +80,7 @@ class TritonClient:
             ServerError: unreachable, no such model, or a model that cgan-serve did not write.
         """
         config = self._call("get_model_config", model)
-        if self._is_grpc:
+        if self._address.is_grpc:
             found = {key: value.string_value for key, value in config.config.parameters.items()}
         else:
             found = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
@@ -115,23 +124,24 @@ class TritonClient:
         self._client.close()
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        if self._is_grpc:
+        if self._address.is_grpc:
             options["client_timeout"] = TIMEOUT_SECONDS
         try:
-            return getattr(self._client, method)(*arguments, **options)
-        except OSError as error:  # HTTP: refused, timed out, name not found
-            raise ServerError(f"{self.url} cannot be reached ({error}); is cgan-serve running there?") from error
+            return getattr(self._client, method)(*arguments, headers=self._headers, **options)
+        except OSError as error:  # HTTP: refused, timed out, name not found, a certificate that does not fit
+            raise ServerError(unreachable(self._address, error)) from error
         except self._closed as error:  # HTTP: the connection ended, or what came is no HTTP
             raise ServerError(
-                f"{self.url} did not answer in HTTP ({error}); is it the gRPC port, or did the server end?"
+                f"{self.url} did not answer in HTTP ({error}); does the port speak gRPC or https://, "
+                "or did the server end?"
             ) from error
         except self._library.InferenceServerException as error:
             text = " ".join((error.message() or "no message").split()).removeprefix(OUR_SENTENCE)
             status = error.status() or ""
+            if "UNAUTHENTICATED" in status or status == "401":
+                raise ServerError(key_refused(self.url, had_key=bool(self._headers))) from error
             if "DEADLINE" in status or ("UNAVAILABLE" in status and _NO_CONNECTION.search(text)):
-                raise ServerError(
-                    f"{self.url} cannot be reached ({text[:200]}); is cgan-serve running there?"
-                ) from error
+                raise ServerError(unreachable(self._address, text)) from error
             if "UNAVAILABLE" in status or "503" in status:
                 raise ServerError(f"{self.url} cannot answer now: {text[:400]}") from error
             raise ServerError(f"{self.url} refused: {text[:400]}") from error
@@ -198,12 +208,21 @@ def _on_the_wire(value: Array) -> Array:
     return value.reshape(-1, 1) if value.ndim == 1 else value
 
 
-def _import_tritonclient(scheme: str) -> ModuleType:
+def _gevent_context() -> Any:
+    """Trust as `tls_context` does, in the class that the HTTP library needs, and not the library's own list."""
+    import gevent.ssl
+
+    return gevent.ssl.create_default_context(cafile=trusted_file())
+
+
+def _import_tritonclient(address: Address) -> ModuleType:
     try:
-        if scheme == "http":
-            import tritonclient.http as library
-        else:
+        if address.is_grpc:
+            if address.is_tls:
+                quiet_grpc()
             import tritonclient.grpc as library
+        else:
+            import tritonclient.http as library
     except ImportError as error:
         raise CganError('tritonclient is not installed; run: pip install "cgan-deploy[serve]"') from error
     return library  # type: ignore[no-any-return] # the package ships no types

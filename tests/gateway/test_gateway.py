@@ -6,7 +6,6 @@ import http.client
 import json
 import re
 import ssl
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -26,6 +25,7 @@ from cgan_runtime.serving.server import TritonServer
 from cgan_runtime.triton_client import TritonClient
 from tritonclient.grpc import service_pb2 as pb
 
+from tests.certificates import certificate
 from tests.gateway.asking import IMAGE, get, png_inputs, wait_until
 from tests.gateway.gateway_process import GatewayProcess, call, engine_of, route_of
 from tests.helpers import free_ports
@@ -202,14 +202,11 @@ def test_keys_are_needed_over_both_protocols_but_not_by_probes(own_gateway: Any,
 
 
 def test_tls_is_spoken_over_both_protocols(own_gateway: Any, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(words, check=True, capture_output=True)
-    gateway = own_gateway(tls_certificate=certificate, tls_key=key)
-    trusted = ssl.create_default_context(cafile=str(certificate))
+    file, key = certificate(tmp_path)
+    gateway = own_gateway(tls_certificate=file, tls_key=key)
+    trusted = ssl.create_default_context(cafile=file)
     assert get(f"https://127.0.0.1:{gateway.settings.http_port}/v2/health/ready", trusted)[0] == 200
-    with grpc.secure_channel(gateway.grpc_url, grpc.ssl_channel_credentials(certificate.read_bytes())) as channel:
+    with grpc.secure_channel(gateway.grpc_url, grpc.ssl_channel_credentials(file.read_bytes())) as channel:
         assert pb.ServerLiveResponse.FromString(call(channel, "ServerLive")).live
     with pytest.raises((urllib.error.URLError, http.client.HTTPException, ConnectionError)):
         get(f"{gateway.http_url}/v2/health/live")

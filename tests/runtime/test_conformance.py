@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from cgan_runtime.address import address_of
 from cgan_runtime.bundle import Bundle
 from cgan_runtime.conformance.__main__ import main
 from cgan_runtime.conformance.bad_requests import BAD_REQUEST_CHECKS
@@ -102,7 +103,7 @@ def test_without_grpc_its_checks_are_not_offered(
     ("words", "code", "said"),
     [
         (["http://127.0.0.1:9"], 4, "http://127.0.0.1:9 cannot be reached"),
-        (["grpc://127.0.0.1:9"], 2, "is not a server address; give http://HOST:PORT"),
+        (["grpc://127.0.0.1:9"], 2, "is not a server address here; give http://HOST:PORT or https://HOST:PORT"),
         (["http://127.0.0.1"], 2, "is not a server address"),
         (["{}", "--model", "nope"], 4, "has no model nope"),
         (["{}", "--model", "shoes_png"], 2, "model shoes_png takes files"),
@@ -206,7 +207,7 @@ def wrong_results(shoes: Bundle) -> Iterator[dict[str, list[Result]]]:
     port = grpc_server.add_insecure_port("127.0.0.1:0")
     grpc_server.start()
     try:
-        server = Server(f"http://127.0.0.1:{served.server_port}", f"127.0.0.1:{port}")
+        server = Server(address_of(f"http://127.0.0.1:{served.server_port}"), f"127.0.0.1:{port}")
         target = find_target(server, None)
         results = {}
         for way in ("never", "at random", "the same"):
@@ -226,6 +227,28 @@ def test_each_check_fails_on_a_wrong_server(check: Check, wrong_results: dict[st
     assert ["failed"] in states.values(), states
 
 
+def test_a_key_does_not_follow_to_another_server() -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path, self.headers["Authorization"]))
+            self.send_response(302 if self.path == "/v2" else 404)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever).start()
+        address = address_of(f"http://127.0.0.1:{server.server_port}")
+        Server(address, "", {"authorization": "Bearer a-key"}).ask("/v2")
+        server.shutdown()
+    assert seen == [("/v2", "Bearer a-key"), ("/elsewhere", None)]
+
+
 def test_a_failed_check_says_what_was_expected_and_seen(wrong_results: dict[str, list[Result]]) -> None:
     (live,) = (result for result in wrong_results["never"] if result.title == "http: the server is live")
     assert live.said == """expected 200, got 500 '{"error": "out of order."}'"""
@@ -234,7 +257,7 @@ def test_a_failed_check_says_what_was_expected_and_seen(wrong_results: dict[str,
 def test_the_rows_of_a_target_depend_on_their_numbers_alone(shoes: Bundle, blends: Bundle) -> None:
     """Else "a row of a batch is the row alone" would compare different rows."""
     for bundle in (shoes, blends):
-        target = Target(Server("", ""), "m", {}, {}, bundle.manifest.contract)
+        target = Target(Server(address_of("http://127.0.0.1:9"), ""), "m", {}, {}, bundle.manifest.contract)
         together = target.tensors([1, 2, 3])
         for row in range(3):
             for tensor, alone in zip(together, target.tensors([row + 1], first=row), strict=True):

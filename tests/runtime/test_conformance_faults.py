@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cgan_runtime.address import address_of
 from cgan_runtime.conformance.bad_requests import BAD_REQUEST_CHECKS
 from cgan_runtime.conformance.checking import run
 from cgan_runtime.conformance.grpc_checks import GRPC_CHECKS
@@ -192,7 +193,7 @@ FAULTS: dict[str, Fault] = {
 
 @pytest.fixture(scope="module")
 def target(tiny_server: TritonServer) -> Target:
-    return find_target(Server(tiny_server.http_url, tiny_server.grpc_url), "shoes")
+    return find_target(Server(address_of(tiny_server.http_url), tiny_server.grpc_url), "shoes")
 
 
 @pytest.mark.parametrize("title", FAULTS)

@@ -120,7 +120,11 @@ def test_a_seed_that_is_none_is_a_usage_error(image: Path, bundle_path: Path, se
         ((), 2, ["an image or a folder is needed"]),
         (("IMAGE",), 2, ["--bundle FOLDER and --url ADDRESS"]),
         (("IMAGE", "--url", "ftp://x"), 2, ["--url needs --model NAME"]),
-        (("IMAGE", "--url", "ftp://x", "--model", "facades"), 2, ["give http://HOST:PORT or grpc://HOST:PORT"]),
+        (
+            ("IMAGE", "--url", "ftp://x", "--model", "facades"),
+            2,
+            ["ftp://x is not a server address here; give http://HOST:PORT, grpc://"],
+        ),
         (("IMAGE", "--bundle", "BUNDLE", "--sed", "7"), 2, ["Unknown option: --sed", "--seed"]),
         (("IMAGE", "--bundle", "BUNDLE", "--samples", "0"), 2, ["--samples"]),
         (("IMAGE", "--bundle", "BUNDLE", "--samples", "2", "-o", "x.png"), 2, ["name a folder with -o"]),

@@ -5,6 +5,7 @@ Nothing is encoded or decoded here while the clock runs.
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import json
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
+from cgan_runtime.access import grpc_credentials, headers_for, tls_context
+from cgan_runtime.address import Address, address_of
 from cgan_runtime.runners.base import Array
 from cgan_runtime.triton_client import TIMEOUT_SECONDS
 
@@ -79,16 +82,20 @@ class Client(ABC):
 
 
 def client_of(url: str, model: str) -> Client:
-    """The client for an address ``grpc://HOST:PORT`` or ``http://HOST:PORT``; no connection is made yet."""
-    scheme, _, address = url.rstrip("/").partition("://")
-    return GrpcClient(address, model) if scheme == "grpc" else HttpClient(address, model)
+    """The client for an address as in `cgan_runtime.address`; no connection is made yet.
+
+    Raises:
+        UsageError: another form of URL, or what `headers_for` and `tls_context` refuse.
+    """
+    address = address_of(url)
+    return GrpcClient(address, model) if address.is_grpc else HttpClient(address, model)
 
 
 @final
 class GrpcClient(Client):
     """grpc.aio without generated code: the messages are bytes already."""
 
-    def __init__(self, address: str, model: str) -> None:
+    def __init__(self, address: Address, model: str) -> None:
         import grpc
 
         # A pool of its own, else all channels to one address share one connection.
@@ -98,7 +105,13 @@ class GrpcClient(Client):
             ("grpc.use_local_subchannel_pool", 1),
         ]
         self._model = model
-        self._channels = [grpc.aio.insecure_channel(address, options) for _ in range(GRPC_CHANNELS)]
+        self._metadata = tuple(headers_for(address).items())
+        if address.is_tls:
+            credentials = grpc_credentials()
+            make = functools.partial(grpc.aio.secure_channel, address.authority, credentials, options)
+        else:
+            make = functools.partial(grpc.aio.insecure_channel, address.authority, options)
+        self._channels = [make() for _ in range(GRPC_CHANNELS)]
         self._calls: Iterator[Any] = itertools.cycle([channel.unary_unary(METHOD) for channel in self._channels])
         self._error = grpc.aio.AioRpcError
 
@@ -109,7 +122,8 @@ class GrpcClient(Client):
     async def call(self, request: Request) -> Reply:
         """One unary call."""
         try:
-            return Reply(body=await next(self._calls)(request.body, timeout=TIMEOUT_SECONDS))
+            call = next(self._calls)
+            return Reply(body=await call(request.body, timeout=TIMEOUT_SECONDS, metadata=self._metadata))
         except self._error as error:
             raise _grpc_end(error) from error
 
@@ -131,8 +145,10 @@ class GrpcClient(Client):
 class HttpClient(Client):
     """aiohttp with as many connections as there are requests at once, kept open between them."""
 
-    def __init__(self, address: str, model: str) -> None:
-        self._url = f"http://{address}/v2/models/{model}/infer"
+    def __init__(self, address: Address, model: str) -> None:
+        self._url = f"{address.url}/v2/models/{model}/infer"
+        self._headers = headers_for(address)
+        self._tls = tls_context() if address.is_tls else True
         self._open: aiohttp.ClientSession | None = None
 
     def request(self, inputs: Mapping[str, Array]) -> Request:
@@ -177,7 +193,8 @@ class HttpClient(Client):
 
         if self._open is None:
             self._open = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
+                headers=self._headers,
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
                 read_bufsize=READ_BYTES,
             )

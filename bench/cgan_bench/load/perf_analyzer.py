@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from cgan_runtime.address import address_of
 from cgan_runtime.errors import CganError
 from cgan_runtime.runners.base import Array
 
@@ -40,7 +41,7 @@ def main() -> None:
     """Measure in turns and print medians and ratios."""
     parser = argparse.ArgumentParser(prog="python -m cgan_bench.load.perf_analyzer", description=__doc__)
     parser.add_argument("program", help="perf_analyzer 2.51")
-    parser.add_argument("url", help="grpc://HOST:PORT")
+    parser.add_argument("url", help="grpc://HOST:PORT, without TLS and keys")
     parser.add_argument("model")
     parser.add_argument("--concurrency", default="1,4")
     parser.add_argument("--batch", type=int, default=1)
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     parser.add_argument("--unstable", action="store_true", help="count unstable measurements too: a busy machine")
     given = parser.parse_args()
+    address_of(given.url, ("grpc",))
     served = served_model(given.url, given.model, None)
     requests = [inputs_of(served, round_seeds(number, 1)) for number in range(REQUESTS)]
     levels = parse_concurrency(given.concurrency)
@@ -124,7 +126,7 @@ def _theirs(
     report = data.with_suffix(".csv")
     report.unlink(missing_ok=True)
     window_ms = max(LEAST_WINDOW_MS, round(seconds / WINDOWS * 1e3))
-    words = [program, "-m", model, "-u", url.partition("://")[2], "-i", "grpc", "-b", f"{batch}"]
+    words = [program, "-m", model, "-u", address_of(url).authority, "-i", "grpc", "-b", f"{batch}"]
     words += ["--input-data", str(data), "--concurrency-range", f"{clients}"]
     words += ["-p", f"{window_ms}", "-s", "1000" if unstable else f"{TOLERANCE:.0%}".rstrip("%"), "-f", str(report)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

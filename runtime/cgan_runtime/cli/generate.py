@@ -40,7 +40,7 @@ class Options:
         out: A file for one result (.png), else a folder. [default: generated or translated]
         bundle: Bundle written by cgan-export.
         require_signature: A public key (PEM); the bundle must be signed with its private key.
-        url: Server instead of a bundle: http://HOST:PORT or grpc://HOST:PORT.
+        url: Server instead of a bundle: http[s]://HOST:PORT or grpc[s]://HOST:PORT; its API key: CGAN_API_KEY.
         model: Name of the served model.
         settings: A condition of the generator, NAME=VALUE; may be given several times.
         seed: 0 to 18446744073709551615, for every sample. [default: drawn and printed]

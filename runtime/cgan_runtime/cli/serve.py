@@ -215,7 +215,14 @@ def _behind_gateway(
 
     server = Supervisor(bundles, environment, settings, models=models, say=_say, echo=echo)
     publisher = Publisher(server, require_signature=require_signature)
-    return serve_until_stopped(server, bundles, _say, _told(settings), lambda: control_socket(server, publisher))
+    return serve_until_stopped(
+        server,
+        bundles,
+        _say,
+        _told(settings),
+        lambda: control_socket(server, publisher),
+        key=settings.api_keys is not None,
+    )
 
 
 def _checked(files: Mapping[str, Path | None]) -> dict[str, Path]:

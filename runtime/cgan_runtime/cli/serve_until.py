@@ -46,6 +46,8 @@ def serve_until_stopped(
     say: Callable[[str], object],
     rules: str,
     beside: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    *,
+    key: bool = False,
 ) -> int:
     """Start, print how to call it, and serve until SIGTERM, SIGHUP or Ctrl-C; returns 0 then.
 
@@ -55,6 +57,7 @@ def serve_until_stopped(
         say: told the rules once it serves, and when it ends.
         rules: what callers have to know.
         beside: what is to run beside it once it serves.
+        key: whether callers need an API key.
 
     Raises:
         CganError: it could not be started, or ended by itself.
@@ -69,7 +72,7 @@ def serve_until_stopped(
         with beside():
             _end_at(signal.SIGINT)  # from now on Ctrl-C is the usual way to end
             say(rules)
-            print(ready_text(server, bundles), flush=True)
+            print(ready_text(server, bundles, key=key), flush=True)
             server.wait()
     except _Ended:
         pass

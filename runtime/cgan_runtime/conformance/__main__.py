@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, NoReturn
-from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
+from cgan_runtime.access import headers_for
+from cgan_runtime.address import address_of
 from cgan_runtime.cli.shell import app, run
-from cgan_runtime.errors import UsageError
 
 __all__ = ["main"]
 
@@ -24,7 +24,6 @@ def conformance(
     *,
     model: str | None = None,
     grpc: str | None = None,
-    key: str = "",
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Ask a running server, and print one line per check.
@@ -40,10 +39,10 @@ def conformance(
         python -m cgan_runtime.conformance http://127.0.0.1:8000
 
     Args:
-        url: http://HOST:PORT
+        url: http://HOST:PORT, or https://HOST:PORT with TLS, which gRPC then has too. The API key is taken from the
+            environment variable CGAN_API_KEY.
         model: Which model to ask. [default: the first that takes a seed]
         grpc: HOST:PORT for gRPC. [default: the same host, the next port]
-        key: Sent as Authorization: Bearer KEY.
         as_json: One JSON object with all results.
     """
     from cgan_runtime.conformance.bad_requests import BAD_REQUEST_CHECKS
@@ -53,14 +52,9 @@ def conformance(
     from cgan_runtime.conformance.laws import LAW_CHECKS
     from cgan_runtime.conformance.target import Server, find_target
 
-    parts = urlsplit(url.rstrip("/"))
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if parts.scheme != "http" or port is None or parts.path:
-        raise UsageError(f"{url} is not a server address; give http://HOST:PORT.")
-    target = find_target(Server(url.rstrip("/"), grpc or f"{parts.hostname}:{port + 1}", key), model)
+    address = address_of(url, ("http", "https"))
+    grpc = grpc or replace(address, port=address.port + 1).authority
+    target = find_target(Server(address, grpc, headers_for(address)), model)
     results = ask_all(target, (*HTTP_CHECKS, *BAD_REQUEST_CHECKS, *GRPC_CHECKS, *LAW_CHECKS))
     count = {state: sum(r.state == state for r in results) for state in ("ok", "failed", "not offered")}
     if as_json:

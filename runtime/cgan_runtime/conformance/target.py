@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from cgan_runtime.access import grpc_credentials, key_refused, quiet_grpc, tls_context, unreachable
+from cgan_runtime.address import Address
 from cgan_runtime.conformance.checking import NotOfferedError
 from cgan_runtime.conformance.messages import Reply, Tensor
 from cgan_runtime.contract import Condition, Contract
@@ -26,14 +29,14 @@ class Server:
     """Addresses, and requests as they are.
 
     Attributes:
-        url: http://HOST:PORT, without a slash at the end.
-        grpc: HOST:PORT.
-        key: sent as `Authorization: Bearer KEY`; empty for none.
+        address: of HTTP.
+        grpc: HOST:PORT, with TLS where HTTP has it.
+        authorization: the header with the key, in small letters as gRPC's metadata have them; empty for none.
     """
 
-    url: str
+    address: Address
     grpc: str
-    key: str = ""
+    authorization: dict[str, str] = field(default_factory=dict, repr=False)
 
     def ask(
         self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, method: str | None = None
@@ -43,35 +46,47 @@ class Server:
         Raises:
             ServerError: no answer.
         """
-        sent = {"Content-Type": "application/json", **self.authorization, **(headers or {})}
-        request = urllib.request.Request(f"{self.url}{path}", data=body, headers=sent, method=method)  # noqa: S310 - the user's own address, http by the command's check
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        request = urllib.request.Request(f"{self.url}{path}", data=body, headers=sent, method=method)  # noqa: S310 - the user's own address, http or https by address_of
+        for name, value in self.authorization.items():
+            request.add_unredirected_header(name, value)  # the key is for this server alone
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - the same
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=self._context) as answer:  # noqa: S310 - the same
                 return _reply(answer)
         except urllib.error.HTTPError as error:
             with error:
                 return _reply(error)
         except (OSError, ValueError) as error:
-            raise ServerError(f"{self.url} cannot be reached ({error}); is cgan-serve running there?") from error
+            raise ServerError(unreachable(self.address, error)) from error
 
     @property
-    def authorization(self) -> dict[str, str]:
-        """The header with the key, where there is one."""
-        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+    def url(self) -> str:
+        """Of HTTP, without a slash at the end."""
+        return self.address.url
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext | None:
+        return tls_context() if self.address.is_tls else None
 
     @cached_property
     def stub(self) -> Any:
         """The gRPC calls. Their metadata is `metadata`."""
+        if self.address.is_tls:
+            quiet_grpc()
         import grpc
         from tritonclient.grpc import service_pb2_grpc
 
         options = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
-        return service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel(self.grpc, options=options))
+        if self.address.is_tls:
+            channel = grpc.secure_channel(self.grpc, grpc_credentials(), options=options)
+        else:
+            channel = grpc.insecure_channel(self.grpc, options=options)
+        return service_pb2_grpc.GRPCInferenceServiceStub(channel)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """The same header for gRPC."""
-        return tuple((name.lower(), value) for name, value in self.authorization.items())
+        return tuple(self.authorization.items())
 
 
 @dataclass(frozen=True)
@@ -141,9 +156,11 @@ def find_target(server: Server, model: str | None) -> Target:
     """The model of that name, or the first one with a contract and a seed, else the first one.
 
     Raises:
-        ServerError: no answer, or no model of that name.
+        ServerError: no answer, no model of that name, or the key is missing or another one.
         UsageError: the server does not tell its models, or the model is one of files.
     """
+    if server.ask("/v2").status == 401:
+        raise ServerError(key_refused(server.url, had_key=bool(server.authorization)))
     listed = [model] if model else _names(server)
     if not listed:
         raise UsageError(f"{server.url} does not tell which models it has; name one with --model.")

@@ -19,19 +19,22 @@ __all__ = ["Address", "Running", "call_lines", "command_line", "curl_line", "pyt
 MAX_NUMBERS: Final = 16  # a longer vector would fill the screen
 DATATYPES: Final = {"float32": "FP32", "int64": "INT64"}
 
-PYTHON = """import numpy as np, tritonclient.http as triton
-client = triton.InferenceServerClient("@ADDRESS@")
+PYTHON = """import @IMPORTS@numpy as np, tritonclient.http as triton
+client = triton.InferenceServerClient("@ADDRESS@"@TLS@)
 arrays = {
     @ARRAYS@,
 }
 inputs = [triton.InferInput(name, list(array.shape), kind) for name, (kind, array) in arrays.items()]
 for tensor, (_, array) in zip(inputs, arrays.values()):
     tensor.set_data_from_numpy(array)
-answer = client.infer("@MODEL@", inputs)
+answer = client.infer("@MODEL@", inputs@KEY@)
 @RESULTS@"""
 
 # An error's sentence is in the body, so it is shown; out.png is written only where there is an image.
 CURL: Final = "curl -sS --fail-with-body --data-binary @-"
+CURL_KEY: Final = """ -H "Authorization: Bearer $CGAN_API_KEY\""""
+PYTHON_TLS: Final = ", ssl=True, ssl_context_factory=gevent.ssl.create_default_context"
+PYTHON_KEY: Final = """, headers={"Authorization": f"Bearer {os.environ['CGAN_API_KEY']}"}"""
 SAVE: Final = """&& printf %s "$answer" | grep -o 'iVBOR[^"]*' | base64 -d > out.png \\
   || { printf '%s\\n' "$answer" >&2; false; }"""
 
@@ -56,11 +59,11 @@ class Running(Address, Protocol):
         """What it serves."""
 
 
-def curl_line(server: Address, model: str, contract: Contract) -> str | None:
+def curl_line(server: Address, model: str, contract: Contract, *, key: bool = False) -> str | None:
     """A shell line that calls `<name>_png` with seed 7: in.png to out.png, or a class to out.png.
 
     An error of the server is printed, and the line's exit code is then not 0. None where a condition is a long
-    tensor, which nobody types.
+    tensor, which nobody types. With `key` the API key is sent that CGAN_API_KEY holds.
     """
     files = image_outputs(contract)
     items: list[dict[str, Any]] = [{"name": "seed", "datatype": "UINT64", "shape": [1, 1], "data": [7]}]
@@ -75,11 +78,11 @@ def curl_line(server: Address, model: str, contract: Contract) -> str | None:
     if len(contract.outputs) > 1 and files:
         request["outputs"] = [{"name": files[0].name}]
     url = f"{server.http_url}/v2/models/{model}/infer"
-    call = f"{_printed(request, list(names.values()))} \\\n  | {CURL} {url}"
+    call = f"{_printed(request, list(names.values()))} \\\n  | {CURL}{CURL_KEY if key else ''} {url}"
     return f"answer=$( {call}) \\\n  {SAVE}" if files else call
 
 
-def python_snippet(server: Address, model: str, contract: Contract) -> str:
+def python_snippet(server: Address, model: str, contract: Contract, *, key: bool = False) -> str:
     """The same in Python, with tritonclient."""
     names = _file_names(contract)
     arrays = ['"seed": ("UINT64", np.array([[7]], dtype=np.uint64))']
@@ -87,8 +90,13 @@ def python_snippet(server: Address, model: str, contract: Contract) -> str:
     files = image_outputs(contract)
     results = [f'open("out.png", "wb").write(answer.as_numpy("{files[0].name}")[0, 0])'] if files else []
     results += [f'print(answer.as_numpy("{output.name}"))' for output in contract.outputs if output not in files]
+    scheme, _, address = server.http_url.partition("://")
+    tls = scheme == "https"
     return (
-        PYTHON.replace("@ADDRESS@", server.http_url.removeprefix("http://"))
+        PYTHON.replace("@ADDRESS@", address)
+        .replace("@IMPORTS@", f"{'gevent.ssl, ' if tls else ''}{'os, ' if key else ''}")
+        .replace("@TLS@", PYTHON_TLS if tls else "")
+        .replace("@KEY@", PYTHON_KEY if key else "")
         .replace("@ARRAYS@", ",\n    ".join(arrays))
         .replace("@MODEL@", model)
         .replace("@RESULTS@", "\n".join(results))
@@ -96,7 +104,7 @@ def python_snippet(server: Address, model: str, contract: Contract) -> str:
 
 
 def command_line(server: Address, name: str, contract: Contract) -> str:
-    """The same with cgan-translate or cgan-generate."""
+    """The same with cgan-translate or cgan-generate, which read CGAN_API_KEY themselves."""
     words, image = [], contract.image_condition
     for condition in contract.conditions:
         if condition is not image:
@@ -106,27 +114,28 @@ def command_line(server: Address, name: str, contract: Contract) -> str:
     suffixes = [decoder_of(output).suffix for output in contract.outputs]
     files = [suffix for suffix in suffixes if suffix]
     target = "" if not files else f" -o out{files[0]}" if len(files) == 1 else " -o out"
-    return f"{' '.join([command, *words])} --seed 7{target} \\\n      --url grpc://{server.grpc_url} --model {name}"
+    url = f"{'grpcs' if server.http_url.startswith('https:') else 'grpc'}://{server.grpc_url}"
+    return f"{' '.join([command, *words])} --seed 7{target} \\\n      --url {url} --model {name}"
 
 
-def ready_text(server: Running, bundles: Sequence[Bundle]) -> str:
-    """What serves where, and how to call it."""
+def ready_text(server: Running, bundles: Sequence[Bundle], *, key: bool = False) -> str:
+    """What serves where, and how to call it; with `key`, the API key of CGAN_API_KEY is sent."""
     lines = [f"ready: {', '.join(server.models)}", f"  HTTP {server.http_url}   gRPC {server.grpc_url}"]
-    return "\n".join([*lines, call_lines(server, bundles)])
+    return "\n".join([*lines, call_lines(server, bundles, key=key)])
 
 
-def call_lines(server: Address, bundles: Sequence[Bundle]) -> str:
-    """How to call the models of each bundle."""
+def call_lines(server: Address, bundles: Sequence[Bundle], *, key: bool = False) -> str:
+    """How to call the models of each bundle; `key` as in `ready_text`."""
     lines: list[str] = []
     for bundle in bundles:
         name, contract = bundle.manifest.name, bundle.manifest.contract
         model = f"{name}_png"
         if model in model_names(bundle):
-            if (curl := curl_line(server, model, contract)) is not None:
+            if (curl := curl_line(server, model, contract, key=key)) is not None:
                 lines += ["", f"with curl ({name}):", curl, "", "or in Python:"]
             else:
                 lines += ["", f"in Python ({name}):"]
-            lines += [python_snippet(server, model, contract)]
+            lines += [python_snippet(server, model, contract, key=key)]
         lines += ["", f"or: {command_line(server, name, contract)}"]
     return "\n".join(lines)
 
