@@ -49,7 +49,7 @@ LAYERS: tuple[set[str], ...] = (
 )
 COMMANDS = ("cgan-data", "cgan-train", "cgan-export", "cgan-serve", "cgan-generate", "cgan-translate", "cgan-bench")
 # Only Triton has what these modules import.
-INSIDE_TRITON = frozenset({"cgan_runtime.serving.core_call", "cgan_runtime.serving.models"})
+INSIDE_TRITON = frozenset(f"cgan_runtime.serving.{name}" for name in ("core_call", "models", "stage_times"))
 
 
 def imports_of(package: str) -> Iterator[tuple[Path, str]]:

@@ -32,6 +32,9 @@ ELSEWHERE: Final = {
     Path("runtime/cgan_runtime/serving/core_call.py"): [
         f"tests/runtime/test_{name}.py" for name in ("device_inputs", "serving_ngc_server", "serving_contracts")
     ],
+    Path("runtime/cgan_runtime/serving/stage_times.py"): [
+        *("tests/runtime/test_stage_times.py", "tests/gateway/test_gateway.py")
+    ],
     Path("runtime/cgan_runtime/serving/examples.py"): [
         f"tests/runtime/test_serving{part}.py" for part in ("_contracts", "")
     ],

@@ -17,9 +17,9 @@ def ignore(_: str) -> None:
 
 
 def test_every_answer_is_that_of_the_version_that_it_names(tmp_path: Path) -> None:
-    report = requests(tmp_path, 400, 6, ignore)  # the last one follows a damaged one
+    report = requests(tmp_path, 400, 2, ignore)
     assert report.failures == []
-    assert (report.figures["published"], report.figures["refused"], report.figures["wrong"]) == (5, 1, 0)
+    assert (report.figures["published"], report.figures["wrong"]) == (2, 0)
     assert report.figures["requests"] >= 400
     assert set(report.figures["growth_kib_per_10000"]) == {
         *("supervisor", "tritonserver", "gateway"),
