@@ -18,7 +18,7 @@ from cgan_runtime.bundle import Bundle
 from cgan_runtime.cli import serve
 from cgan_runtime.serving.container_run import DEVICE_PACKAGES, FRONT_PACKAGES, plan_run
 from cgan_runtime.serving.containers import CONTAINERS
-from cgan_runtime.serving.environment import MODEL_PACKAGES, TRITON_WHEEL, ServerEnvironment
+from cgan_runtime.serving.environment import TRITON_WHEEL, ServerEnvironment, model_packages
 from cgan_runtime.serving.gpu_plans import GpuOptions
 from cgan_runtime.serving.ports import Ports
 from packaging.requirements import Requirement
@@ -128,7 +128,7 @@ def test_triton_has_a_backend_for_the_python_of_the_image(server_environment: Se
 
 
 def test_the_versions_of_the_image_are_those_that_are_allowed() -> None:
-    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["serve"], *MODEL_PACKAGES, TRITON_WHEEL]
+    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["serve"], *model_packages(), TRITON_WHEEL]
     for requirement in map(Requirement, wanted):
         pinned = PINS[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(pinned), f"{requirement} and {pinned}"

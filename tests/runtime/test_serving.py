@@ -283,6 +283,27 @@ def test_two_first_starts_make_one_environment(tmp_path: Path, monkeypatch: pyte
     assert [path.name for path in tmp_path.iterdir()] == ["environment"]
 
 
+@pytest.mark.parametrize(
+    ("backend", "needs"), [("onnxruntime", "onnxruntime>="), ("tensorrt_rtx", "tensorrt-rtx>=")]
+)
+def test_the_environment_has_what_executes_the_artifacts_of_its_backend(
+    backend: str, needs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[str] = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(environment, "_command", lambda words, _: installed.extend(words))
+    monkeypatch.setattr(environment, "_link_backend", lambda _: None)
+    monkeypatch.setattr(environment, "_require_libraries", lambda _: None)
+    made = environment.make_environment(say=lambda _: None, backend=backend)
+    assert [word for word in installed if word.startswith(("onnxruntime", "tensorrt"))] == [
+        next(word for word in environment.model_packages(backend) if word.startswith(needs))
+    ]
+    assert {"numpy>=1.26,<2", "pillow>=11,<14"} <= set(installed)
+    others = [other for other in ("onnxruntime", "tensorrt", "tensorrt_rtx") if other != backend]
+    assert environment.find_environment(backend=backend) == made
+    assert all(environment.find_environment(backend=other) is None for other in others), "each has one of its own"
+
+
 def test_a_missing_client_library_names_the_extra(tmp_path: Path) -> None:
     """The command with tritonclient hidden from it."""
     (tmp_path / "tritonclient.py").write_text("raise ImportError('hidden', name='tritonclient')")

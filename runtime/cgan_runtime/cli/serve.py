@@ -114,7 +114,7 @@ def serve(
         noise: With --target ngc: where noise is drawn, with the same seeds. [default: host]
         accelerator: With --target ngc and --backend onnxruntime: what runs the ONNX file. [default: cuda]
         require_signature: A public key (PEM); only bundles signed with its private key are served.
-        setup: Only make the server's own Python environment and stop.
+        setup: Only make the server's own Python environment, for BACKEND, and stop.
         verbose: Print the log as it is written; without --bare it is kept in any case.
     """
     from cgan_runtime.bundle import DEFAULT_BACKEND, DEFAULT_PRECISION, read_bundle
@@ -128,7 +128,7 @@ def serve(
     from cgan_runtime.serving.traces import traces_wanted
 
     if setup:
-        print(make_environment(say=_say).root)
+        print(make_environment(say=_say, backend=backend or DEFAULT_BACKEND).root)
         return 0
     if not bundles:
         raise UsageError("a bundle is needed, as written by cgan-export; for example: cgan-serve facades")
@@ -180,7 +180,7 @@ def serve(
         raise UsageError("limits, keys and TLS are those of the gateway; leave them out with --bare.")
     if not bare:
         _require_gateway()
-    environment = find_environment() or make_environment(say=_say)
+    environment = find_environment(backend=models.backend) or make_environment(say=_say, backend=models.backend)
     if bare:
         options = ServerOptions(host=host, ports=ports, drain_seconds=drain_seconds, repository=models)
         alone = TritonServer(read, environment, options, say=_echo if verbose else _ignore)

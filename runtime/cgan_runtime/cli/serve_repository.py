@@ -25,13 +25,13 @@ def write_only(target: Path, bundles: list[Bundle], options: RepositoryOptions, 
     Raises:
         UsageError: the folder exists, or two bundles have models of one name.
     """
-    from cgan_runtime.serving.environment import MODEL_PACKAGES
+    from cgan_runtime.serving.environment import model_packages
     from cgan_runtime.serving.repository import require_distinct_models, write_repository
 
     require_distinct_models(bundles)
     models = _write(target, lambda root: [n for bundle in bundles for n in write_repository(root, bundle, options)])
     print(f"wrote {target} with {', '.join(models)}")
-    say(f"the server's Python needs: {' '.join(MODEL_PACKAGES)}")
+    say(f"the server's Python needs: {' '.join(model_packages(options.backend))}")
 
 
 def write_for_container(

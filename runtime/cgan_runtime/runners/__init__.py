@@ -48,12 +48,14 @@ class RunnerKind:
     Attributes:
         name: as people call it: "ONNX Runtime".
         module: the module that executes, imported on first use; "module:name" for an object of it.
+        packages: what executes it, as pip installs it into the server's own environment.
         runs_code: an artifact of it may hold program code, as a TensorRT plan does; it is then opened only where it
             was built here, or from a bundle whose signature was required.
     """
 
     name: str
     module: str
+    packages: tuple[str, ...] = ()
     runs_code: bool = False
 
     def absence(self) -> str | None:
@@ -99,14 +101,24 @@ class RunnerKind:
         return cast("Backend", getattr(found, name) if name else found)
 
 
+GPU_PACKAGES: Final = ("cuda-bindings>=13,<14",)
+
 # By the `backend` of an artifact.
 RUNNERS: Final[dict[str, RunnerKind]] = {
-    "onnxruntime": RunnerKind(name="ONNX Runtime", module="cgan_runtime.runners.onnxruntime"),
+    "onnxruntime": RunnerKind(
+        name="ONNX Runtime", module="cgan_runtime.runners.onnxruntime", packages=("onnxruntime>=1.27,<2",)
+    ),
     "tensorrt": RunnerKind(
-        name="TensorRT", module="cgan_runtime.runners.tensorrt.backend:TENSORRT_BACKEND", runs_code=True
+        name="TensorRT",
+        module="cgan_runtime.runners.tensorrt.backend:TENSORRT_BACKEND",
+        packages=("tensorrt>=10.12,<12", *GPU_PACKAGES),
+        runs_code=True,
     ),
     "tensorrt_rtx": RunnerKind(
-        name="TensorRT-RTX", module="cgan_runtime.runners.tensorrt.backend:TENSORRT_RTX_BACKEND", runs_code=True
+        name="TensorRT-RTX",
+        module="cgan_runtime.runners.tensorrt.backend:TENSORRT_RTX_BACKEND",
+        packages=("tensorrt-rtx>=1.7,<2", *GPU_PACKAGES),
+        runs_code=True,
     ),
 }
 

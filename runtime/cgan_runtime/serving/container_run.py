@@ -15,7 +15,7 @@ from cgan_runtime.contract import Contract
 from cgan_runtime.errors import BundleError
 from cgan_runtime.serving.containers import CONTAINERS, Container, find_container, misfit, suitable
 from cgan_runtime.serving.core import Core
-from cgan_runtime.serving.environment import MODEL_PACKAGES
+from cgan_runtime.serving.environment import OWN_PACKAGES
 from cgan_runtime.serving.examples import call_lines
 from cgan_runtime.serving.gpu_core import gpu_core
 from cgan_runtime.serving.gpu_plans import GpuOptions
@@ -29,7 +29,7 @@ FOR_ONNX_FILES: Final = find_container("26.07")  # its ONNX Runtime is 1.27, the
 # What our models import there; its Python backend takes either numpy.
 FRONT_PACKAGES: Final = (
     "numpy>=1.26,<3",
-    *(name for name in MODEL_PACKAGES if name.startswith(("pillow", "pydantic"))),
+    *(name for name in OWN_PACKAGES if not name.startswith("numpy")),
 )
 DEVICE_PACKAGES: Final = ("cuda-bindings>=13,<14",)
 LARGE_SIDE: Final = 1024  # of a free size, to estimate the shared memory

@@ -1,8 +1,8 @@
 """The interpreter environment that Triton and its Python models run in.
 
 Triton's Python backend corrupts tensors under numpy 2 (it was built against 1.x), so the server has a virtual
-environment of its own: the `tritonserver` binary inside the nvidia-pytriton wheel, numpy 1.26, ONNX Runtime,
-Pillow and pydantic. It lies in the user's cache folder, named by what is in it, and is made once.
+environment of its own: the `tritonserver` binary inside the nvidia-pytriton wheel, numpy 1.26, Pillow, pydantic and
+what executes the artifacts. It lies in the user's cache folder, named by what is in it, and is made once.
 """
 
 from __future__ import annotations
@@ -13,20 +13,29 @@ import importlib.metadata
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cgan_runtime.atomic import sweep_leftovers, temporary_folder
+from cgan_runtime.bundle import DEFAULT_BACKEND
 from cgan_runtime.claims import claim
 from cgan_runtime.errors import CganError
+from cgan_runtime.runners import runner_kind
 
-__all__ = ["ServerEnvironment", "default_root", "find_environment", "make_environment"]
+__all__ = [
+    "OWN_PACKAGES",
+    "ServerEnvironment",
+    "default_root",
+    "find_environment",
+    "make_environment",
+    "model_packages",
+]
 
 # --no-deps: the binary, the backend and the stubs need none of pytriton's own dependencies.
 TRITON_WHEEL: Final = "nvidia-pytriton==0.7.0"  # Triton 2.51.0, the container release 24.10
-MODEL_PACKAGES: Final = ("numpy>=1.26,<2", "onnxruntime>=1.27,<2", "pillow>=11,<14", "pydantic>=2.12,<3")
+OWN_PACKAGES: Final = ("numpy>=1.26,<2", "pillow>=11,<14", "pydantic>=2.12,<3")  # what our own code in it imports
 READY_MARK: Final = "cgan-ready"
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -68,22 +77,33 @@ class ServerEnvironment:
         }
 
 
-def default_root() -> Path:
-    """Where this release's environment for this Python lies."""
+def model_packages(backend: str = DEFAULT_BACKEND) -> tuple[str, ...]:
+    """What the models import, to run artifacts of a backend.
+
+    Raises:
+        CganError: this release has no runner for it.
+    """
+    return (*OWN_PACKAGES, *runner_kind(backend).packages)
+
+
+def default_root(backend: str = DEFAULT_BACKEND) -> Path:
+    """Where this release's environment for this Python and a backend lies."""
     import platformdirs
 
-    content = "\n".join((TRITON_WHEEL, *MODEL_PACKAGES, sys.base_prefix, _python_version()))
+    content = "\n".join((TRITON_WHEEL, *model_packages(backend), sys.base_prefix, _python_version()))
     name = f"triton-py{_python_version()}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     return platformdirs.user_cache_path("cgan-deploy") / name
 
 
-def find_environment(root: Path | None = None) -> ServerEnvironment | None:
+def find_environment(root: Path | None = None, *, backend: str = DEFAULT_BACKEND) -> ServerEnvironment | None:
     """The environment if it was made completely, else None."""
-    root = root or default_root()
+    root = root or default_root(backend)
     return ServerEnvironment(root=root) if (root / READY_MARK).exists() else None
 
 
-def make_environment(root: Path | None = None, say: Callable[[str], None] = print) -> ServerEnvironment:
+def make_environment(
+    root: Path | None = None, say: Callable[[str], None] = print, *, backend: str = DEFAULT_BACKEND
+) -> ServerEnvironment:
     """Make the environment (about 150 MB from the package index), or return it if it is there.
 
     Where another process is making it, wait for that one.
@@ -91,12 +111,14 @@ def make_environment(root: Path | None = None, say: Callable[[str], None] = prin
     Args:
         root: where; `default_root` if None.
         say: told what is being done.
+        backend: of the artifacts that will be served.
 
     Raises:
-        CganError: venv, pip or the platform failed; says which and what to install. Nothing is left behind.
+        CganError: this release has no runner for the backend; or venv, pip or the platform failed; says which and
+            what to install. Nothing is left behind.
         OSError: there is no room for it, or no permission; the same.
     """
-    root = root or default_root()
+    root = root or default_root(backend)
     found = find_environment(root)
     if found is not None:
         return found
@@ -108,10 +130,10 @@ def make_environment(root: Path | None = None, say: Callable[[str], None] = prin
             return made
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise CganError(f"{root} is not a complete environment of the server: remove it and try again.")
-        return _make(root, say)
+        return _make(root, model_packages(backend), say)
 
 
-def _make(root: Path, say: Callable[[str], None]) -> ServerEnvironment:
+def _make(root: Path, packages: Sequence[str], say: Callable[[str], None]) -> ServerEnvironment:
     say(f"making the server environment in {root} (once, about 150 MB)")
     sweep_leftovers(root.parent)
     with temporary_folder(root) as unfinished:
@@ -121,7 +143,7 @@ def _make(root: Path, say: Callable[[str], None]) -> ServerEnvironment:
         _command([python, "-m", "ensurepip"], "python -m ensurepip (Debian: apt install python3-venv)")
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _command([*pip, "--no-deps", TRITON_WHEEL], f"pip install {TRITON_WHEEL}")
-        _command([*pip, *MODEL_PACKAGES], "pip install of the model packages")
+        _command([*pip, *packages], f"pip install {' '.join(packages)}")
         _link_backend(unfinished)
         _require_libraries(unfinished)
         (unfinished / READY_MARK).touch()
