@@ -48,7 +48,7 @@ _FAULTS: Final = (
         f"{TRUST_VARIABLE} to a PEM file with the certificate of the authority",
     ),
     (r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE", "the port does not speak TLS; give {plain}"),
-    (r"UNEXPECTED_EOF", "it ended the connection; if the port does not speak TLS, give {plain}"),
+    (r"UNEXPECTED_EOF|closed \(EOF\)", "it ended the connection; if the port does not speak TLS, give {plain}"),
     (r"selected ALPN|Failed parsing HTTP/2", "the port does not speak gRPC; give that of gRPC, or {http}"),
 )
 

@@ -106,6 +106,7 @@ def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key: str) -> Non
             "another h",
         ),
         ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer", "no authority"),
+        ("TLS/SSL connection has been closed (EOF) (_ssl.c:992)", "if the port does not speak TLS"),
         ("last error: UNKNOWN: ipv4:127.0.0.1:1: Hostname Verification Check failed.", "another host than a;"),
         ("last error: INTERNAL: Failed parsing HTTP/2 (Expected SETTINGS frame", "or https://a:1"),
     ],
