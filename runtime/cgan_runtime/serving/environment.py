@@ -143,7 +143,7 @@ def _make(root: Path, packages: Sequence[str], say: Callable[[str], None]) -> Se
         _command([python, "-m", "ensurepip"], "python -m ensurepip (Debian: apt install python3-venv)")
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _command([*pip, "--no-deps", TRITON_WHEEL], f"pip install {TRITON_WHEEL}")
-        _command([*pip, *packages], f"pip install {' '.join(packages)}")
+        _command([*pip, *packages], "pip install of the model packages")
         _link_backend(unfinished)
         _require_libraries(unfinished)
         (unfinished / READY_MARK).touch()
