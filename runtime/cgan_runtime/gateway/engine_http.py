@@ -1,8 +1,7 @@
 """HTTP/1.1 to one Triton, over connections that are kept.
 
-One of each request's costs is its way through the gateway. asyncio reads a socket in the thread that handles the
-answer, into the memory that the answer stays in; gRPC and aiohttp have threads and copies between (measured:
-docs/serving.md, what the gateway costs).
+asyncio reads a socket in the thread that handles the answer, into the memory that the answer stays in. grpc.aio has
+a thread and copies between: 0.7 ms more for a request of 64 px, measured beside this; aiohttp's client 2.8 ms.
 """
 
 from __future__ import annotations
