@@ -9,6 +9,7 @@ does not have; what is left of it is the one call below.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -120,6 +121,9 @@ def joined(device_type: str) -> Iterator[Ranks]:
                 "give --nproc-per-node the number of GPUs, or --device cpu."
             )
         torch.cuda.set_device(local)
+    # torch imports this while it trains, and its functions have the group as a default argument: imported after the
+    # group was made it would keep it, with threads that abort the process now and then when the interpreter ends.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
     try:
         yield Ranks(rank=dist.get_rank(), count=count, local=local)
