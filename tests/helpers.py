@@ -128,15 +128,18 @@ class ReadsNoted(io.BytesIO):
         return super().read(size)
 
 
-def pix2pix_generator(*, size: int = SIZE, ngf: int = 8, seed: int = 0) -> Pix2pixGenerator:
-    """A small generator whose batch-norms hold running averages that differ from the initial ones."""
+def pix2pix_generator(*, size: int = SIZE, ngf: int = 8, seed: int = 0, gain: float = 4.0) -> Pix2pixGenerator:
+    """A small generator whose batch-norms hold running averages that differ from the initial ones.
+
+    With a gain of 1 its weights are as small as those of a run; the more, the more a rounding shows in the image.
+    """
     torch.manual_seed(seed)
     generator = Pix2pixGenerator(Pix2pixOptions(size=size, ngf=ngf, source="map", target="satellite"))
     generator.train()
     with torch.no_grad():
         for weights in generator.parameters():  # the usual initialisation gives images of almost one grey
             if weights.dim() == 4:
-                weights.mul_(4)
+                weights.mul_(gain)
         for step in range(3):
             generator.live([torch.from_numpy(_tensors(smooth_images(4, size=size, seed=step)))], 4)
     return generator

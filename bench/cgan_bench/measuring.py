@@ -36,8 +36,8 @@ def cpu_report(target: Target, batches: Sequence[int], plan: Plan, *, say: Say) 
     from cgan_bench.report import Report
 
     where = environment()
-    measured = target.measured
-    rows = backends.server_backends(measured) if target.server else backends.local_backends(measured)
+    artifacts = target.artifacts
+    rows = backends.server_backends(artifacts) if target.server else backends.local_backends(artifacts)
     blocks = [measure(target, rows, batch=batch, plan=plan, say=say) for batch in batches]
     return Report(target=target, plan=plan, environment=where, blocks=tuple(blocks))
 

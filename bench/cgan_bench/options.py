@@ -29,7 +29,7 @@ MAX_BATCH: Final = 4096
 MAX_STREAMS: Final = 16
 MAX_CLIENTS: Final = 256
 MAX_RATE: Final = 100_000.0
-PRECISIONS: Final = ("fp32", "fp16", "int8")
+PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
 TRAINING_SIZES: Final = (64, 128, 256, 512)
 
 

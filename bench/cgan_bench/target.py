@@ -9,12 +9,14 @@ from typing import Final, Literal
 from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import BadInputError, UsageError
+from cgan_runtime.runners import RUNNERS
 
 from cgan_bench.sizes import Size, at_size, golden_size
 
 __all__ = ["MAX_BATCH", "Precision", "Server", "Target", "target_of_bundle"]
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "fp16", "bf16", "int8")
 MAX_BATCH: Final = 64  # of a model that only a server knows, and of the reference
 
 
@@ -63,8 +65,17 @@ class Target:
         """Precisions of the bundle that get a row, FP32 first."""
         if self.bundle is None:
             return ("fp32",)
-        here = sorted({a.precision for a in self.bundle.manifest.artifacts}, key=("fp32", "fp16", "int8").index)
+        here = sorted({a.precision for a in self.bundle.manifest.artifacts}, key=PRECISIONS.index)
         return tuple(name for name in here if self.precisions is None or name in self.precisions)
+
+    @property
+    def artifacts(self) -> tuple[tuple[str, Precision], ...]:
+        """Backend and precision of what the bundle has for CPUs and gets a row, FP32 on ONNX Runtime first."""
+        if self.bundle is None:
+            return (("onnxruntime", "fp32"),)
+        plain = [a for a in self.bundle.manifest.artifacts if a.plan is None and a.backend in RUNNERS]
+        chosen = [(a.backend, a.precision) for a in plain if a.precision in self.measured]
+        return tuple(sorted(chosen, key=lambda one: (one[0] != "onnxruntime", one[0], PRECISIONS.index(one[1]))))
 
     @property
     def max_batch(self) -> int:

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from cgan_export.engines.engines import EngineWish
+    from cgan_export.precisions import CpuBackend
 
 __all__ = ["TARGETS", "EngineFlags"]
 
@@ -22,10 +23,11 @@ UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class EngineFlags:
-    """A TensorRT engine beside the ONNX files; without --backend none is built.
+    """Other backends than ONNX Runtime: OpenVINO, or a TensorRT engine beside the ONNX files.
 
     Args:
-        backend: Build an engine with it: tensorrt for the GPU of this machine, tensorrt-rtx anywhere.
+        backend: openvino makes and measures every precision for OpenVINO too. tensorrt builds an engine for the GPU
+            of this machine, tensorrt-rtx for others, anywhere.
         target_gpu: For tensorrt-rtx, compute capabilities: sm86,sm89,sm120. `--target` takes them too.
             [default: those TensorRT-RTX takes by itself]
         batch: Batch sizes that it is tuned for, a profile each: 1,1..16. May be given several times. [default:
@@ -42,7 +44,7 @@ class EngineFlags:
             each GPU, driver and TensorRT in the user's cache folder]
     """
 
-    backend: Literal["tensorrt", "tensorrt-rtx"] | None = None
+    backend: Literal["openvino", "tensorrt", "tensorrt-rtx"] | None = None
     target_gpu: str | None = None
     batch: Annotated[list[str] | None, Parameter(negative="")] = None
     sides: str | None = None
@@ -53,15 +55,21 @@ class EngineFlags:
     refit: Annotated[bool, Parameter(negative="")] = False
     timing_cache: str | None = None
 
+    @property
+    def cpu_backends(self) -> tuple[CpuBackend, ...]:
+        """What executes artifacts on a CPU, ONNX Runtime first."""
+        return ("onnxruntime", "openvino") if self.backend == "openvino" else ("onnxruntime",)
+
     def wish(self) -> EngineWish | None:
-        """What is to be built; None without --backend.
+        """The engine that is to be built; None without a --backend that has engines.
 
         Raises:
             UsageError: an option without --backend, or one that this backend does not have; a word that is not
                 understood.
         """
-        if self.backend is None:
-            if (given := self._given(*(field.name for field in fields(self)))) is not None:
+        if self.backend in (None, "openvino"):
+            names = [field.name for field in fields(self) if field.name != "backend"]
+            if (given := self._given(*names)) is not None:
                 raise UsageError(f"{given} is for an engine; ask for one with --backend tensorrt or tensorrt-rtx.")
             return None
         wrong = self._given("hardware_compatible", "version_compatible", "timing_cache")

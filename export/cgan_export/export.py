@@ -36,7 +36,7 @@ from cgan_export.graph.onnx_graph import onnx_from_generator, with_metadata
 from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
 from cgan_export.graph.sizes import SizeWish, sized
 from cgan_export.graph.statistics import with_statistics
-from cgan_export.precisions import Precision
+from cgan_export.precisions import Precision, artifacts_for
 from cgan_export.pytorch.mode import FP64
 from cgan_export.pytorch.runner import TorchRunner
 from cgan_export.sources import examples_of, load_source
@@ -179,7 +179,10 @@ def export_generator(
     context = _where_defined(context, case)
     artifacts = [fp32]
     if fp32.passed:
-        artifacts += [build_artifact(context, precision, progress) for precision in options.precisions[1:]]
+        _, *others = artifacts_for(options.precisions, options.backends)
+        artifacts += [
+            build_artifact(context, precision, progress, backend=backend) for backend, precision in others
+        ]
     return Exported(
         contract=contract,
         rewrites=rewrites,
@@ -215,7 +218,7 @@ def engines_of(
         [
             Source(precision=one.precision, model=one.model, io=one.io, kept=one.kept)
             for one in exported.artifacts
-            if one.precision != "fp32"
+            if one.backend == "onnxruntime" and one.precision != "fp32"
         ],
         exported.contract,
         wish,

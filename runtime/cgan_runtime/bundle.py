@@ -124,7 +124,7 @@ class Bundle:
             device: where it runs: "cpu", "cuda" or "cuda:1", with ONNX Runtime also "tensorrt" or "tensorrt:1"; the
                 backend's own choice by default.
             threads: CPU threads; 0 lets the backend choose.
-            in_flight: see `RunnerKind.open`; more than one is for several threads with TensorRT.
+            in_flight: see `RunnerKind.open`; more than one is for several threads with TensorRT or OpenVINO.
 
         Raises:
             BundleError: the bundle has no such artifact, or it changed since the bundle was read; or it may hold
@@ -136,7 +136,12 @@ class Bundle:
         self.require_trusted(artifact)
         kind = self._installed(artifact)
         return kind.open(
-            self.read(artifact), self.manifest.contract, device=device, threads=threads, in_flight=in_flight
+            self.read(artifact),
+            self.manifest.contract,
+            precision=artifact.precision,
+            device=device,
+            threads=threads,
+            in_flight=in_flight,
         )
 
     def generator(

@@ -3,7 +3,8 @@
 Version 2 may say what version 1 could not: encodings of another kind than `VERSION_1_KINDS`, backends other than
 `VERSION_1_BACKENDS`, a graph other than "main", and the labels of figures. A bundle that needs none of the first
 three is written as version 1, so that an older release reads it too. Version 3 may have artifacts that are built
-for certain GPUs, which say so in their `plan`.
+for certain GPUs, which say so in their `plan`. In version 4 one file may be several artifacts, one for each backend
+and precision that it was measured in, and a precision may be bf16.
 
 The file is exactly ``dumps(manifest)``: indented JSON whose last key, `digest`, is the SHA-256 of the same
 text without that key. A flipped bit anywhere in it, white space included, is therefore noticed, and the digest
@@ -39,12 +40,13 @@ __all__ = [
     "Profile",
     "Provenance",
     "Seed",
+    "artifact_label",
     "dumps",
     "loads",
     "needed_version",
 ]
 
-SCHEMA_VERSIONS: Final = (1, 2, 3)
+SCHEMA_VERSIONS: Final = (1, 2, 3, 4)
 VERSION_1_KINDS: Final = frozenset({"image", "label"})
 VERSION_1_BACKENDS: Final = frozenset({"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"})
 REFERENCE: Final = ("onnxruntime", "fp32")  # backend and precision of the artifact that defines the generator
@@ -140,7 +142,7 @@ class Plan(Value):
 
 
 class Artifact(File):
-    """One executable form of the generator.
+    """One executable form of the generator: a file, and the backend and precision that execute it.
 
     `io` is the type of the file's float inputs and outputs. It is a matter of the file alone: runners take and give
     the contract's float32 and cast at this edge. `kept` names the layers of an INT8 artifact that compute in FP32,
@@ -150,7 +152,7 @@ class Artifact(File):
     """
 
     backend: BackendName
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
     batch: Batch
     size: tuple[int, int] | None
     requires: tuple[str, ...] = ()
@@ -158,6 +160,16 @@ class Artifact(File):
     kept: tuple[str, ...] = ()
     fidelity: dict[str, Figure] = Field(default_factory=dict)
     plan: Plan | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is called among the artifacts of its bundle: by its file, or "openvino/bf16"."""
+        return artifact_label(self.path, self.backend, self.precision)
+
+
+def artifact_label(path: str, backend: str, precision: str) -> str:
+    """Name of an artifact: that of its file, except with OpenVINO, which shares files with ONNX Runtime."""
+    return f"{backend}/{precision}" if backend == "openvino" else path
 
 
 class Golden(Value):
@@ -186,7 +198,7 @@ class Provenance(Value):
 class Manifest(Value):
     """Everything bundle.json says (without its digest). `schema_version` is the lowest that can say it."""
 
-    schema_version: Literal[1, 2, 3] = 1
+    schema_version: Literal[1, 2, 3, 4] = 1
     name: ModelName
     family: ModelName
     contract: Contract
@@ -208,7 +220,7 @@ class Manifest(Value):
     @model_validator(mode="after")
     def _names_each_file_once(self) -> Self:
         paths = [file.path.lower() for file in self.all_files]
-        if len(set(paths)) < len(paths) or {MANIFEST, SIGNATURE} & set(paths):
+        if len(set(paths)) < len(paths) or {MANIFEST, SIGNATURE} & set(paths) or not self._shares_files_well():
             raise ValueError("a file is listed twice")
         if sum(file.bytes for file in self.all_files) > MAX_BUNDLE_BYTES:
             raise ValueError(f"more than {MAX_BUNDLE_BYTES >> 30} GiB in all")
@@ -242,14 +254,30 @@ class Manifest(Value):
 
     @property
     def all_files(self) -> tuple[File, ...]:
-        """Every file besides bundle.json."""
-        return (*self.artifacts, *self.files)
+        """Every file besides bundle.json, once."""
+        first: dict[str, Artifact] = {}
+        for artifact in self.artifacts:
+            first.setdefault(artifact.path, artifact)
+        return (*first.values(), *self.files)
+
+    def _shares_files_well(self) -> bool:
+        """Whether artifacts of one path are one file that several backends or precisions execute."""
+        first: dict[str, Artifact] = {}
+        uses = set()
+        for artifact in self.artifacts:
+            other = first.setdefault(artifact.path, artifact)
+            uses.add((artifact.path, artifact.backend, artifact.precision))
+            if any(getattr(artifact, name) != getattr(other, name) for name in ("sha256", "bytes", "io", "plan")):
+                return False
+        return len(uses) == len(self.artifacts)
 
 
 def needed_version(
     contract: Contract, artifacts: Sequence[Artifact] = (), graph: str = MAIN_GRAPH
-) -> Literal[1, 2, 3]:
-    """The lowest schema version that knows every encoding, every backend, the graph and every plan."""
+) -> Literal[1, 2, 3, 4]:
+    """The lowest schema version that can say every encoding, the graph and every artifact."""
+    if any(a.precision == "bf16" for a in artifacts) or len({a.path for a in artifacts}) < len(artifacts):
+        return 4
     if any(artifact.plan is not None for artifact in artifacts):
         return 3
     encodings = [c.encoding for c in contract.conditions] + [o.encoding for o in contract.outputs]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from cgan_bench.backends import OrtBundle, OrtPlain, TorchCompile, TorchEager, local_backends
+from cgan_bench.backends import BundleArtifact, OrtPlain, TorchCompile, TorchEager, local_backends
 from cgan_bench.reference import SOURCES, reference_target
 from cgan_bench.rounds import Plan, measure
 from cgan_bench.rows import ratio
@@ -125,7 +125,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_torch_the_plain_export_and_the_bundle_make_the_same_images(cache: Path, brief: Plan) -> None:
     small = reference_target(cache, options=SMALL)
-    block = measure(small, [TorchEager(), OrtPlain(), OrtBundle()], batch=3, plan=brief, say=quiet)
+    block = measure(small, [TorchEager(), OrtPlain(), BundleArtifact()], batch=3, plan=brief, say=quiet)
     assert [row.key for row in block.rows] == ["torch_eager", "ort_plain", "ort_bundle"]
     assert all(row.psnr_db is None or row.psnr_db > 90 for row in block.rows)
     assert all("PyTorch" in row.description or "ONNX Runtime" in row.description for row in block.rows)

@@ -29,8 +29,10 @@ def misfit(plan: Plan, device: str | None) -> str | None:
     return None if HERE in plan.targets else f"this plan was built for {', '.join(plan.targets)}; here is {HERE}"
 
 
-def open_runner(model: bytes, contract: Contract, *, device: str | None, threads: int, in_flight: int) -> Runner:
-    assert (device, threads, in_flight) == (None, 0, 1)
+def open_runner(
+    model: bytes, contract: Contract, *, precision: str, device: str | None, threads: int, in_flight: int
+) -> Runner:
+    assert (precision, device, threads, in_flight) == ("fp32", None, 0, 1)
     OPENED.append(model)
     return Engine(contract, ERRORS.get(model, DEFAULT_ERROR))
 

@@ -120,7 +120,7 @@ def damage_surrogate(root: Path) -> None:
 
 def damage_newer(root: Path) -> None:
     path = root / "bundle.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 4'))
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 5'))
 
 
 def damage_edited(root: Path) -> None:
@@ -148,7 +148,7 @@ DAMAGES = {
     damage_linked_folder: "golden is a link",
     damage_pipe: "pipe is not a plain file",
     damage_no_manifest: "is not a bundle: it has no bundle.json",
-    damage_newer: "schema version 4, this release reads 1, 2 and 3",
+    damage_newer: "schema version 5, this release reads 1, 2, 3 and 4",
     damage_edited: "damaged or was edited",
     damage_reformatted: "damaged or was edited",
     damage_not_json: "not a bundle manifest or is damaged",

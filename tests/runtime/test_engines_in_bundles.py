@@ -29,8 +29,10 @@ def misfit(plan: Plan, device: str | None) -> str | None:
     return None if HERE in plan.targets else f"this plan was built for {', '.join(plan.targets)}; here is {HERE}"
 
 
-def open_runner(model: bytes, contract: Contract, *, device: str | None, threads: int, in_flight: int) -> Runner:
-    del device, in_flight
+def open_runner(
+    model: bytes, contract: Contract, *, precision: str, device: str | None, threads: int, in_flight: int
+) -> Runner:
+    del precision, device, in_flight
     assert model == b"plan of sm89"
     return OnnxRuntimeRunner(OPENED[0], contract, threads=threads)
 

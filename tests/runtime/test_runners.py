@@ -34,6 +34,8 @@ def of_backend(backend: str) -> Callable[[Request], Runner]:
         bundle: Bundle = request.getfixturevalue("bundle")
         if (reason := RUNNERS[backend].absence()) is not None:
             pytest.skip(reason)
+        if backend == "openvino":  # it runs the same file
+            return RUNNERS[backend].open(bundle.read("model.onnx"), bundle.manifest.contract)
         if backend not in {artifact.backend for artifact in bundle.manifest.artifacts}:
             pytest.skip(f"the bundle of the tests has no {backend} artifact")
         return bundle.runner(backend=backend)
@@ -201,7 +203,7 @@ def test_a_backend_that_is_not_installed_says_what_to_install(
     """A module of a backend whose package is missing, in the table under a name of its own."""
     (tmp_path / "absent_backend.py").write_text(
         "def absence():\n    return 'absent is not installed; run: pip install absent'\n"
-        "def open_runner(model, contract, *, device, threads, in_flight):\n"
+        "def open_runner(model, contract, *, precision, device, threads, in_flight):\n"
         "    raise AssertionError('must not be opened')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -225,7 +227,7 @@ def test_a_backend_is_one_module_and_one_line(
         "    def _infer(self, inputs):\n"
         "        return {'picture': inputs['condition'] * 0 + len(self.model) + self.threads}\n"
         "def absence():\n    return None\n"
-        "def open_runner(model, contract, *, device, threads, in_flight):\n"
+        "def open_runner(model, contract, *, precision, device, threads, in_flight):\n"
         "    runner = Mean(contract); runner.model, runner.device, runner.threads = model, device, threads\n"
         "    return runner\n"
     )

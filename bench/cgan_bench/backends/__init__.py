@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from cgan_bench.backends.base import Backend
-from cgan_bench.backends.bundle import OrtBundle
+from cgan_bench.backends.bundle import BundleArtifact
 from cgan_bench.backends.onnx_plain import OrtPlain
 from cgan_bench.backends.torch_compile import TorchCompile
 from cgan_bench.backends.torch_eager import TorchEager
@@ -14,7 +15,7 @@ from cgan_bench.target import Precision
 
 __all__ = [
     "Backend",
-    "OrtBundle",
+    "BundleArtifact",
     "OrtPlain",
     "TorchCompile",
     "TorchEager",
@@ -24,18 +25,20 @@ __all__ = [
     "server_backends",
 ]
 
+FP32: Final[tuple[tuple[str, Precision], ...]] = (("onnxruntime", "fp32"),)
 
-def local_backends(precisions: Sequence[Precision] = ("fp32",)) -> list[Backend]:
+
+def local_backends(artifacts: Sequence[tuple[str, Precision]] = FP32) -> list[Backend]:
     """The rows of this machine's CPU, the reference first; one for each of these artifacts of the bundle."""
     rows: list[Backend] = [TorchEager(), TorchCompile(), OrtPlain()]
-    return [*rows, *(OrtBundle(precision=precision) for precision in precisions)]
+    return [*rows, *(BundleArtifact(*artifact) for artifact in artifacts)]
 
 
-def server_backends(precisions: Sequence[Precision] = ("fp32",)) -> list[Backend]:
+def server_backends(artifacts: Sequence[tuple[str, Precision]] = FP32) -> list[Backend]:
     """Our bundle, then the server in turns with it, one request at a time."""
-    return [*(OrtBundle(precision=precision) for precision in precisions), Triton()]
+    return [*(BundleArtifact(*artifact) for artifact in artifacts), Triton()]
 
 
 def precision_of(backend: Backend) -> Precision:
     """The precision that decides how far a row's outputs may be off; FP32 for everything but other artifacts."""
-    return backend.precision if isinstance(backend, OrtBundle) else "fp32"
+    return backend.precision if isinstance(backend, BundleArtifact) else "fp32"

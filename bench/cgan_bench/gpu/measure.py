@@ -14,7 +14,7 @@ from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CganError
 from cgan_runtime.runners.base import Array
 
-from cgan_bench.backends import OrtBundle, TorchEager
+from cgan_bench.backends import BundleArtifact, TorchEager
 from cgan_bench.fidelity import compare_answers
 from cgan_bench.gpu.backends import GpuBackend, open_meter
 from cgan_bench.gpu.nvml import GpuState, gpu_state
@@ -189,7 +189,7 @@ def _rates(one: _Started, target: Target, batch: int, streams: Sequence[int], sa
 
 def _reference_answers(target: Target, batch: int) -> Answers:
     """FP32 on the CPU: PyTorch where the checkpoint is, else the bundle's own graph."""
-    backend = TorchEager() if target.checkpoint is not None else OrtBundle()
+    backend = TorchEager() if target.checkpoint is not None else BundleArtifact()
     with Worker("the reference on the CPU") as worker:
         worker.open(backend, target, 0)
         return tuple(worker.answers(seeds) for seeds in check_seeds(batch))

@@ -1,10 +1,13 @@
 """The artifacts of one export: the FP32 graph, and the same graph in other precisions, each through the gates.
 
 fp32   rewritten for CPU runtimes                                 model.onnx
-fp16   from the graph before those rewrites, for TensorRT        model.fp16.onnx
+fp16   from the graph before those rewrites, for TensorRT         model.fp16.onnx
+bf16   the FP32 graph, which OpenVINO computes in bfloat16        model.onnx
 int8   from the rewritten graph: what was a transposed
-convolution is then a convolution, which has an
-8-bit kernel everywhere                                    model.int8.onnx
+       convolution is then a convolution, which has an
+       8-bit kernel everywhere                                    model.int8.onnx, model.int8.openvino.onnx
+
+Each is measured on the runtime that will execute it: a gate passed on one says nothing of another.
 """
 
 from __future__ import annotations
@@ -18,20 +21,21 @@ import numpy as np
 import onnx
 from cgan_runtime.contract import Contract
 from cgan_runtime.generator import SeededGenerator, noise_tensors, sizes_of
-from cgan_runtime.manifest import Figure
+from cgan_runtime.manifest import Figure, artifact_label
+from cgan_runtime.runners import runner_kind
 from cgan_runtime.runners.base import Array, Tensors
-from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 
 from cgan_export.artifacts.precision.calibration import activation_scales
 from cgan_export.artifacts.precision.fp16 import half_precision, measurable
 from cgan_export.artifacts.precision.int8 import Layer, quantizable_layers, with_qdq
+from cgan_export.artifacts.precision.nncf_int8 import quantized as nncf_quantized
 from cgan_export.artifacts.precision.search import layers_to_keep
 from cgan_export.fidelity.caching_runner import CachingRunner
 from cgan_export.fidelity.case import Case, LiveReference, worst_psnr_db
 from cgan_export.fidelity.gates import run_gates
 from cgan_export.fidelity.limits import Limits
 from cgan_export.graph.lint import lint
-from cgan_export.precisions import PRECISIONS, Precision
+from cgan_export.precisions import ARTIFACT_FILES, CpuBackend, Precision
 
 __all__ = ["ArtifactOptions", "BuildContext", "BuiltArtifact", "build_artifact", "case_of"]
 
@@ -46,11 +50,13 @@ class ArtifactOptions:
 
     Attributes:
         precisions: FP32 first.
+        backends: those that execute them, ONNX Runtime first; see `artifacts_for`.
         io: type of the inputs and outputs of the FP16 file.
         calibrate: folder of images for INT8; None calibrates on the samples of the gates.
     """
 
     precisions: tuple[Precision, ...] = ("fp32",)
+    backends: tuple[CpuBackend, ...] = ("onnxruntime",)
     io: IoType = "fp32"
     calibrate: Path | None = None
 
@@ -61,6 +67,7 @@ class BuiltArtifact:
 
     Attributes:
         measured: the graph that the gates ran: `model` itself, or for FP16 the one that rounds on a CPU too.
+        backend: what executes it.
         io: type of the float inputs and outputs of the file. The runner's side is float32 in any case.
         kept: layers kept in FP32, for INT8.
         kept_share: their share of the multiply-adds.
@@ -71,14 +78,20 @@ class BuiltArtifact:
     measured: bytes
     figures: dict[str, Figure]
     generator: SeededGenerator
+    backend: CpuBackend = "onnxruntime"
     io: IoType = "fp32"
     kept: tuple[str, ...] = ()
     kept_share: float = 0.0
 
     @property
     def path(self) -> str:
-        """Its name in the bundle."""
-        return PRECISIONS[self.precision]
+        """Name of its file in the bundle."""
+        return ARTIFACT_FILES[self.backend, self.precision]
+
+    @property
+    def label(self) -> str:
+        """What it is called among the artifacts of its bundle."""
+        return artifact_label(self.path, self.backend, self.precision)
 
     @property
     def passed(self) -> bool:
@@ -117,30 +130,40 @@ class BuildContext:
 
 
 def build_artifact(
-    context: BuildContext, precision: Precision, progress: Callable[[str], None] = lambda _: None
+    context: BuildContext,
+    precision: Precision,
+    progress: Callable[[str], None] = lambda _: None,
+    *,
+    backend: CpuBackend = "onnxruntime",
 ) -> BuiltArtifact:
     """Make the graph of one precision and run every gate on it.
 
     Raises:
         CheckFailedError: there is no valid graph of this precision.
+        CganError: the backend is not installed, or this CPU does not have the precision.
     """
+    name = precision if backend == "onnxruntime" else f"{backend}/{precision}"
     kept: tuple[Layer, ...] = ()
     share = 0.0
-    if precision == "fp32":
+    if precision in ("fp32", "bf16"):
         model = context.rewritten
     elif precision == "fp16":
         progress("fp16: making the graph")
         model = half_precision(context.plain, io_fp16=context.io == "fp16")
+    elif backend == "openvino":
+        progress(f"{name}: quantising with NNCF")
+        model = nncf_quantized(context.rewritten, _calibration_feeds(context))
     else:
-        model, kept, share = _int8(context, progress)
+        model, kept, share = _int8(context, lambda text: progress(f"{name}: {text}"))
     lint(model)
     data = model.SerializeToString(deterministic=True)
     measured = measurable(data, precision)
-    generator = _generator(measured, context.contract)
+    generator = _generator(measured, context.contract, backend, precision)
     case = case_of(context, generator, precision)
-    figures = run_gates(case, lambda text: progress(f"{precision}: {text}"))
+    figures = run_gates(case, lambda text: progress(f"{name}: {text}"))
     return BuiltArtifact(
         precision=precision,
+        backend=backend,
         model=data,
         measured=measured,
         figures=figures,
@@ -156,21 +179,26 @@ def _int8(
 ) -> tuple[onnx.ModelProto, tuple[Layer, ...], float]:
     model = context.rewritten
     layers = quantizable_layers(model)
-    progress("int8: calibrating")
-    conditions = context.calibration or context.samples
-    count = min(len(next(iter(conditions.values()))) if conditions else MAX_CALIBRATION, MAX_CALIBRATION)
-    feeds = [_feed(context.contract, conditions, row) for row in range(count)]
+    progress("calibrating")
+    feeds = _calibration_feeds(context)
     scales = activation_scales(model, sorted({layer.data for layer in layers}), feeds)
 
     def score_db(chosen: Sequence[Layer]) -> float:
         data = with_qdq(model, chosen, scales).SerializeToString(deterministic=True)
-        generator = _generator(data, context.contract)
+        generator = _generator(data, context.contract, "onnxruntime", "int8")
         return worst_psnr_db(case_of(context, generator, "int8"))
 
     floor = Limits.of("int8").min_psnr_db + SEARCH_MARGIN_DB
-    kept = layers_to_keep(layers, score_db, floor_db=floor, progress=lambda text: progress(f"int8: {text}"))
+    kept = layers_to_keep(layers, score_db, floor_db=floor, progress=progress)
     share = sum(layer.macs for layer in kept) / sum(layer.macs for layer in layers)
     return with_qdq(model, [layer for layer in layers if layer not in kept], scales), kept, share
+
+
+def _calibration_feeds(context: BuildContext) -> list[dict[str, Array]]:
+    """Inputs of the graph [1, ...] to calibrate on, the noise of each from its own seed."""
+    conditions = context.calibration or context.samples
+    count = min(len(next(iter(conditions.values()))) if conditions else MAX_CALIBRATION, MAX_CALIBRATION)
+    return [_feed(context.contract, conditions, row) for row in range(count)]
 
 
 def _feed(contract: Contract, conditions: Tensors, row: int) -> dict[str, Array]:
@@ -178,8 +206,8 @@ def _feed(contract: Contract, conditions: Tensors, row: int) -> dict[str, Array]
     return {**given, **noise_tensors(contract.noise, [row + 1], [0], sizes_of(contract, given))}
 
 
-def _generator(data: bytes, contract: Contract) -> SeededGenerator:
-    return SeededGenerator(CachingRunner(OnnxRuntimeRunner(data, contract)))
+def _generator(data: bytes, contract: Contract, backend: CpuBackend, precision: Precision) -> SeededGenerator:
+    return SeededGenerator(CachingRunner(runner_kind(backend).open(data, contract, precision=precision)))
 
 
 def case_of(context: BuildContext, target: SeededGenerator, precision: Precision) -> Case:

@@ -45,7 +45,7 @@ def fidelity_table(artifacts: Sequence[Artifact]) -> str:
     """A row for each check, a column for each artifact that was measured: the figure and its limit in brackets."""
     artifacts = [one for one in artifacts if one.fidelity]
     labels = {key: label_of(key, figure) for one in artifacts for key, figure in one.fidelity.items()}
-    heads = ("check", *(f"`{one.path}`" for one in artifacts))
+    heads = ("check", *(f"`{one.label}`" for one in artifacts))
     return _table(heads, [(plain(label), *_figures(artifacts, key)) for key, label in labels.items()])
 
 

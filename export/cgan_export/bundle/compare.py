@@ -125,13 +125,15 @@ def compare_bundles(old: Bundle, new: Bundle, progress: Callable[[str], None] = 
     elsewhere = built_elsewhere(old) | built_elsewhere(new)
     for artifact in old.manifest.artifacts:
         other = _counterpart(artifact, new)
-        if artifact.plan is not None and (other is None or {artifact.path, other.path} & set(elsewhere)):
+        if artifact.plan is not None and (other is None or {artifact.label, other.label} & set(elsewhere)):
             reason = (
-                "the newer bundle has none" if other is None else f"it cannot run here ({elsewhere[artifact.path]})"
+                "the newer bundle has none"
+                if other is None
+                else f"it cannot run here ({elsewhere[artifact.label]})"
             )
-            not_compared[artifact.path] = reason
+            not_compared[artifact.label] = reason
             continue
-        progress(f"outputs of {artifact.path}")
+        progress(f"outputs of {artifact.label}")
         drifts.append(_drift(old, new, artifact, other))
     return Comparison(
         old=old.digest,
@@ -187,9 +189,9 @@ def _counterpart(artifact: Artifact, new: Bundle) -> Artifact | None:
 
 
 def _drift(old: Bundle, new: Bundle, artifact: Artifact, other: Artifact | None) -> Drift:
-    path, limits = artifact.path, Limits.of(artifact.precision)
+    label, limits = artifact.label, Limits.of(artifact.precision)
     if other is None:
-        return Drift(artifact=path, problem="the newer bundle has none")
+        return Drift(artifact=label, problem="the newer bundle has none")
     outputs = old.manifest.contract.outputs
     pairs: dict[str, list[Pair]] = {output.name: [] for output in outputs}
     samples = 0
@@ -204,12 +206,12 @@ def _drift(old: Bundle, new: Bundle, artifact: Artifact, other: Artifact | None)
                     for output in outputs:
                         pairs[output.name].append(_pair(after[output.name][0], before[output.name][0], output))
                 except (CganError, KeyError, ValueError) as error:  # another signature, or other shapes
-                    return Drift(artifact=path, problem=f"the golden conditions do not fit it ({error})")
+                    return Drift(artifact=label, problem=f"the golden conditions do not fit it ({error})")
                 samples += 1
     if not samples:
-        return Drift(artifact=path, problem="the older bundle has no golden samples to compare on")
+        return Drift(artifact=label, problem="the older bundle has no golden samples to compare on")
     worst = Drift(
-        artifact=path,
+        artifact=label,
         samples=samples,
         psnr_db=PSNR_OF_EQUAL_DB,
         relative_limit=limits.relative,
@@ -222,7 +224,9 @@ def _drift(old: Bundle, new: Bundle, artifact: Artifact, other: Artifact | None)
 
 def _runner(bundle: Bundle, artifact: Artifact) -> Runner:
     """What runs an artifact as it is, whatever it rounds to."""
-    return bundle.runner(precision=artifact.precision) if artifact.plan is None else open_artifact(bundle, artifact)
+    if artifact.plan is None:
+        return bundle.runner(backend=artifact.backend, precision=artifact.precision)
+    return open_artifact(bundle, artifact)
 
 
 def _pair(after: Array, before: Array, output: Output) -> Pair:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from cgan_runtime.bundle import Bundle
+from cgan_runtime.bundle import DEFAULT_BACKEND, DEFAULT_PRECISION, Bundle
 from cgan_runtime.errors import BundleError
 from cgan_runtime.generator import SeededGenerator
 from cgan_runtime.golden import golden_conditions, golden_output
@@ -39,10 +39,13 @@ def verify_bundle(bundle: Bundle, progress: Callable[[str], None] = lambda _: No
     progress("golden samples")
     skipped = built_elsewhere(bundle)
     results: dict[str, dict[str, Figure]] = {}
-    for artifact in sorted(bundle.manifest.artifacts, key=lambda a: (a.precision != "fp32", a.plan is not None)):
-        if artifact.path in skipped:
+    for artifact in sorted(
+        bundle.manifest.artifacts,
+        key=lambda a: (a.precision != "fp32", a.backend != DEFAULT_BACKEND, a.plan is not None),
+    ):
+        if artifact.label in skipped:
             continue
-        own = artifact.precision == "fp32"
+        own = (artifact.backend, artifact.precision) == (DEFAULT_BACKEND, DEFAULT_PRECISION)
         case = Case(
             target=fp32 if own else SeededGenerator(CachingRunner(open_artifact(bundle, artifact))),
             reference=None if own else fp32,
@@ -52,15 +55,15 @@ def verify_bundle(bundle: Bundle, progress: Callable[[str], None] = lambda _: No
             against="fp32",
         )
         figures = _golden(bundle, fp32, stored) if own else {}
-        gates = run_gates(case, lambda text, a=artifact: progress(f"{a.path}: {text}"))  # type: ignore[misc]  # a is bound now
-        results[artifact.path] = {**figures, **gates}
+        gates = run_gates(case, lambda text, a=artifact: progress(f"{a.label}: {text}"))  # type: ignore[misc]  # a is bound now
+        results[artifact.label] = {**figures, **gates}
     return results
 
 
 def built_elsewhere(bundle: Bundle) -> dict[str, str]:
-    """By path, why an artifact cannot be run here: it has no figures then."""
-    reasons = {a.path: why_not_run(a.backend, a.plan) for a in bundle.manifest.artifacts}
-    return {path: reason for path, reason in reasons.items() if reason is not None}
+    """By label, why an artifact cannot be run here: it has no figures then."""
+    reasons = {a.label: why_not_run(a.backend, a.plan, a.precision) for a in bundle.manifest.artifacts}
+    return {label: reason for label, reason in reasons.items() if reason is not None}
 
 
 def measure_beside_fp32(bundle: Bundle, runner: Runner, precision: str) -> Figures:

@@ -20,6 +20,7 @@ from cgan_runtime.contract import ConditionEncoding, Contract, ImageEncoding, Ou
 from cgan_runtime.errors import UsageError
 from cgan_runtime.images import Pixels, pixels_from_tensor, png_bytes
 from cgan_runtime.manifest import Artifact, Batch, Golden, Manifest, Provenance
+from cgan_runtime.runners import runner_kind
 from cgan_runtime.runners.base import Array
 from cgan_trainer.readers import Loaded
 
@@ -180,11 +181,11 @@ def artifact_of(built: BuiltArtifact, contract: Contract) -> Artifact:
             built.model
         ).hexdigest(),  # of the bytes that passed, not of what the disk made of them
         bytes=len(built.model),
-        backend="onnxruntime",
+        backend=built.backend,
         precision=built.precision,
         batch=Batch(),
         size=_size(contract),
-        requires=(f"onnxruntime>=1.27 (opset {opset(built.model)})",),
+        requires=(f"{runner_kind(built.backend).packages[0].partition(',')[0]} (opset {opset(built.model)})",),
         io=built.io,
         kept=built.kept,
         fidelity=built.figures,

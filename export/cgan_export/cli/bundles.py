@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from time import perf_counter
 
-from cgan_runtime.errors import CheckFailedError
+from cgan_runtime.errors import CheckFailedError, UsageError
 
 from cgan_export.cli.checks import check_key, checked_wish
 from cgan_export.cli.output import Progress, plain_figures, print_engines, print_figures, print_not_run
@@ -18,6 +18,8 @@ __all__ = ["compare_two", "rebuild_engines", "verify_one"]
 def rebuild_engines(path: Path, flags: EngineFlags, *, sign: Path | None, as_json: bool) -> None:
     """Add or replace engines, and say what became of the bundle."""
     check_key(sign)
+    if flags.backend == "openvino":
+        raise UsageError("only engines are built again; for OpenVINO export the checkpoint, --backend openvino.")
     wish = checked_wish(flags)
     from cgan_runtime.claims import claim
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cgan_runtime.errors import BadInputError, CganError, UsageError
 
-from cgan_export.precisions import Precision
+from cgan_export.precisions import CpuBackend, Precision, artifacts_for
 from cgan_export.source_flags import SourceFlags, read_palette
 
 if TYPE_CHECKING:
@@ -63,9 +63,20 @@ def _check_writable(target: Path) -> None:
 
 
 def check_artifacts(
-    precisions: Sequence[Precision], io_type: str, *, conditions: Path | None, calibrate: Path | None
+    precisions: Sequence[Precision],
+    backends: Sequence[CpuBackend],
+    io_type: str,
+    *,
+    conditions: Path | None,
+    calibrate: Path | None,
 ) -> None:
-    """Refuse options that would do nothing with these precisions, and folders that are not there."""
+    """Refuse what cannot be made here, options that would do nothing, and folders that are not there."""
+    from cgan_runtime.runners import runner_kind
+
+    for backend, precision in artifacts_for(precisions, backends):
+        kind = runner_kind(backend)
+        if (reason := kind.absence() or kind.lack(precision)) is not None:
+            raise CganError(reason)
     if io_type == "fp16" and "fp16" not in precisions:
         raise UsageError("--io-type is for the FP16 file; ask for one with --precision fp32,fp16.")
     if calibrate is not None and "int8" not in precisions:

@@ -37,6 +37,7 @@ from cgan_export.size_wish import parse_size
 from cgan_export.source_flags import SourceFlags
 
 if TYPE_CHECKING:
+    from cgan_export.artifacts.artifacts import BuiltArtifact
     from cgan_export.engines.engines import Engine
     from cgan_export.export import Exported
 
@@ -76,6 +77,7 @@ def export(
         cgan-export facades.pt --precision fp32,fp16,int8 --calibrate images/
         cgan-export latest_net_G.pth -o facades --source labels --target photo
         cgan-export horse2zebra.pt --graph BtoA
+        cgan-export facades.pt --backend openvino --precision fp32,bf16,int8
         cgan-export facades.pt --backend tensorrt-rtx --target sm86,sm89,sm120
         cgan-export rebuild facades --backend tensorrt
         cgan-export verify facades
@@ -96,12 +98,13 @@ def export(
         flags: What a file from other code does not say.
         force: Replace an existing bundle.
         sign: A private key (PEM, elliptic curve) to sign the bundle with.
-        precision: Artifacts to make, separated by commas: fp32 (always made), fp16, int8. [default: fp32]
+        precision: Artifacts to make, separated by commas: fp32 (always made), fp16, bf16 (OpenVINO only), int8.
+            [default: fp32]
         io_type: Inputs and outputs of the FP16 file; fp16 saves transfers. [default: fp32, as the contract]
         calibrate: Folder of images that INT8 ranges are measured on. [default: the images of the check]
         size: Size of the images, as 256 or WIDTHxHEIGHT. [default: the checkpoint's]
         dynamic_size: Leave the size free: any multiple of what the net needs.
-        engine: A TensorRT engine beside the ONNX files.
+        engine: Other backends than ONNX Runtime.
         as_json: Print the result as one JSON object.
     """
     flags, engine = _targets_of_engine(flags, engine or EngineFlags())
@@ -118,7 +121,7 @@ def export(
     wish = checked_wish(engine)
     # An engine is built from the FP16 graph.
     precisions = parse_precisions(f"{precision},fp16" if wish is not None else precision)
-    check_artifacts(precisions, io_type, conditions=conditions, calibrate=calibrate)
+    check_artifacts(precisions, engine.cpu_backends, io_type, conditions=conditions, calibrate=calibrate)
     wanted = parse_size(size, dynamic=dynamic_size)
     check_palette(flags)
     require_torch()
@@ -130,7 +133,7 @@ def export(
     from cgan_export.export import engines_of, export_checkpoint
     from cgan_export.sources import assumptions, other_graphs, say_assumptions
 
-    options = ArtifactOptions(precisions=precisions, io=io_type, calibrate=calibrate)
+    options = ArtifactOptions(precisions=precisions, backends=engine.cpu_backends, io=io_type, calibrate=calibrate)
     started = perf_counter()
     with claim(target), Progress() as progress:
         if "int8" in options.precisions and calibrate is None:
@@ -166,7 +169,7 @@ def export(
             progress.say("looking for the first bad layer")
             report = write_failed_report(target, exported, name=name, origin=origin)
     for artifact in exported.artifacts if not as_json else ():
-        print_figures(artifact.figures, f"{name}: {artifact.path} ({artifact.precision}) against PyTorch")
+        print_figures(artifact.figures, f"{name}: {artifact.label} ({artifact.precision}) against PyTorch")
     print_engines(engines, name, as_json=as_json)
     if kept is not None:
         print_result(
@@ -203,16 +206,21 @@ def _refuse(exported: Exported, path: Path, target: Path, report: Path) -> None:
 
     failed = [artifact for artifact in exported.artifacts if not artifact.passed]
     figures = {  # of several artifacts each label names its own
-        f"{artifact.path}.{key}": figure.model_copy(
-            update={"label": f"{artifact.precision}, {label_of(key, figure)}"} if len(failed) > 1 else {}
+        f"{artifact.label}.{key}": figure.model_copy(
+            update={"label": f"{_word(artifact)}, {label_of(key, figure)}"} if len(failed) > 1 else {}
         )
         for artifact in failed
         for key, figure in artifact.figures.items()
     }
-    what = f"{path} as {' and '.join(artifact.precision for artifact in failed)}"
-    passed = ", ".join(artifact.path for artifact in exported.artifacts if artifact.passed)
+    what = f"{path} as {' and '.join(map(_word, failed))}"
+    passed = ", ".join(artifact.label for artifact in exported.artifacts if artifact.passed)
     written = f"{target} holds what passed: {passed}. " if passed else ""
     require_passed(figures, what, advice=f"{written}The report is {report}.")
+
+
+def _word(artifact: BuiltArtifact) -> str:
+    """The precision, with OpenVINO's name before it where it is OpenVINO's."""
+    return artifact.precision if artifact.backend == "onnxruntime" else artifact.label
 
 
 def _refuse_engines(engines: Sequence[Engine], path: Path, target: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cgan_runtime.manifest import Figure, Manifest
+    from cgan_runtime.manifest import Artifact, Figure, Manifest
 
     from cgan_export.engines.builder import Report
     from cgan_export.engines.engines import Engine
@@ -22,7 +22,7 @@ def print_result(
 ) -> None:
     """What was written, and the commands that come next; `others` are the checkpoint's other graphs."""
     if as_json:
-        artifacts = {artifact.path: plain_figures(dict(artifact.fidelity)) for artifact in manifest.artifacts}
+        artifacts = {artifact.label: plain_figures(dict(artifact.fidelity)) for artifact in manifest.artifacts}
         document: dict[str, object] = {"path": str(target), "name": manifest.name, "bundle": digest}
         document |= {"graph": manifest.provenance.graph, "other_graphs": others}
         print(json.dumps({**document, "figures": artifacts["model.onnx"], "artifacts": artifacts}))
@@ -31,8 +31,12 @@ def print_result(
 
     print(f"\nwrote {target}/ in {seconds:.0f} s, bundle {digest[:16]}")
     width = max(24, 2 + max(len(file.path) for file in manifest.artifacts))
-    for file in manifest.artifacts:
-        print(f"  {file.path:<{width}}{file.bytes / 1e6:8.1f} MB  {file.backend} {file.precision}")
+    uses: dict[str, list[Artifact]] = {}
+    for artifact in manifest.artifacts:
+        uses.setdefault(artifact.path, []).append(artifact)
+    for path, artifacts_of in uses.items():
+        words = ", ".join(f"{artifact.backend} {artifact.precision}" for artifact in artifacts_of)
+        print(f"  {path:<{width}}{artifacts_of[0].bytes / 1e6:8.1f} MB  {words}")
     golden = sum(file.bytes for file in manifest.files)
     print(f"  {'golden, card, report':<{width}}{golden / 1e6:8.1f} MB")
     print("\nnext:")

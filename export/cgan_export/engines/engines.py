@@ -27,10 +27,11 @@ from cgan_export.engines.flavours import Flavour
 from cgan_export.engines.lint import lint_for_tensorrt
 from cgan_export.engines.profiles import profiles_for, shapes_of, whole_batch
 from cgan_export.engines.running import why_not_run
+from cgan_export.precisions import Precision
 
 __all__ = ["Engine", "EngineWish", "Gates", "Source", "build_engines", "gpu_for", "sources_of"]
 
-Gates = Callable[[Runner, Literal["fp16", "int8"]], dict[str, Figure]]
+Gates = Callable[[Runner, Precision], dict[str, Figure]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class EngineWish:
 class Source:
     """An ONNX file that becomes an engine."""
 
-    precision: Literal["fp16", "int8"]
+    precision: Precision
     model: bytes
     io: Literal["fp32", "fp16"] = "fp32"
     kept: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Whether an engine can run here. Needs neither onnx nor TensorRT: `cgan-export verify` asks it too."""
+"""Whether an artifact can run here. Needs neither onnx nor TensorRT: `cgan-export verify` asks it too."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from cgan_runtime.runners import RUNNERS
 __all__ = ["why_not_run"]
 
 
-def why_not_run(backend: str, plan: Plan | None) -> str | None:
-    """Why an engine cannot run here, in a few words; None where it can."""
+def why_not_run(backend: str, plan: Plan | None, precision: str = "fp32") -> str | None:
+    """Why an artifact cannot run here, in a few words; None where it can."""
     if backend not in RUNNERS:
         return f"this release has no runner for {backend}"
     kind = RUNNERS[backend]
-    return kind.absence() or (None if plan is None else kind.misfit(plan))
+    return kind.absence() or kind.lack(precision) or (None if plan is None else kind.misfit(plan))

@@ -8,10 +8,11 @@ fp32   1e-4 of the scale. An image in -1..1 has the scale 1 and may be 1e-4 off.
 fp16   5e-3 = 2.5 * 2 * 10^(-60/20). A PSNR of 60 dB is a root mean square error of 10^(-60/20) of the range,
        which is twice the scale; and the largest of about a hundred normal errors is 2.5 times their root mean
        square.
+bf16   4e-2 = 2.5 * 2 * 10^(-42/20), likewise: numbers of 8 bits where FP16 has 11, and 6 dB less for each.
 int8   9e-2 = 2.5 * 2 * 10^(-35/20), likewise.
 
 In a batch or alone: an FP32 image is the same in 8 bits, and other FP32 outputs differ by what the order of a sum
-costs, 1e-4 of the scale at most; FP16 and INT8 by one 8-bit level, and by 5e-3, which is a little less than that
+costs, 1e-4 of the scale at most; the others by one 8-bit level, and by 5e-3, which is a little less than that
 level (1/255 of a range is 8e-3 of its half).
 """
 
@@ -47,10 +48,13 @@ class Limits:
 
     @staticmethod
     def of(precision: str) -> Limits:
-        """The limits of "fp32", "fp16" or "int8"."""
+        """The limits of "fp32", "fp16", "bf16" or "int8"."""
         table = {
             "fp32": Limits(max_abs=1e-4, min_psnr_db=80.0, batch_levels=0, relative=1e-4, batch_relative=1e-4),
             "fp16": Limits(max_abs=math.inf, min_psnr_db=60.0, batch_levels=1, relative=5e-3, batch_relative=5e-3),
+            "bf16": Limits(
+                max_abs=math.inf, min_psnr_db=45.0, batch_levels=1, relative=2.8e-2, batch_relative=5e-3
+            ),
             "int8": Limits(max_abs=math.inf, min_psnr_db=35.0, batch_levels=1, relative=9e-2, batch_relative=5e-3),
         }
         return table[precision]

@@ -93,7 +93,7 @@ def report_html(
 def _reasons(artifact: BuiltArtifact) -> Iterator[str]:
     """Why an artifact failed, a sentence for each gate."""
     for words in shortfalls(artifact.figures):
-        yield f"{artifact.path}, {words}."
+        yield f"{artifact.label}, {words}."
 
 
 def _readable_date(created: str) -> str:
@@ -106,7 +106,7 @@ def _summary(pairs: Sequence[tuple[BuiltArtifact, Diagnostics]]) -> Table:
         heads=("artifact", "verdict", "worst sample", "MB"),
         rows=tuple(
             (
-                Cell(text=artifact.path, note=artifact.precision),
+                Cell(text=artifact.label, note=artifact.precision),
                 _verdict(artifact.passed),
                 f"{readable(round(found.psnr_db, 1))} dB",
                 f"{len(artifact.model) / 1e6:.1f}",
@@ -119,13 +119,14 @@ def _summary(pairs: Sequence[tuple[BuiltArtifact, Diagnostics]]) -> Table:
 def _origin(artifacts: Sequence[BuiltArtifact], origin: Provenance) -> Table:
     """What was exported, when and with what, and the digests that name it."""
     versions = ", ".join(f"{package} {version}" for package, version in origin.versions.items())
+    digests = {one.path: hashlib.sha256(one.model).hexdigest() for one in artifacts}
     graph = "" if origin.graph == "main" else f"graph {origin.graph}"
     return Table(
         text=True,
         rows=(
             ("checkpoint", Cell(text=origin.checkpoint, note=graph)),
             ("its SHA-256", origin.checkpoint_sha256),
-            *((f"SHA-256 of {one.path}", hashlib.sha256(one.model).hexdigest()) for one in artifacts),
+            *((f"SHA-256 of {path}", digest) for path, digest in digests.items()),
             ("time of the export", _readable_date(origin.created)),
             ("with", versions),
         ),
@@ -138,7 +139,7 @@ def _part(contract: Contract, artifact: BuiltArtifact, found: Diagnostics) -> _A
         share = f"{artifact.kept_share:.1%} of the multiply-adds"
         kept = f"Layers kept in FP32 ({share}): {', '.join(artifact.kept) or 'none'}."
     return _ArtifactPart(
-        title=f"{artifact.path} ({artifact.precision})",
+        title=f"{artifact.label} ({artifact.precision})",
         passed=artifact.passed,
         figures=figures_table(artifact.figures),
         kept=kept,

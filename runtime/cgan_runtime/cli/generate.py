@@ -65,7 +65,7 @@ class Options:
     batch: Positive = 4
     original_size: bool = False
     backend: str | None = None
-    precision: Literal["fp32", "fp16", "int8"] | None = None
+    precision: Literal["fp32", "fp16", "bf16", "int8"] | None = None
     device: str | None = None
     threads: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0
     as_json: Annotated[bool, Parameter(name="--json")] = False

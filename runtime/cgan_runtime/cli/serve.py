@@ -44,7 +44,7 @@ def serve(
     metrics_port: Port = 8002,
     max_batch: Positive | None = None,
     backend: str | None = None,
-    precision: Literal["fp32", "fp16", "int8"] | None = None,
+    precision: Literal["fp32", "fp16", "bf16", "int8"] | None = None,
     device: str | None = None,
     threads: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     drain_seconds: Positive = 10,

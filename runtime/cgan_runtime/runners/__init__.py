@@ -1,15 +1,16 @@
 """Runners: one file or folder per backend, one interface, one line in the table.
 
 A backend's module is imported when its runner is asked for, so a package that is not installed costs nothing. Each
-module has two functions, `absence` and `open_runner`; one whose artifacts have a plan has `misfit` (`Backend`). A
-module with two backends names an object with these methods for each.
+module has `absence` and `open_runner`; one whose artifacts have a plan has `misfit` too, and one that has
+a precision on some machines only has `lack` (`Backend` and what follows it). A module with two backends names an
+object with these methods for each.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Protocol, cast, final
+from typing import TYPE_CHECKING, Final, Protocol, cast, final, runtime_checkable
 
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CganError
@@ -28,7 +29,14 @@ class Backend(Protocol):
         """Why it cannot be used here and what to install, in one sentence; None where it can."""
 
     def open_runner(
-        self, model: bytes, contract: Contract, *, device: str | None, threads: int, in_flight: int
+        self,
+        model: bytes,
+        contract: Contract,
+        *,
+        precision: str,
+        device: str | None,
+        threads: int,
+        in_flight: int,
     ) -> Runner:
         """A runner of the artifact's bytes; see `RunnerKind.open`."""
 
@@ -38,6 +46,14 @@ class PlannedBackend(Backend, Protocol):
 
     def misfit(self, plan: Plan, device: str | None) -> str | None:
         """Why a plan cannot run on the device here, as the beginning of a sentence; None where it can."""
+
+
+@runtime_checkable
+class PrecisionBackend(Protocol):
+    """What the module of a backend offers that has a precision on some machines only."""
+
+    def lack(self, precision: str) -> str | None:
+        """Why it cannot compute in this precision here, in one sentence; None where it can."""
 
 
 @final
@@ -66,11 +82,21 @@ class RunnerKind:
         """Why a plan cannot run here: "this plan was built for ...; here are ..."; None where it can."""
         return cast("PlannedBackend", self._backend()).misfit(plan, device)
 
+    def lack(self, precision: str) -> str | None:
+        """Why it cannot compute in this precision here, in one sentence; None where it can.
+
+        Raises:
+            CganError: the backend is not installed.
+        """
+        backend = self._backend()
+        return backend.lack(precision) if isinstance(backend, PrecisionBackend) else None
+
     def open(
         self,
         model: bytes,
         contract: Contract,
         *,
+        precision: str = "fp32",
         device: str | None = None,
         threads: int = 0,
         in_flight: int = 1,
@@ -80,6 +106,7 @@ class RunnerKind:
         Args:
             model: the bytes of the artifact: what is executed is exactly what was hashed.
             contract: the signature the artifact must have.
+            precision: of the artifact; one file may be executed in several.
             device: where it runs, "cpu", "cuda" or "cuda:1", with ONNX Runtime also "tensorrt"; the backend's own
                 choice by default.
             threads: CPU threads; 0 lets the backend choose.
@@ -91,9 +118,11 @@ class RunnerKind:
             UsageError: a device that the backend does not know.
             BundleError: the artifact cannot be loaded, or has another signature.
         """
-        if (reason := self.absence()) is not None:
+        if (reason := self.absence() or self.lack(precision)) is not None:
             raise CganError(reason)
-        return self._backend().open_runner(model, contract, device=device, threads=threads, in_flight=in_flight)
+        return self._backend().open_runner(
+            model, contract, precision=precision, device=device, threads=threads, in_flight=in_flight
+        )
 
     def _backend(self) -> Backend:
         module, _, name = self.module.partition(":")
@@ -107,6 +136,9 @@ GPU_PACKAGES: Final = ("cuda-bindings>=13,<14",)
 RUNNERS: Final[dict[str, RunnerKind]] = {
     "onnxruntime": RunnerKind(
         name="ONNX Runtime", module="cgan_runtime.runners.onnxruntime", packages=("onnxruntime>=1.27,<2",)
+    ),
+    "openvino": RunnerKind(
+        name="OpenVINO", module="cgan_runtime.runners.openvino", packages=("openvino>=2026.1,<2027",)
     ),
     "tensorrt": RunnerKind(
         name="TensorRT",

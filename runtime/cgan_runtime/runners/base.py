@@ -1,7 +1,7 @@
 """The one interface behind which every way of executing an artifact stands.
 
-ONNX Runtime, TensorRT, PyTorch (in cgan_export), a remote Triton, and later OpenVINO are runners: they take
-every input of the contract, noise included, and give every output. Noise is `SeededGenerator`'s work, the same for
+ONNX Runtime, OpenVINO, TensorRT, PyTorch (in cgan_export) and a remote Triton are runners: they take every
+input of the contract, noise included, and give every output. Noise is `SeededGenerator`'s work, the same for
 all of them. A runner whose device has the kernel of noise.cu draws the inputs in `drawn_inputs` there, by the same
 rules, instead of taking them from the host.
 

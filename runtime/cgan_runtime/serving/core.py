@@ -68,6 +68,7 @@ def embedded_core(bundle: Bundle, options: RepositoryOptions) -> Core:
     settings = {
         "target": "embedded",
         "backend": options.backend,
+        "precision": options.precision,
         "device": options.device or "",
         "threads": str(options.threads),
         "sha256": artifact.sha256,

@@ -140,6 +140,7 @@ class CoreModel(_Model):
         self.runner = runner_kind(self.settings["backend"]).open(
             data,
             self.contract,
+            precision=self.settings["precision"],
             device=self.settings["device"] or None,
             threads=int(self.settings["threads"]),
         )

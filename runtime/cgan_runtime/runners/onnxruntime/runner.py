@@ -31,6 +31,7 @@ def open_runner(
     model: bytes,
     contract: Contract,
     *,
+    precision: str = "fp32",
     device: str | None = None,
     threads: int = 0,
     in_flight: int = 1,
@@ -41,6 +42,7 @@ def open_runner(
     Args:
         model: the bytes of a self-contained ONNX file.
         contract: the signature that it must have.
+        precision: not used: the file says it.
         device: where it runs; "tensorrt" is ONNX Runtime's TensorRT provider, which builds an engine and keeps it.
         threads: intra-op threads; 0 lets ONNX Runtime choose.
         in_flight: not used: on the CPU a session takes any number of calls at once, on a GPU they wait for each
@@ -52,7 +54,7 @@ def open_runner(
         CganError: what the device needs is not installed here; the message says what to install.
         BundleError: as `OnnxRuntimeRunner`.
     """
-    del in_flight
+    del precision, in_flight
     return OnnxRuntimeRunner(
         model, contract, device=parse_device(device), threads=threads, provider_options=provider_options
     )

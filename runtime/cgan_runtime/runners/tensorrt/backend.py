@@ -39,13 +39,21 @@ class TensorRtBackend:
         return misfit_of(plan, name=self.flavour.name, version=version, target=target)
 
     def open_runner(
-        self, model: bytes, contract: Contract, *, device: str | None = None, threads: int = 0, in_flight: int = 1
+        self,
+        model: bytes,
+        contract: Contract,
+        *,
+        precision: str = "fp16",
+        device: str | None = None,
+        threads: int = 0,
+        in_flight: int = 1,
     ) -> Runner:
         """A runner of a plan on "cuda" (the default) or "cuda:N".
 
         Args:
             model: the plan.
             contract: the signature it must have.
+            precision: not used: the plan says it.
             device: the GPU.
             threads: of the CPU; nothing is computed there.
             in_flight: batches that are on the GPU at once, for as many threads of the caller.
@@ -55,7 +63,7 @@ class TensorRtBackend:
             BundleError: the plan cannot be loaded, or has another signature.
             CganError: the library or the GPU is not here, or has no memory left.
         """
-        del threads
+        del precision, threads
         number = self._number(device)
         module = self.flavour.load()
         return TensorRtRunner(

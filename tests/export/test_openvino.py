@@ -1,0 +1,174 @@
+"""Artifacts for OpenVINO: the FP32 file in two precisions and a file in INT8, each measured where it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cgan_export.bundle.verify import verify_bundle
+from cgan_export.cli import export as command
+from cgan_runtime.bundle import Bundle, read_bundle
+from cgan_runtime.generator import noise_tensors
+from cgan_runtime.runners import RUNNERS, RunnerKind
+from cgan_runtime.runners import openvino as backend
+
+from tests.helpers import (
+    assert_one_sentence,
+    pix2pix_generator,
+    png,
+    run_here,
+    smooth_images,
+    write_pix2pix_checkpoint,
+)
+
+WORDS = ("--backend", "openvino", "--precision", "bf16,int8")
+LABELS = ["model.onnx", "model.int8.onnx", "openvino/fp32", "openvino/bf16", "openvino/int8"]
+
+needs_bfloat16 = pytest.mark.skipif(
+    backend.lack("bf16") is not None, reason="this CPU does not compute in bfloat16"
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights as small as those of a run, so that 8 bits are enough for every layer."""
+    return write_pix2pix_checkpoint(
+        tmp_path_factory.mktemp("run") / "facades.pt", pix2pix_generator(ngf=16, gain=0.7)
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Bundle:
+    target = tmp_path_factory.mktemp("openvino") / "facades"
+    done = run_here("cgan-export", checkpoint, "-o", target, *WORDS)
+    assert done.returncode == 0, done.stderr
+    return read_bundle(target)
+
+
+@needs_bfloat16
+@pytest.mark.slow
+def test_each_precision_passed_its_gates_where_it_runs(bundle: Bundle) -> None:
+    artifacts = {artifact.label: artifact for artifact in bundle.manifest.artifacts}
+    assert list(artifacts) == LABELS
+    for artifact in artifacts.values():
+        assert artifact.fidelity
+        assert all(figure.passed for figure in artifact.fidelity.values())
+    # They were measured apart: another runtime rounds in other places, another precision far more.
+    psnr = {label: one.fidelity["parity_psnr"].value for label, one in artifacts.items()}
+    assert len(set(psnr.values())) == len(LABELS)
+    assert psnr["openvino/fp32"] > 100 > psnr["openvino/bf16"] > psnr["openvino/int8"]
+
+
+@needs_bfloat16
+@pytest.mark.slow
+def test_one_file_serves_two_backends_and_is_there_once(bundle: Bundle) -> None:
+    paths = [artifact.path for artifact in bundle.manifest.artifacts]
+    assert paths.count("model.onnx") == 3
+    assert [file.path for file in bundle.manifest.all_files].count("model.onnx") == 1
+    assert bundle.manifest.schema_version == 4
+
+
+@needs_bfloat16
+@pytest.mark.slow
+def test_the_precision_decides_what_is_computed(bundle: Bundle) -> None:
+    contract = bundle.manifest.contract
+    condition = np.random.default_rng(0).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32)
+    inputs = {"condition": condition, **noise_tensors(contract.noise, [1, 2], [0, 0])}
+    right = bundle.runner().infer(inputs)["picture"]
+    worst = {}
+    for precision in ("fp32", "bf16", "int8"):
+        with bundle.runner(backend="openvino", precision=precision) as runner:
+            assert runner.description.startswith("OpenVINO 20")
+            assert runner.description.endswith("CPU bf16" if precision == "bf16" else "CPU")
+            worst[precision] = np.abs(runner.infer(inputs)["picture"] - right).max()
+    assert worst["fp32"] < 1e-4
+    assert worst["bf16"] > 1e-3
+    assert worst["int8"] > 1e-3
+
+
+@needs_bfloat16
+@pytest.mark.slow
+def test_several_threads_have_the_answers_of_one(bundle: Bundle) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    contract = bundle.manifest.contract
+    images = np.random.default_rng(0).uniform(-1, 1, (6, 1, 3, 64, 64)).astype(np.float32)
+    calls = [{"condition": image, **noise_tensors(contract.noise, [7], [0])} for image in images]
+    with bundle.runner(backend="openvino", in_flight=2) as runner, ThreadPoolExecutor(4) as pool:
+        answers = [answer["picture"] for answer in pool.map(runner.infer, calls)]
+    with bundle.runner(backend="openvino") as alone:
+        for call, answer in zip(calls, answers, strict=True):
+            np.testing.assert_allclose(answer, alone.infer(call)["picture"], atol=1e-6)
+
+
+@needs_bfloat16
+@pytest.mark.slow
+def test_the_commands_take_them(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(smooth_images(1)[0]))
+    words = ("--bundle", bundle.path, "--seed", "7", "--backend", "openvino", "--precision", "bf16")
+    done = run_here("cgan-translate", tmp_path / "a.png", *words, "-o", tmp_path / "out.png", "--json")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.png").exists()
+
+
+@needs_bfloat16
+@pytest.mark.slow
+def test_verify_measures_them_again_and_says_which_cannot_run(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = verify_bundle(bundle)
+    assert list(figures) == ["model.onnx", "openvino/fp32", "model.int8.onnx", "openvino/bf16", "openvino/int8"]
+    assert all(figure.passed for one in figures.values() for figure in one.values())
+    monkeypatch.setattr(backend, "lack", lambda precision: "no bfloat16 here." if precision == "bf16" else None)
+    assert "openvino/bf16" not in verify_bundle(bundle)
+    done = run_here("cgan-export", "verify", bundle.path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["not_run"] == {"openvino/bf16": "no bfloat16 here."}
+
+
+def test_a_precision_that_this_cpu_lacks_is_refused_before_torch_is_loaded(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "lack", lambda precision: "no bfloat16 here." if precision == "bf16" else None)
+    monkeypatch.setattr(command, "require_torch", lambda: pytest.fail("too late"))
+    done = run_here("cgan-export", checkpoint, "-o", tmp_path / "f", *WORDS)
+    assert_one_sentence(done, 1, "no bfloat16 here")
+    assert not (tmp_path / "f").exists()
+
+
+def test_bfloat16_needs_openvino(checkpoint: Path, tmp_path: Path) -> None:
+    done = run_here("cgan-export", checkpoint, "-o", tmp_path / "f", "--precision", "bf16")
+    assert_one_sentence(done, 2, "--precision bf16 is for OpenVINO: add --backend openvino")
+
+
+def test_options_of_engines_are_not_for_openvino(checkpoint: Path, tmp_path: Path) -> None:
+    done = run_here("cgan-export", checkpoint, "-o", tmp_path / "f", "--backend", "openvino", "--refit")
+    assert_one_sentence(done, 2, "--refit is for an engine")
+
+
+def test_it_says_what_to_install(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "no_openvino.py").write_text("def absence():\n    return 'OpenVINO is not installed; run: pip'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(RUNNERS, "openvino", RunnerKind(name="OpenVINO", module="no_openvino"))
+    done = run_here("cgan-export", checkpoint, "-o", tmp_path / "f", *WORDS)
+    assert_one_sentence(done, 1, "OpenVINO is not installed; run: pip")
+
+
+@pytest.mark.slow
+def test_neither_package_reports_what_it_is_used_for(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from cgan_export.artifacts.precision.nncf_int8 import _import_nncf\n"
+        "from cgan_runtime.runners.openvino import absence\n"
+        "assert absence() is None\n"
+        "_import_nncf()\n"
+        "assert 'openvino_telemetry' not in sys.modules\n"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
+    assert list(tmp_path.iterdir()) == []
