@@ -61,6 +61,7 @@ class GrpcApp:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_connection_idle_ms", int(limits.idle_seconds * 1000)),
+                ("grpc.server_handshake_timeout_ms", int(limits.idle_seconds * 1000)),
                 # Beyond it streams are reset without a word: our own limits come first, with a sentence.
                 ("grpc.max_concurrent_streams", limits.waiting + CALLS_BEYOND),
                 ("grpc.http2.max_ping_strikes", 4),

@@ -48,9 +48,10 @@ class StreamCalls:
         reader: asyncio.Task[None] | None = None
         try:
             self._keys.check(metadata.get("authorization"))
+            await context.send_initial_metadata(())  # without it no status can follow an answer that is not taken
             reader = asyncio.create_task(self._read_stream(context, running))
-            while (task := await running.get()) is not None:
-                await context.write(await task)
+            while (task := await self._next(running)) is not None:
+                await self._write(context, await task)
             await reader
         except Refusal as refusal:
             self._front.refused(refusal)
@@ -66,6 +67,36 @@ class StreamCalls:
                 if (left := running.get_nowait()) is not None:
                     left.cancel()
             log_call("ModelStreamInfer", metadata, status, started)
+
+    async def _next(self, running: asyncio.Queue[asyncio.Task[bytes] | None]) -> asyncio.Task[bytes] | None:
+        """The next request of a stream, of which every earlier one was answered.
+
+        Raises:
+            Refusal: none came for as long as a connection may be without one.
+        """
+        seconds = self._front.limits.idle_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await running.get()
+        except TimeoutError as error:
+            raise Refusal(
+                f"the stream had no request for {seconds:g} s: open another one for the next.",
+                status=408,
+                reason="slow",
+            ) from error
+
+    async def _write(self, context: Any, answer: bytes) -> None:
+        """Send an answer of a stream.
+
+        Raises:
+            Refusal: the caller has not taken it within the time for a request to arrive.
+        """
+        seconds = self._front.limits.read_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await context.write(answer)
+        except TimeoutError as error:
+            raise Refusal(f"an answer was not taken within {seconds:g} s.", status=408, reason="slow") from error
 
     async def _read_stream(self, context: Any, running: asyncio.Queue[asyncio.Task[bytes] | None]) -> None:
         try:
