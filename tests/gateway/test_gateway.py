@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 import ssl
 import time
 import urllib.error
@@ -19,7 +20,7 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 from cgan_runtime.bundle import Bundle
-from cgan_runtime.gateway.settings import Engine
+from cgan_runtime.gateway.settings import Engine, Limits
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.server import TritonServer
 from cgan_runtime.triton_client import TritonClient
@@ -210,6 +211,13 @@ def test_tls_is_spoken_over_both_protocols(own_gateway: Any, tmp_path: Path) -> 
         assert pb.ServerLiveResponse.FromString(call(channel, "ServerLive")).live
     with pytest.raises((urllib.error.URLError, http.client.HTTPException, ConnectionError)):
         get(f"{gateway.http_url}/v2/health/live")
+
+
+def test_who_never_begins_with_tls_is_left_over_grpc_too(own_gateway: Any, tmp_path: Path) -> None:
+    file, key = certificate(tmp_path)
+    gateway = own_gateway(tls_certificate=file, tls_key=key, limits=Limits(idle_seconds=1))
+    with socket.create_connection(("127.0.0.1", gateway.settings.grpc_port), timeout=10) as connection:
+        assert connection.recv(1) == b""
 
 
 def test_metrics_are_those_of_the_gateway_of_triton_and_of_the_stages_of_the_models(

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import http.client
 import json
+import queue
 import socket
 import threading
 import time
@@ -17,12 +18,14 @@ import numpy as np
 import pytest
 import tritonclient.http
 from cgan_runtime.gateway.settings import Limits
+from cgan_runtime.serving.server import TritonServer
 from tritonclient.grpc import service_pb2 as pb
 
 from tests.gateway.asking import IMAGE, answers, get, png_inputs, wait_until
-from tests.gateway.gateway_process import call
+from tests.gateway.gateway_process import call, engine_of
 from tests.helpers import png
 from tests.soak.slow import trickle
+from tests.soak.slow_grpc import KINDS, trickle_grpc
 
 
 def test_who_disconnects_is_counted_and_frees_the_slot(own_gateway: Any) -> None:
@@ -80,6 +83,47 @@ def test_clients_that_never_finish_a_request_are_sent_away(own_gateway: Any, pau
         *((kind, b"") for kind in ("nothing", "the first line", "the headers")),
         *((kind, b"HTTP/1.1 408") for kind in ("the body", "a chunk")),
     }
+
+
+def test_clients_that_never_finish_a_call_are_sent_away(own_gateway: Any) -> None:
+    """A stream counts as a connection does: without a request it is over after the same time."""
+    gateway = own_gateway(limits=Limits(read_seconds=1, idle_seconds=2))
+    address = gateway.settings.grpc_port
+
+    async def beside() -> tuple[list[tuple[str, str, float]], bytes]:
+        slow = asyncio.create_task(trickle_grpc(address, 4 * len(KINDS), pause_s=0.2, seconds=30))
+        with grpc.insecure_channel(gateway.grpc_url) as channel:
+            good = await asyncio.to_thread(call, channel, "ServerReady")
+        return await slow, good
+
+    found, good = asyncio.run(beside())
+    assert pb.ServerReadyResponse.FromString(good).ready
+    assert {(kind, ending) for kind, ending, _ in found} == {(kind, slow.ending) for kind, slow in KINDS.items()}
+    assert max(after for *_, after in found) < 8
+
+
+def test_a_stream_that_waits_for_its_answer_is_not_idle(own_gateway: Any, server: TritonServer) -> None:
+    gateway = own_gateway(limits=Limits(idle_seconds=1))
+    gateway.tell(down=True)  # the request stays inside
+    message = pb.ModelInferRequest(model_name="facades_png")
+    message.inputs.add(name="image", datatype="BYTES", shape=[1, 1])
+    message.raw_input_contents.append(len(IMAGE).to_bytes(4, "little") + IMAGE)
+    sent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    with grpc.insecure_channel(gateway.grpc_url) as channel:
+        stream: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+            "/inference.GRPCInferenceService/ModelStreamInfer"
+        )
+        answers = stream(iter(sent.get, None), timeout=60)
+        sent.put(message.SerializeToString())
+        time.sleep(2.5)
+        gateway.tell(engine=engine_of(server, epoch=2))
+        answer = pb.ModelStreamInferResponse.FromString(next(answers))
+        assert answer.error_message == ""
+        with pytest.raises(grpc.RpcError) as caught:
+            next(answers)
+        sent.put(None)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert caught.value.details() == "the stream had no request for 1 s: open another one for the next."
 
 
 def test_beyond_so_many_connections_new_ones_are_closed(own_gateway: Any) -> None:

@@ -12,14 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 from cgan_runtime.gateway.memory import Memory
 from cgan_runtime.gateway.refusal import Refusal
 from cgan_runtime.gateway.settings import Limits
 from cgan_runtime.serving.server import TritonServer
+from tritonclient.grpc import service_pb2 as pb
 
 from tests.gateway.asking import get, wait_until
-from tests.gateway.gateway_process import GatewayProcess, engine_of
+from tests.gateway.gateway_process import GatewayProcess, call, engine_of
 
 MIB = 2**20
 HEAD = b"POST /v2/models/facades/infer HTTP/1.1\r\nHost: x\r\n"
@@ -136,6 +138,26 @@ def test_a_client_that_does_not_take_its_answers_is_left(own_gateway: Any) -> No
     assert any(0 < size < 10 * ROW_BYTES for size in seen), "of an answer that is being sent nothing else is held"
     wait_until(lambda: "does not take its answer" in gateway.log.read_text())
     wait_until(lambda: held(gateway) == 0)
+
+
+def test_a_message_that_was_refused_is_let_go_at_once(own_gateway: Any) -> None:
+    """Until the garbage collector looks at everything thousands of calls may come."""
+    gateway = own_gateway()
+    process = psutil.Process(gateway.process_id)
+    message = pb.ModelInferRequest(model_name="none of ours")
+    message.inputs.add(name="condition", datatype="FP32", shape=[1])
+    message.raw_input_contents.append(bytes(8 * MIB))
+    data = message.SerializeToString()
+    with grpc.insecure_channel(gateway.grpc_url) as channel:
+
+        def refused(count: int) -> int:
+            for _ in range(count):
+                with pytest.raises(grpc.RpcError, match="is not served here"):
+                    call(channel, "ModelInfer", data)
+            return int(process.memory_info().rss)
+
+        before = refused(8)
+        assert refused(24) - before < 8 * 8 * MIB
 
 
 def never() -> Iterator[bytes]:

@@ -166,6 +166,16 @@ def test_a_refusal_is_told_by_its_code_and_reason(traced: Supervisor, collector:
     assert span.status == ""  # the caller's fault is none of the server's
 
 
+def test_a_refusal_over_grpc_is_told_by_its_code_too(traced: Supervisor, collector: Collector) -> None:
+    trace_id, _, header = trace_of(45)
+    with grpc.insecure_channel(traced.grpc_url) as channel, pytest.raises(grpc.RpcError):
+        one: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVER_NAMES['grpc']}")
+        one(b"no message", metadata=(("traceparent", header),), timeout=60)
+    (span,) = collector.of_trace(trace_id, bool)
+    told = span.attributes
+    assert (told["rpc.response.status_code"], told["cgan.refused"]) == ("INVALID_ARGUMENT", "invalid")
+
+
 def test_nothing_of_what_was_sent_or_answered_is_in_a_span(traced: Supervisor, collector: Collector) -> None:
     trace_id, _, header = trace_of(50)
     assert ask_http(traced.settings.http_port, header) == 200

@@ -57,9 +57,9 @@ ELSEWHERE: Final = {
             f"tests/gateway/test_{part}.py" for part in ("bad_requests", "gateway", "gateway_conforms")
         ]
         for name in (
-            *("__main__", "checks", "describe", "front", "grpc_app", "grpc_request", "http_app", "http_body"),
-            *("json_answer", "json_request", "json_values", "keys", "logs", "metrics", "metrics_app", "openapi"),
-            *("request", "served"),
+            *("__main__", "checks", "describe", "front", "grpc_app", "grpc_call", "grpc_request", "grpc_stream"),
+            *("http_app", "http_body", "json_answer", "json_request", "json_values", "keys", "logs", "metrics"),
+            *("metrics_app", "openapi", "request", "served"),
         )
     },
     Path("runtime/cgan_runtime/gateway/tracing.py"): ["tests/gateway/test_tracing.py"],

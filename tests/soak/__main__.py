@@ -10,7 +10,7 @@ deaths    each process is killed or stopped so often, under one client
 reloads   versions follow one another under clients; every fifth is unsound and has to be refused
 requests  the same with small requests; it is looked at what the processes take
 overload  five times what can be answered
-slow      clients that never finish a request, beside a good one
+slow      clients that never finish a request, so many over each protocol, beside a good one
 
 The last line is one JSON object; the exit code is 1 where anything broke the law: a wrong answer, a failed request,
 an unsound version that was served.

@@ -1,4 +1,7 @@
-"""Clients that send a byte now and then and never a whole request are ended, and nobody else notices them."""
+"""Clients that send a byte now and then and never a whole request are ended, and nobody else notices them.
+
+Over HTTP here, over gRPC in slow_grpc.py.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from tests.soak.base import Report, ServeCommand
+from tests.soak.slow_grpc import KINDS, trickle_grpc
 from tests.supervision.clients import Clients, picture_of
 
-__all__ = ["slow", "trickle"]
+__all__ = ["slow", "slow_beside_good", "trickle"]
 
-SECONDS: Final = 120.0  # after which a client that was not sent away has not been
+SECONDS: Final = 200.0  # after which a client that was not sent away has not been
 HEAD: Final = b"POST /v2/models/facades_png/infer HTTP/1.1\r\nHost: x\r\n"
 BEGINNINGS: Final = {
     "nothing": b"",
@@ -66,28 +70,45 @@ async def _one(port: int, kind: str, pause_s: float) -> tuple[str, bytes, float]
     return kind, told, time.monotonic() - began
 
 
-def slow(bundle: Path, count: int, say: Callable[[str], object], pause_s: float = 2.0) -> Report:
-    """So many of them beside one good client."""
-    report, right = Report(), picture_of(bundle)
-    with ServeCommand(bundle) as server, Clients(f"127.0.0.1:{server.ports.grpc}", 1) as clients:
+def slow(bundle: Path, count: int, say: Callable[[str], object]) -> Report:
+    """So many of them over each protocol beside one good client, with the limits that cgan-serve has."""
+    with ServeCommand(bundle) as server:
+        report = slow_beside_good(server.ports.http, server.ports.grpc, picture_of(bundle), count, pause_s=2.0)
+    say(str(report.figures))
+    return report
+
+
+def slow_beside_good(http_port: int, grpc_port: int, right: bytes, count: int, *, pause_s: float) -> Report:
+    """The same at a server that runs and gives the good client this picture."""
+    report = Report()
+
+    async def both() -> tuple[list[tuple[str, bytes, float]], list[tuple[str, str, float]]]:
+        return await asyncio.gather(
+            trickle(http_port, count, pause_s=pause_s),
+            trickle_grpc(grpc_port, count, pause_s=pause_s, seconds=SECONDS),
+        )
+
+    with Clients(f"127.0.0.1:{grpc_port}", 1) as clients:
         clients.wait_for(3)
         before = clients.count
-        found = asyncio.run(trickle(server.ports.http, count, pause_s=pause_s))
+        over_http, over_grpc = asyncio.run(both())
         during = clients.count - before
         clients.wait_for(3)
-    for kind, told, after in found:
+    for kind, told, after in over_http:
         status = told[9:12].decode() or "closed"
         report.require(status in ("408", "closed"), f"slow with {kind}: {told[:200]!r} after {after:.1f} s")
-    ends = Counter(f"{kind}: {told[9:12].decode() or 'closed'}" for kind, told, _ in found)
+    for kind, ending, after in over_grpc:
+        report.require(ending == KINDS[kind].ending, f"slow with {kind}: {ending} after {after:.1f} s")
     wrong = len(set(clients.answers) - {right})
     report.require(not wrong, f"{wrong} wrong answers")
     report.require(not clients.failures, f"{len(clients.failures)} failed, as {clients.failures[:1]}")
     report.require(during > 0, "the good client had no answer meanwhile")
     report.figures = {
-        **ends,
-        "longest_s": round(max(after for *_, after in found), 1),
+        **Counter(f"{kind}: {told[9:12].decode() or 'closed'}" for kind, told, _ in over_http),
+        **Counter(f"{kind}: {ending}" for kind, ending, _ in over_grpc),
+        "longest_s": round(max(after for *_, after in over_http), 1),
+        "gRPC longest_s": round(max(after for *_, after in over_grpc), 1),
         "good_requests": during,
         "wrong": wrong,
     }
-    say(str(report.figures))
     return report

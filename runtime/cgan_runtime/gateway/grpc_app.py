@@ -1,12 +1,11 @@
-"""The Open Inference Protocol over gRPC, unary and as a stream."""
+"""The Open Inference Protocol over gRPC; its streams are in grpc_stream.py."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +17,9 @@ from tritonclient.grpc import service_pb2 as pb
 from cgan_runtime.errors import CganError
 from cgan_runtime.gateway.describe import metadata_of, public_config, public_statistics, server_metadata
 from cgan_runtime.gateway.front import Front
-from cgan_runtime.gateway.grpc_request import answer_message, in_stream, read_message
+from cgan_runtime.gateway.grpc_call import FAILED, NO_ANSWER, log_call, read_in_time, refuse
+from cgan_runtime.gateway.grpc_request import answer_message, read_message
+from cgan_runtime.gateway.grpc_stream import StreamCalls
 from cgan_runtime.gateway.keys import Keys
 from cgan_runtime.gateway.refusal import Refusal
 
@@ -27,7 +28,6 @@ __all__ = ["GrpcApp"]
 SERVICE: Final = "inference.GRPCInferenceService"
 CALLS_BEYOND: Final = 768  # calls at once beside those that wait: they are being read, refused or answered
 COPIES_WAITING: Final = 2  # of a message that waits: as it came, and as it was read
-IN_STREAM: Final = 8  # requests of one stream that are worked on at once; answers keep their order
 OPEN_METHODS: Final = ("ServerLive", "ServerReady")
 HIDDEN: Final = (
     *("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
@@ -37,7 +37,6 @@ HIDDEN: Final = (
 )
 
 log = logging.getLogger("cgan.gateway")
-access = logging.getLogger("cgan.access")
 Call = Callable[[Any, Any], Awaitable[Any]]
 
 
@@ -47,8 +46,7 @@ class GrpcApp:
     def __init__(self, front: Front, keys: Keys) -> None:
         self._front, self._keys = front, keys
         self._server: grpc.aio.Server | None = None
-        tracing = front.tracing
-        self._of_stream = self._one_of_stream if tracing is None else tracing.message(self._one_of_stream)
+        self._stream = StreamCalls(front, keys, self._answered)
 
     async def serve(self, host: str, port: int, certificate: Path | None, key: Path | None) -> None:
         """Accept connections from now on.
@@ -63,6 +61,7 @@ class GrpcApp:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_connection_idle_ms", int(limits.idle_seconds * 1000)),
+                ("grpc.server_handshake_timeout_ms", int(limits.idle_seconds * 1000)),
                 # Beyond it streams are reset without a word: our own limits come first, with a sentence.
                 ("grpc.max_concurrent_streams", limits.waiting + CALLS_BEYOND),
                 ("grpc.http2.max_ping_strikes", 4),
@@ -97,60 +96,52 @@ class GrpcApp:
             "ModelStatistics": self._statistics,
             **dict.fromkeys(HIDDEN, self._hidden),
         }
+        infer: Call = self._around("ModelInfer", self._infer)
+        stream: Call = self._stream.handle
+        if (tracing := self._front.tracing) is not None:
+            infer, stream = tracing.grpc("ModelInfer", infer), tracing.grpc("ModelStreamInfer", stream)
+        # As streams of one message, which are the same to a client: keys are looked at before it is read.
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            name: grpc.unary_unary_rpc_method_handler(
+            name: grpc.stream_unary_rpc_method_handler(
                 self._around(name, call), response_serializer=lambda message: message.SerializeToString()
             )
             for name, call in plain.items()
         }
-        infer: Call = self._around("ModelInfer", self._infer)
-        stream: Call = self._stream
-        if (tracing := self._front.tracing) is not None:
-            infer, stream = tracing.grpc("ModelInfer", infer), tracing.grpc("ModelStreamInfer", stream)
-        # As a stream of one message, which is the same to a client: keys are asked for before it is read.
         handlers["ModelInfer"] = grpc.stream_unary_rpc_method_handler(infer)
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(stream)
         return handlers
 
     def _around(self, method: str, call: Call) -> Call:
-        """Keys, one form of error, one line of log."""
+        """Keys, the message, one form of error, one line of log."""
 
-        async def handle(data: Any, context: Any) -> Any:
+        async def handle(_: Any, context: Any) -> Any:
             started, status = time.perf_counter(), "OK"
             metadata = dict(context.invocation_metadata() or ())
             try:
                 if method not in OPEN_METHODS:
                     self._keys.check(metadata.get("authorization"))
-                return await call(data, context)
+                return await call(await read_in_time(context, self._front.limits.read_seconds), context)
             except Refusal as refusal:
                 self._front.refused(refusal)
                 status = refusal.grpc_code
-                await _abort(context, refusal)
+                refuse(context, refusal)
             except DecodeError:
                 status = "INVALID_ARGUMENT"
-                await _abort(context, Refusal(f"the request is not a message of {method}."))
-            except (grpc.aio.AbortError, asyncio.CancelledError):
+                refuse(context, Refusal(f"the request is not a message of {method}."))
+            except asyncio.CancelledError:
                 status = "CANCELLED"
                 raise
             except Exception:
                 status = "INTERNAL"
                 log.exception("method=%s", method)
-                await _abort(context, Refusal("the server failed; its log says why.", status=500))
+                refuse(context, Refusal(FAILED, status=500))
             finally:
-                _log(method, metadata, status, started)
-            raise AssertionError  # abort raises
+                log_call(method, metadata, status, started)
+            return NO_ANSWER
 
         return handle
 
-    async def _infer(self, messages: AsyncIterator[bytes], context: Any) -> bytes:
-        seconds = self._front.limits.read_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                data = await anext(aiter(messages))
-        except TimeoutError as error:
-            raise Refusal(f"the request did not arrive within {seconds:g} s.", status=408, reason="slow") from error
-        except StopAsyncIteration as error:
-            raise Refusal("the call ended without a message.") from error
+    async def _infer(self, data: bytes, context: Any) -> bytes:
         return await self._answered(data, context.time_remaining())
 
     async def _answered(self, data: bytes, seconds: float | None) -> bytes:
@@ -160,50 +151,6 @@ class GrpcApp:
             model = self._front.table.find(name, version)
             answer = await self._front.infer(model, request, claim, seconds=seconds)
             return answer_message(answer.outputs, request, model)
-
-    async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> None:
-        """Answers in the order of the requests; a refusal is an answer too, and the stream goes on."""
-        metadata = dict(context.invocation_metadata() or ())
-        started = time.perf_counter()
-        try:
-            self._keys.check(metadata.get("authorization"))
-        except Refusal as refusal:
-            self._front.refused(refusal)
-            await _abort(context, refusal)
-        running: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(IN_STREAM)
-        reader = asyncio.create_task(self._read_stream(requests, running))
-        try:
-            while (task := await running.get()) is not None:
-                await context.write(await task)
-            await reader
-        finally:
-            reader.cancel()
-            while not running.empty():
-                if (left := running.get_nowait()) is not None:
-                    left.cancel()
-            _log("ModelStreamInfer", metadata, "OK", started)
-
-    async def _read_stream(
-        self, requests: AsyncIterator[bytes], running: asyncio.Queue[asyncio.Task[bytes] | None]
-    ) -> None:
-        try:
-            async for data in requests:
-                await running.put(asyncio.create_task(self._of_stream(data)))
-        finally:
-            await running.put(None)
-
-    async def _one_of_stream(self, data: bytes) -> bytes:
-        refused = pb.ModelStreamInferResponse()
-        try:
-            return in_stream(await self._answered(data, None))
-        except Refusal as refusal:
-            self._front.refused(refusal)
-            refused.error_message = str(refusal)
-            refused.infer_response.id = _id_of(data)
-        except Exception:
-            log.exception("method=ModelStreamInfer")
-            refused.error_message = "the server failed; its log says why."
-        return bytes(refused.SerializeToString())
 
     async def _live(self, data: bytes, _: Any) -> Any:
         pb.ServerLiveRequest.FromString(data)
@@ -250,30 +197,3 @@ class GrpcApp:
             status=501,
             reason="hidden",
         )
-
-
-async def _abort(context: Any, refusal: Refusal) -> None:
-    trailing = () if refusal.retry_after is None else (("retry-after", str(refusal.retry_after)),)
-    await context.abort(getattr(grpc.StatusCode, refusal.grpc_code), str(refusal), trailing)
-
-
-def _id_of(data: bytes) -> str:
-    try:
-        return str(pb.ModelInferRequest.FromString(data).id)
-    except DecodeError:
-        return ""
-
-
-def _log(method: str, metadata: dict[str, Any], status: str, started: float) -> None:
-    access.info(
-        "",
-        extra={
-            "fields": {
-                "request": str(metadata.get("x-request-id", ""))[:64] or uuid.uuid4().hex,
-                "protocol": "grpc",
-                "method": method,
-                "status": status,
-                "ms": round((time.perf_counter() - started) * 1e3, 2),
-            }
-        },
-    )

@@ -33,8 +33,8 @@ class Limits(Value):
         tensors: inputs and requested outputs of a request.
         pixels: of all image files of a request, as their headers say.
         seconds: from the arrival of a request to its answer; a request that cannot be answered in time is refused.
-        read_seconds: for a request to arrive.
-        idle_seconds: for a connection without a request.
+        read_seconds: for a request to arrive, and for an answer to be taken.
+        idle_seconds: for a connection, or a stream of gRPC, without a request.
         waiting: requests that wait for the engine.
         memory_bytes: of all requests, from the first byte of each to its answer, in part estimated; a quarter of
             it is for what arrives and waits, so it is at least four times `body_bytes`.

@@ -37,7 +37,6 @@ __all__ = ["Tracing"]
 SERVICE: Final = "inference.GRPCInferenceService"
 CLOSE_SECONDS: Final = 2.0  # for spans that were not sent yet; a collector that is away delays no end
 POLL_SECONDS: Final = 0.05
-CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 # The standard names (semantic conventions 1.39); ours begin with "cgan.".
 METHOD, ROUTE, PATH, SCHEME = "http.request.method", "http.route", "url.path", "url.scheme"
 STATUS, ERROR = "http.response.status_code", "error.type"
@@ -89,10 +88,11 @@ class Tracing:
                 except asyncio.CancelledError:
                     span.set_attribute(RPC_STATUS, "CANCELLED")
                     raise
-                except BaseException:  # what aborted the call has told it its code
-                    span.set_attribute(RPC_STATUS, CODES.get(context.code(), "UNKNOWN"))
+                except Exception:
+                    span.set_attribute(RPC_STATUS, "UNKNOWN")
                     raise
-                span.set_attribute(RPC_STATUS, "OK")
+                code: grpc.StatusCode | None = context.code()  # of a refusal
+                span.set_attribute(RPC_STATUS, "OK" if code is None else code.name)
                 return answer
 
         return traced
