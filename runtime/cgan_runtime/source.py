@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from cgan_runtime.bundle import read_bundle
+from cgan_runtime.choosing import resolve_artifact
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import UsageError
 from cgan_runtime.generator import SeededModel
@@ -17,11 +19,18 @@ __all__ = ["Source", "open_source"]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A generator, and what its files say of their origin: its name and its model digest."""
+    """A generator, and what its files say of their origin: its name and its model digest.
+
+    Attributes:
+        artifact: of a bundle, what is executed: "openvino/int8"; None of a server.
+        runtime: of a bundle, what executes it: "OpenVINO 2026.4.1 CPU"; None of a server.
+    """
 
     model: SeededModel
     name: str
     digest: str
+    artifact: str | None = None
+    runtime: str | None = None
 
     @property
     def contract(self) -> Contract:
@@ -46,7 +55,9 @@ def open_source(
     precision: str | None = None,
     device: str | None = None,
     threads: int = 0,
+    min_psnr: float | None = None,
     require_signature: Path | None = None,
+    say: Callable[[str], None] = print,
 ) -> Source:
     """A bundle on this machine, or a model on a server.
 
@@ -58,7 +69,9 @@ def open_source(
         precision: see `Bundle.runner`.
         device: see `Bundle.runner`.
         threads: see `Bundle.runner`.
+        min_psnr: with the backend "auto" the least PSNR in dB, see `choosing.choose_artifact`.
         require_signature: see `read_bundle`.
+        say: told what "auto" has chosen.
 
     Raises:
         UsageError: neither or both of bundle and url are named, or something that only the other one has.
@@ -73,6 +86,7 @@ def open_source(
         "--precision": precision,
         "--device": device,
         "--threads": threads or None,
+        "--min-psnr": min_psnr,
         "--require-signature": require_signature,
     }
     if bundle is None and (needless := [name for name, value in chosen.items() if value is not None]):
@@ -81,8 +95,17 @@ def open_source(
         raise UsageError("--model names the generator of a server; with --bundle leave it out.")
     if bundle is not None:
         read = read_bundle(bundle, require_signature=require_signature)
-        opened = read.generator(backend=backend, precision=precision, device=device, threads=threads)
-        return Source(model=opened, name=read.manifest.name, digest=read.model_digest)
+        kind, rounding = resolve_artifact(
+            read, backend, precision, min_psnr_db=min_psnr, device=device, threads=threads, say=say
+        )
+        opened = read.generator(backend=kind, precision=rounding, device=device, threads=threads)
+        return Source(
+            model=opened,
+            name=read.manifest.name,
+            digest=read.model_digest,
+            artifact=f"{kind}/{rounding}",
+            runtime=opened.runner.description,
+        )
     if model is None:
         raise UsageError("--url needs --model NAME, the name the server gives the generator.")
     from cgan_runtime.triton_client import TritonClient, TritonGenerator

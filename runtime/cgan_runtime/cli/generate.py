@@ -47,8 +47,10 @@ class Options:
         samples: Samples to make of each input, all from the one seed. [default: 1]
         batch: Samples per execution; it changes no sample. [default: 4]
         original_size: Scale images to the size of the input image.
-        backend: Which artifact of the bundle to run; a server has made this choice. [default: onnxruntime]
+        backend: Which artifact of the bundle to run: onnxruntime, openvino, tensorrt, tensorrt_rtx; or auto, the
+            fastest of the CPU that keeps --min-psnr. A server has made this choice. [default: onnxruntime]
         precision: Which precision of it. [default: fp32]
+        min_psnr: With --backend auto, the least PSNR to PyTorch in dB. [default: 45]
         device: cpu, cuda or cuda:N; for ONNX Runtime also tensorrt, tensorrt:N. [default: the backend's choice]
         threads: CPU threads. [default: the backend chooses]
         as_json: Print one JSON object instead of the paths and scores.
@@ -66,6 +68,7 @@ class Options:
     original_size: bool = False
     backend: str | None = None
     precision: Literal["fp32", "fp16", "bf16", "int8"] | None = None
+    min_psnr: float | None = None
     device: str | None = None
     threads: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0
     as_json: Annotated[bool, Parameter(name="--json")] = False
@@ -128,6 +131,8 @@ def make_samples(app_of: App, inputs: Sequence[Path], options: Options, named: M
         precision=options.precision,
         device=options.device,
         threads=options.threads,
+        min_psnr=options.min_psnr,
+        say=lambda text: print(f"{program}: {text}", file=sys.stderr),
     )
     with source:
         if options.original_size and not inputs:
@@ -155,7 +160,9 @@ def make_samples(app_of: App, inputs: Sequence[Path], options: Options, named: M
         shown = seed if seed < 2**53 else str(seed)
         images = [_described(item) for item in made]
         # "pictures" stays: programs read this key.
-        print(json.dumps({"seed": shown, "model_digest": source.digest, "pictures": images, "failed": failed}))
+        by = {"artifact": source.artifact, "runtime": source.runtime}
+        document = {"seed": shown, "model_digest": source.digest, **by, "pictures": images, "failed": failed}
+        print(json.dumps(document))
     if failed and not made:
         raise last
     if failed:

@@ -45,6 +45,7 @@ def serve(
     max_batch: Positive | None = None,
     backend: str | None = None,
     precision: Literal["fp32", "fp16", "bf16", "int8"] | None = None,
+    min_psnr: float | None = None,
     device: str | None = None,
     threads: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     drain_seconds: Positive = 10,
@@ -93,8 +94,11 @@ def serve(
         grpc_port: Port for gRPC. [default: 8001]
         metrics_port: Port for Prometheus metrics. [default: 8002]
         max_batch: Most rows that one execution holds. [default: 8; of a TensorRT plan what its profiles take]
-        backend: Which artifact of the bundles to serve. [default: onnxruntime; with --target ngc tensorrt]
+        backend: Which artifact of the bundles to serve: onnxruntime, openvino, tensorrt, tensorrt_rtx; or auto, the
+            fastest of this CPU that keeps --min-psnr, of one bundle. [default: onnxruntime; with --target ngc
+            tensorrt]
         precision: Which precision of it. [default: fp32; of TensorRT plans for --target ngc fp16]
+        min_psnr: With --backend auto, the least PSNR to PyTorch in dB. [default: 45]
         device: cpu, cuda or cuda:N; for ONNX Runtime also tensorrt, tensorrt:N. [default: the backend's choice]
         threads: CPU threads. [default: the backend chooses]
         drain_seconds: Longest wait for requests in flight when stopping. [default: 10]
@@ -117,7 +121,8 @@ def serve(
         setup: Only make the server's own Python environment, for BACKEND, and stop.
         verbose: Print the log as it is written; without --bare it is kept in any case.
     """
-    from cgan_runtime.bundle import DEFAULT_BACKEND, DEFAULT_PRECISION, read_bundle
+    from cgan_runtime.bundle import DEFAULT_BACKEND, read_bundle
+    from cgan_runtime.choosing import AUTO, resolve_artifact
     from cgan_runtime.cli.serve_repository import gpu_number, write_for_container, write_only
     from cgan_runtime.cli.serve_until import serve_until_stopped
     from cgan_runtime.gateway.settings import GatewaySettings, Limits
@@ -140,6 +145,8 @@ def serve(
     if target == "ngc":
         if triton_repo is None:
             raise UsageError("--target ngc writes a repository for a container; say where with --triton-repo DIR.")
+        if backend == AUTO or min_psnr is not None:
+            raise UsageError("--backend auto is for the CPU of this machine; name a backend with --target ngc.")
         if threads:
             raise UsageError("--threads is for engines on the CPU; leave it out with --target ngc.")
         from cgan_runtime.serving.containers import find_container
@@ -157,11 +164,16 @@ def serve(
         )
         write_for_container(triton_repo, read, there, host, ports, _say)
         return 0
+    if backend == AUTO and len(read) > 1:
+        raise UsageError("--backend auto chooses for one bundle; name the backend, or serve each by itself.")
+    backend, rounding = resolve_artifact(
+        read[0], backend, precision, min_psnr_db=min_psnr, device=device, threads=threads, say=_say
+    )
     models = RepositoryOptions(
         max_batch=max_batch or DEFAULT_MAX_BATCH,
         threads=threads,
-        precision=precision or DEFAULT_PRECISION,
-        backend=backend or DEFAULT_BACKEND,
+        precision=rounding,
+        backend=backend,
         device=device,
     )
     if triton_repo is not None:

@@ -8,8 +8,11 @@ object with these methods for each.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, Protocol, cast, final, runtime_checkable
 
 from cgan_runtime.contract import Contract
@@ -81,6 +84,14 @@ class RunnerKind:
     def misfit(self, plan: Plan, device: str | None = None) -> str | None:
         """Why a plan cannot run here: "this plan was built for ...; here are ..."; None where it can."""
         return cast("PlannedBackend", self._backend()).misfit(plan, device)
+
+    def version(self) -> str:
+        """Of the package that executes, without importing it; empty where it is not installed."""
+        for package in self.packages:
+            name = re.split(r"[^A-Za-z0-9_.-]", package)[0]
+            with contextlib.suppress(PackageNotFoundError):
+                return version(name)
+        return ""
 
     def lack(self, precision: str) -> str | None:
         """Why it cannot compute in this precision here, in one sentence; None where it can.
