@@ -22,7 +22,7 @@ class Source:
     """A generator, and what its files say of their origin: its name and its model digest.
 
     Attributes:
-        artifact: of a bundle, what is executed: "openvino/int8"; None of a server.
+        artifact: what is executed, "openvino/int8"; None of a server that does not say it.
         runtime: of a bundle, what executes it: "OpenVINO 2026.4.1 CPU"; None of a server.
     """
 
@@ -111,4 +111,4 @@ def open_source(
     from cgan_runtime.triton_client import TritonClient, TritonGenerator
 
     served = TritonGenerator(TritonClient(url or ""), model)
-    return Source(model=served, name=model, digest=served.digest)
+    return Source(model=served, name=model, digest=served.digest, artifact=served.artifact)

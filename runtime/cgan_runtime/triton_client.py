@@ -154,7 +154,12 @@ class TritonGenerator:
     def __init__(self, client: TritonClient, model: str) -> None:
         self.client, self.model = client, model
         self._contract = client.contract(model)
-        self.digest = client.settings(model).get("model_digest", "")
+        settings = client.settings(model)
+        self.digest = settings.get("model_digest", "")
+        ran = [
+            settings.get(key, "") for key in ("backend", "precision")
+        ]  # servers before OpenVINO say no precision
+        self.artifact = "/".join(ran) if all(ran) else None
 
     @property
     def contract(self) -> Contract:

@@ -51,5 +51,5 @@ def test_device_threads_and_in_flight_reach_the_backend(read: Bundle, monkeypatc
     for use in (read.runner, read.generator):
         use().close()
         use(device="cuda:1", threads=3, in_flight=2).close()
-    usual: dict[str, Any] = {"device": None, "threads": 0, "in_flight": 1}
-    assert given == 2 * [usual, {"device": "cuda:1", "threads": 3, "in_flight": 2}]
+    usual: dict[str, Any] = {"precision": "fp32", "device": None, "threads": 0, "in_flight": 1}
+    assert given == 2 * [usual, {"precision": "fp32", "device": "cuda:1", "threads": 3, "in_flight": 2}]

@@ -11,7 +11,7 @@ import contextlib
 import io
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import onnx
 from cgan_runtime.errors import CganError, CheckFailedError
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = ["quantized"]
-
-PACKAGES: Final = '"cgan-deploy[openvino]"'
 
 
 def quantized(model: onnx.ModelProto, feeds: Sequence[dict[str, Array]]) -> onnx.ModelProto:
@@ -60,6 +58,6 @@ def _import_nncf() -> ModuleType:
         with without_telemetry():
             import nncf
     except ImportError as error:
-        raise CganError(f"NNCF is not installed; run: pip install {PACKAGES}") from error
+        raise CganError('NNCF is not installed; run: pip install "cgan-deploy[openvino]"') from error
     nncf.set_log_level(logging.ERROR)
     return nncf  # type: ignore[no-any-return] # the package ships no types
