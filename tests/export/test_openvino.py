@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from cgan_export.artifacts.precision.nncf_int8 import quantized
 from cgan_export.bundle.verify import verify_bundle
 from cgan_export.cli import export as command
 from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.generator import noise_tensors
+from cgan_runtime.golden import golden_conditions
 from cgan_runtime.runners import RUNNERS, RunnerKind
 from cgan_runtime.runners import openvino as backend
 
@@ -129,6 +132,20 @@ def test_verify_measures_them_again_and_says_which_cannot_run(
     done = run_here("cgan-export", "verify", bundle.path, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["not_run"] == {"openvino/bf16": "no bfloat16 here."}
+
+
+@pytest.mark.slow
+def test_nncf_makes_the_same_bytes_of_the_same_graph(bundle: Bundle) -> None:
+    model = onnx.load_from_string(bundle.read("model.onnx"))
+    rows = golden_conditions(bundle)
+    noise = bundle.manifest.contract.noise
+    feeds = [
+        {**{name: value[None] for name, value in row.items()}, **noise_tensors(noise, [seed], [0])}
+        for seed, row in enumerate(rows)
+    ]
+    first, second = (quantized(model, feeds).SerializeToString(deterministic=True) for _ in range(2))
+    assert first == second
+    assert bundle.read("model.onnx") == model.SerializeToString(deterministic=True)  # it is left alone
 
 
 def test_a_precision_that_this_cpu_lacks_is_refused_before_torch_is_loaded(
