@@ -277,6 +277,40 @@ def test_a_version_that_is_too_low_for_what_it_says_is_refused(clouds: Bundle, t
         read_bundle(root)
 
 
+def with_another(bundle: Bundle, **changes: object) -> Manifest:
+    """The manifest with a second artifact: the first one with these changes."""
+    (artifact,) = bundle.manifest.artifacts
+    other = Artifact.model_validate({**artifact.model_dump(), **changes})
+    fields = {**dict(bundle.manifest), "artifacts": (artifact, other)}
+    fields.pop("schema_version")
+    return Manifest(**fields)
+
+
+def test_a_file_may_be_the_artifact_of_several_backends(shoes: Bundle, tmp_path: Path) -> None:
+    manifest = with_another(shoes, backend="openvino")
+    assert manifest.schema_version == 4
+    assert len(manifest.all_files) == len(shoes.manifest.all_files)
+    assert manifest.model_digest == shoes.model_digest
+    root = Path(shutil.copytree(shoes.path, tmp_path / "shoes"))
+    write_manifest(root, manifest)
+    assert [a.backend for a in read_bundle(root).manifest.artifacts] == ["onnxruntime", "openvino"]
+    assert with_another(shoes, precision="bf16", backend="openvino").schema_version == 4
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"backend": "openvino", "sha256": "0" * 64},
+        {"backend": "openvino", "bytes": 1},
+        {"io": "fp16", "precision": "fp16"},
+    ],
+)
+def test_but_it_is_one_file_with_one_use_each(shoes: Bundle, changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="a file is listed twice"):
+        with_another(shoes, **changes)
+
+
 def with_backend(bundle: Bundle, root: Path, backend: str) -> Bundle:
     """A copy whose one artifact claims another backend."""
     shutil.copytree(bundle.path, root)
