@@ -27,6 +27,7 @@ from cgan_export.engines.flavours import Flavour
 from cgan_export.engines.lint import lint_for_tensorrt
 from cgan_export.engines.profiles import profiles_for, shapes_of, whole_batch
 from cgan_export.engines.running import why_not_run
+from cgan_export.engines.symmetric import symmetric_int8
 from cgan_export.precisions import Precision
 
 __all__ = ["Engine", "EngineWish", "Gates", "Source", "build_engines", "gpu_for", "sources_of"]
@@ -117,7 +118,8 @@ def build_engines(
     for source in sources:
         what = f"{source.precision} engine"
         edge = Edge(io=source.io, byte_images=wish.byte_images)
-        model = with_byte_images(source.model, contract) if wish.byte_images else source.model
+        model = symmetric_int8(source.model) if source.precision == "int8" else source.model
+        model = with_byte_images(model, contract) if wish.byte_images else model
         report.say(f"{what}: looking at the graph")
         lint_for_tensorrt(
             model,
