@@ -16,7 +16,7 @@ from cgan_runtime.errors import CganError, UsageError
 from cgan_runtime.generator import noise_tensors
 from cgan_runtime.images import pixels_from_tensor, tensor_from_image
 from cgan_runtime.runners import RUNNERS, Array, Runner, RunnerKind, Tensors, runner_kind
-from cgan_runtime.runners.onnxruntime import import_onnxruntime
+from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner, import_onnxruntime
 from cgan_runtime.serving.server import TritonServer
 from cgan_runtime.triton_client import TritonClient, TritonRunner
 from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
@@ -102,6 +102,12 @@ def test_outputs_have_the_contracts_form(runner: Runner, batch: int) -> None:
 def test_it_agrees_with_the_bundle(runner: Runner, bundle: Bundle) -> None:
     inputs = inputs_for(runner, 3)
     np.testing.assert_allclose(runner.infer(inputs)["picture"], bundle.runner().infer(inputs)["picture"], atol=1e-4)
+
+
+def test_8_bit_sums_do_not_overflow_on_processors_without_vnni(bundle: Bundle) -> None:
+    """Elsewhere ONNX Runtime would saturate them, and an INT8 file give another image; here only the wish shows."""
+    options = OnnxRuntimeRunner((bundle.path / "model.onnx").read_bytes(), bundle.manifest.contract)._session
+    assert options.get_session_options().get_session_config_entry("session.x64quantprecision") == "1"
 
 
 def test_it_repeats_itself_and_leaves_its_inputs_alone(runner: Runner) -> None:

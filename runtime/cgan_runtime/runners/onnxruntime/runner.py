@@ -103,6 +103,8 @@ class OnnxRuntimeRunner(Runner):
         # What is computed from constants at loading may be larger than they are: FP16 becomes FP32.
         most = str(FOLDED_BYTES_AT_LEAST + 4 * len(model))
         options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", most)
+        # On x86 without VNNI 8-bit sums of unsigned by signed overflow: another kernel there, nothing elsewhere.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         if not plain:
             options.add_session_config_entry("session.force_spinning_stop", "1")
         self._bound: BoundSession | None = None
