@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from cgan_export.artifacts.artifacts import feed_of
 from cgan_export.artifacts.precision.fp16 import half_precision
-from cgan_export.artifacts.precision.int8 import quantizable_layers, with_qdq
+from cgan_export.artifacts.precision.int8 import activation_ranges, quantizable_layers, quantized
+from cgan_export.engines.symmetric import symmetric_int8
+from cgan_export.fidelity.samples import sample_conditions
 from cgan_export.graph.onnx_graph import onnx_from_generator
-from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
+from cgan_export.graph.rewrites import FOR_ALL, FOR_INT8, rewrite
 from cgan_export.graph.sizes import SizeWish, sized
 from cgan_export.graph.statistics import with_statistics
 from cgan_runtime.contract import Contract, ImageEncoding, Statistics
@@ -68,6 +71,8 @@ def graph_of(
     rewrite(plain, FOR_ALL)
     if precision == "fp16":
         return half_precision(plain, io_fp16=io == "fp16").SerializeToString(), contract
-    rewrite(plain, FOR_CPUS)
+    rewrite(plain, FOR_INT8)
     layers = quantizable_layers(plain)
-    return with_qdq(plain, layers, {layer.data: 0.05 for layer in layers}).SerializeToString(), contract
+    samples = sample_conditions(contract, None, None)
+    ranges = activation_ranges(plain, layers, [feed_of(contract, samples, 0)])
+    return symmetric_int8(quantized(plain, layers, ranges).SerializeToString()), contract

@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from cgan_export.artifacts.precision.calibration import activation_scales, tensor_values
 from cgan_export.artifacts.precision.fp16 import FP32_OPS, half_precision, with_rounding
-from cgan_export.artifacts.precision.int8 import Layer, quantizable_layers, with_qdq
-from cgan_export.artifacts.precision.search import layers_to_keep
+from cgan_export.graph.tensor_values import tensor_values
 from cgan_runtime.bundle import Bundle
-from cgan_runtime.errors import CheckFailedError
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 from onnxruntime import InferenceSession
 
 GRAPH = """
@@ -119,78 +116,6 @@ def test_tiny_weights_are_rounded_and_not_raised(model: onnx.ModelProto) -> None
     assert not numpy_helper.to_array(half["b"]).any()
 
 
-def quantized(model: onnx.ModelProto) -> onnx.ModelProto:
-    layers = quantizable_layers(model)
-    scales = activation_scales(model, sorted({layer.data for layer in layers}), [{"x": data(8)}])
-    return with_qdq(model, layers, scales)
-
-
-def test_int8_weights_have_a_scale_per_channel_on_axis_0(model: onnx.ModelProto) -> None:
-    made = quantized(model)
-    weights = {w.name: numpy_helper.to_array(w) for w in made.graph.initializer}
-    pairs = {n.input[0]: n for n in made.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in weights}
-    assert set(pairs) == {"a_int8", "b_int8"}
-    original = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer}
-    for name in ("a", "b"):
-        node = pairs[f"{name}_int8"]
-        assert [a.i for a in node.attribute if a.name == "axis"] == [0]
-        whole, scale = weights[node.input[0]], weights[node.input[1]]
-        assert whole.dtype == np.dtype(np.int8)
-        assert scale.shape == (len(original[name]),)
-        assert not weights[node.input[2]].any()  # symmetric
-        rounded = whole * scale.reshape(-1, 1, 1, 1)
-        assert (np.abs(rounded - original[name]) <= scale.reshape(-1, 1, 1, 1) / 2 + 1e-7).all()
-        assert (np.abs(whole).max(axis=(1, 2, 3)) == 127).all()
-    assert np.abs(run(made, data()) - run(model, data())).max() < 0.05
-    assert "a" not in weights
-
-
-def test_calibration_clips_a_lonely_outlier(model: onnx.ModelProto) -> None:
-    calm = np.random.default_rng(0).normal(0, 1, (100, 4, 8, 8)).astype(np.float32)
-    lonely = calm.copy()
-    lonely[0, 0, 0, 0] = 12
-    plain, clipped = (activation_scales(model, ["x"], [{"x": x}])["x"] for x in (calm, lonely))
-    assert plain <= np.abs(calm).max() / 127 + 1e-7
-    assert clipped < 12 / 127
-
-
-def layers(*macs: int) -> list[Layer]:
-    return [Layer(name=f"l{i}", nodes=(f"n{i}",), data="x", macs=m) for i, m in enumerate(macs)]
-
-
-def additive(harm: dict[str, float]) -> object:
-    """A net whose layers' squared errors simply add up."""
-    return lambda chosen: float(-10 * np.log10(sum(harm[layer.name] for layer in chosen) + 1e-12))
-
-
-def test_the_search_keeps_nothing_that_need_not_be_kept() -> None:
-    harm = {"l0": 1e-5, "l1": 5e-4, "l2": 4e-4, "l3": 1e-5}
-    score = additive(harm)
-    assert callable(score)
-    assert layers_to_keep(layers(9, 9, 9, 9), score, floor_db=30) == ()
-    kept = layers_to_keep(layers(100, 10, 40, 100), score, floor_db=36)
-    assert [layer.name for layer in kept] == ["l1", "l2"]
-    # l2 alone would do at 33 dB, and so would l1: the cheap one is kept
-    assert [layer.name for layer in layers_to_keep(layers(100, 10, 40, 100), score, floor_db=33)] == ["l1"]
-    for left_out in kept:
-        fewer = [layer for layer in layers(100, 10, 40, 100) if layer not in kept or layer == left_out]
-        assert score(fewer) < 36
-
-
-def test_the_search_takes_back_what_a_dearer_layer_made_needless() -> None:
-    """l0 does more harm per multiply-add and is kept first; once l1 is kept it could go back to INT8."""
-    score = additive({"l0": 2e-5, "l1": 1e-3, "l2": 1e-6})
-    assert callable(score)
-    assert [layer.name for layer in layers_to_keep(layers(1, 100, 1), score, floor_db=40)] == ["l1"]
-
-
-def test_a_net_that_cannot_be_quantised_says_so() -> None:
-    with pytest.raises(CheckFailedError, match="leave out int8"):
-        layers_to_keep(layers(1, 1), lambda chosen: 20.0 if chosen else 99.0, floor_db=35)
-    with pytest.raises(CheckFailedError, match="there are none"):
-        layers_to_keep([], lambda _: 99.0, floor_db=35)
-
-
 def test_each_artifact_was_held_to_its_own_floor(full_bundle: Bundle) -> None:
     artifacts = {a.precision: a for a in full_bundle.manifest.artifacts}
     assert list(artifacts) == ["fp32", "fp16", "int8"]
@@ -242,24 +167,3 @@ def test_a_choice_between_classes_is_made_in_fp32() -> None:
     choices, rests = zip(*answers, strict=True)
     np.testing.assert_array_equal(*choices)
     assert not np.array_equal(*rests)  # what chooses nothing is in halves
-
-
-@pytest.mark.parametrize(("transposed", "axis"), [(1, 0), (0, 1)])
-def test_a_matrix_has_a_scale_for_each_output(transposed: int, axis: int) -> None:
-    """In either layout of Gemm: [out, in] where it is transposed, else [in, out]."""
-    values = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
-    stored = values if transposed else np.ascontiguousarray(values.T)
-    model = helper.make_model(
-        helper.make_graph(
-            [helper.make_node("Gemm", ["x", "w"], ["y"], transB=transposed)],
-            "g",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])],
-            [numpy_helper.from_array(stored, "w")],
-        )
-    )
-    made = with_qdq(model, quantizable_layers(model), {"x": 0.05})
-    (scale,) = (numpy_helper.to_array(w) for w in made.graph.initializer if w.name == "w_scale")
-    np.testing.assert_allclose(scale, np.abs(values).max(axis=1) / 127, rtol=1e-6)
-    (node,) = (n for n in made.graph.node if n.op_type == "DequantizeLinear" and n.input[0] == "w_int8")
-    assert {a.name: helper.get_attribute_value(a) for a in node.attribute}["axis"] == axis

@@ -237,13 +237,14 @@ def _plan(backend: str, plan: bytes, contract: Contract, *, batch: int, streams:
 def gpu_backends(target: Target) -> list[GpuBackend]:
     """The rows of a target, the reference first: PyTorch, then what the bundle has.
 
-    INT8 has no row on ONNX Runtime's CUDA provider, which has no 8-bit convolution.
+    INT8 has no row on ONNX Runtime: its CUDA provider has no 8-bit convolution, and its TensorRT provider takes no
+    unsigned activations. Engines have one.
     """
     rows: list[GpuBackend] = [TorchGpu(mode) for mode in GPU_MODES]
     artifacts = target.bundle.manifest.artifacts if target.bundle is not None else ()
     chosen = [a for a in artifacts if a.precision in target.measured and a.backend in RUNNERS]
     files = [a.precision for a in chosen if a.backend == "onnxruntime"]
-    rows += [OrtGpu(of) for of in files if of != "int8"] + [OrtGpu(of, "tensorrt") for of in files if of != "fp32"]
+    rows += [OrtGpu(of) for of in files if of != "int8"] + [OrtGpu(of, "tensorrt") for of in files if of == "fp16"]
     plans: Sequence[tuple[str, Precision]] = [(a.backend, a.precision) for a in chosen if a.plan is not None]
     return [*rows, PlainPlan(), *(PlanGpu(*plan) for plan in dict.fromkeys(plans))]
 

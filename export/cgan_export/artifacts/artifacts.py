@@ -3,9 +3,8 @@
 fp32   rewritten for CPU runtimes                                 model.onnx
 fp16   from the graph before those rewrites, for TensorRT         model.fp16.onnx
 bf16   the FP32 graph, which OpenVINO computes in bfloat16        model.onnx
-int8   from the rewritten graph: what was a transposed
-       convolution is then a convolution, which has an
-       8-bit kernel everywhere                                    model.int8.onnx, model.int8.openvino.onnx
+int8   rewritten for CPU runtimes; for ONNX Runtime with fewer
+       transposed convolutions: those have no 8-bit kernel        model.int8.onnx, model.int8.openvino.onnx
 
 Each is measured on the runtime that will execute it: a gate passed on one says nothing of another.
 """
@@ -25,9 +24,8 @@ from cgan_runtime.manifest import Figure, artifact_label
 from cgan_runtime.runners import runner_kind
 from cgan_runtime.runners.base import Array, Tensors
 
-from cgan_export.artifacts.precision.calibration import activation_scales
 from cgan_export.artifacts.precision.fp16 import half_precision, measurable
-from cgan_export.artifacts.precision.int8 import Layer, quantizable_layers, with_qdq
+from cgan_export.artifacts.precision.int8 import Layer, activation_ranges, quantizable_layers, quantized
 from cgan_export.artifacts.precision.nncf_int8 import quantized as nncf_quantized
 from cgan_export.artifacts.precision.search import layers_to_keep
 from cgan_export.fidelity.caching_runner import CachingRunner
@@ -35,9 +33,10 @@ from cgan_export.fidelity.case import Case, LiveReference, worst_psnr_db
 from cgan_export.fidelity.gates import run_gates
 from cgan_export.fidelity.limits import Limits
 from cgan_export.graph.lint import lint
+from cgan_export.graph.rewrites import FOR_INT8, rewrite
 from cgan_export.precisions import ARTIFACT_FILES, CpuBackend, Precision
 
-__all__ = ["ArtifactOptions", "BuildContext", "BuiltArtifact", "build_artifact", "case_of"]
+__all__ = ["ArtifactOptions", "BuildContext", "BuiltArtifact", "build_artifact", "case_of", "feed_of"]
 
 IoType = Literal["fp32", "fp16"]
 SEARCH_MARGIN_DB: Final = 1.0  # other images than those searched on must hold the floor too
@@ -177,31 +176,33 @@ def build_artifact(
 def _int8(
     context: BuildContext, progress: Callable[[str], None]
 ) -> tuple[onnx.ModelProto, tuple[Layer, ...], float]:
-    model = context.rewritten
+    model = onnx.ModelProto()
+    model.CopyFrom(context.plain)
+    rewrite(model, FOR_INT8)
     layers = quantizable_layers(model)
     progress("calibrating")
-    feeds = _calibration_feeds(context)
-    scales = activation_scales(model, sorted({layer.data for layer in layers}), feeds)
+    ranges = activation_ranges(model, layers, _calibration_feeds(context))
 
     def score_db(chosen: Sequence[Layer]) -> float:
-        data = with_qdq(model, chosen, scales).SerializeToString(deterministic=True)
+        data = quantized(model, chosen, ranges).SerializeToString(deterministic=True)
         generator = _generator(data, context.contract, "onnxruntime", "int8")
         return worst_psnr_db(case_of(context, generator, "int8"))
 
     floor = Limits.of("int8").min_psnr_db + SEARCH_MARGIN_DB
     kept = layers_to_keep(layers, score_db, floor_db=floor, progress=progress)
     share = sum(layer.macs for layer in kept) / sum(layer.macs for layer in layers)
-    return with_qdq(model, [layer for layer in layers if layer not in kept], scales), kept, share
+    return quantized(model, [layer for layer in layers if layer not in kept], ranges), kept, share
 
 
 def _calibration_feeds(context: BuildContext) -> list[dict[str, Array]]:
     """Inputs of the graph [1, ...] to calibrate on, the noise of each from its own seed."""
     conditions = context.calibration or context.samples
     count = min(len(next(iter(conditions.values()))) if conditions else MAX_CALIBRATION, MAX_CALIBRATION)
-    return [_feed(context.contract, conditions, row) for row in range(count)]
+    return [feed_of(context.contract, conditions, row) for row in range(count)]
 
 
-def _feed(contract: Contract, conditions: Tensors, row: int) -> dict[str, Array]:
+def feed_of(contract: Contract, conditions: Tensors, row: int) -> dict[str, Array]:
+    """Every input of the graph for one row of the conditions [N, ...], with noise of the seed row + 1."""
     given = {name: np.ascontiguousarray(value[row : row + 1]) for name, value in conditions.items()}
     return {**given, **noise_tensors(contract.noise, [row + 1], [0], sizes_of(contract, given))}
 

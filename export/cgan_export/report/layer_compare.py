@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from cgan_runtime.runners.base import Array, Tensors
 
-from cgan_export.artifacts.precision.calibration import tensor_values
 from cgan_export.fidelity.measures import psnr_db
+from cgan_export.graph.tensor_values import tensor_values
 
 __all__ = ["Divergence", "Layerwise", "first_divergence", "layer_divergence"]
 

@@ -1,143 +1,135 @@
-"""The FP32 graph with explicit INT8: QuantizeLinear and DequantizeLinear around the data and weights of each layer.
+"""The FP32 graph with explicit INT8, made by ONNX Runtime's own quantiser: the form its 8-bit kernels take.
 
-Both are symmetric, as TensorRT asks. Weights have one scale per channel: of a convolution its output channels;
-of a transposed convolution axis 0, which are its *input* channels, because that is the axis TensorRT's kernels
-take. The results of layers are not quantised: a normalisation or a tanh follows each of them and needs the full
-precision. Written by hand and not through onnxruntime.quantization, which puts the scales of a transposed
-convolution on axis 1 and calibrates anew for every set of layers that the search tries.
+Activations are unsigned with a zero point, weights signed with a scale per output channel, and both the inputs and
+the results of a layer stand between QuantizeLinear and DequantizeLinear: only then does ONNX Runtime make one 8-bit
+convolution of them. TensorRT takes no unsigned activations: `engines/symmetric.py` makes its graph of this one.
+
+The tensors' ranges are measured once and serve every set of layers that the search tries. The library's own
+calibrators would measure the same, but through files of several times the model's size.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import onnx
-from onnx import NodeProto, helper, numpy_helper
+from cgan_runtime.runners.base import Tensors
+from onnx import NodeProto
 
-__all__ = ["Layer", "quantizable_layers", "with_qdq"]
+from cgan_export.graph.tensor_values import tensor_values
 
-LEVELS: Final = 127
+if TYPE_CHECKING:
+    from onnxruntime.quantization.calibrate import TensorsData
+
+__all__ = ["Layer", "activation_ranges", "quantizable_layers", "quantized"]
+
+# A transposed convolution has no 8-bit kernel; `FOR_INT8` of graph/rewrites makes convolutions of most.
+OPERATORS: Final = ("Conv", "Gemm", "MatMul")
 PHASE: Final = re.compile(r"_[01]{2}$")  # the four parts that the sub-pixel rewrite makes of one layer
+INFERRED: Final = ("onnx.infer", "onnxruntime.quant")  # the quantiser's mark: it need not infer shapes again
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
     """What is quantised or kept as a whole: one layer of the network.
 
-    `macs` are the multiply-adds of one sample: what keeping the layer costs.
+    Attributes:
+        nodes: the names of its nodes.
+        tensors: their inputs and results.
+        macs: the multiply-adds of one sample: what keeping the layer costs.
     """
 
     name: str
     nodes: tuple[str, ...]
-    data: str
+    tensors: tuple[str, ...]
     macs: int
 
 
 def quantizable_layers(model: onnx.ModelProto) -> list[Layer]:
-    """Convolutions and matrix products with constant weights, in the order of the graph."""
+    """Convolutions and matrix products with constant weights and biases, in the order of the graph."""
     weights = {w.name: w for w in model.graph.initializer}
     shapes = _shapes(model)
     found: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
-        if _weight_axis(node) is not None and node.input[1] in weights:
-            name = node.name or node.output[0]
-            found.setdefault(PHASE.sub("", name) if node.op_type == "Conv" else name, []).append(node)
+        if node.op_type in OPERATORS and all(name in weights for name in node.input[1:]):
+            found.setdefault(PHASE.sub("", node.name) if node.op_type == "Conv" else node.name, []).append(node)
     return [
         Layer(
             name=name,
-            nodes=tuple(node.output[0] for node in nodes),
-            data=nodes[0].input[0],
+            nodes=tuple(node.name for node in nodes),
+            tensors=tuple(dict.fromkeys(tensor for node in nodes for tensor in (node.input[0], node.output[0]))),
             macs=sum(_macs(node, list(weights[node.input[1]].dims), shapes) for node in nodes),
         )
         for name, nodes in found.items()
     ]
 
 
-def with_qdq(model: onnx.ModelProto, layers: Collection[Layer], scales: dict[str, float]) -> onnx.ModelProto:
+def activation_ranges(model: onnx.ModelProto, layers: Sequence[Layer], feeds: Iterable[Tensors]) -> TensorsData:
+    """The smallest and largest value of every input and result of the layers.
+
+    Clipping rare values, by percentile or by entropy, was tried on trained nets and gave a lower PSNR.
+
+    Args:
+        model: the FP32 graph.
+        layers: from `quantizable_layers`.
+        feeds: inputs of the graph, one sample each; at least one.
+    """
+    from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+
+    names = sorted({tensor for layer in layers for tensor in layer.tensors})
+    ends: dict[str, list[np.float32]] = {name: [] for name in names}
+    for values in tensor_values(model, names, feeds):
+        for name, value in values.items():
+            ends[name] += [value.min(), value.max()]
+    ranges = {name: (np.array(min(seen)), np.array(max(seen))) for name, seen in ends.items()}
+    return TensorsData(CalibrationMethod.MinMax, ranges)
+
+
+def quantized(model: onnx.ModelProto, layers: Collection[Layer], ranges: TensorsData) -> onnx.ModelProto:
     """A copy of the graph in which these layers, and no others, compute in INT8.
 
     Args:
         model: the FP32 graph.
-        layers: those to quantise, from `quantizable_layers`.
-        scales: of the data of every layer, from `activation_scales`.
+        layers: those to quantise, from `quantizable_layers`; at least one.
+        ranges: of their tensors, from `activation_ranges`.
     """
-    chosen = {output for layer in layers for output in layer.nodes}
-    weights = {w.name: w for w in model.graph.initializer}
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    graph = result.graph
-    nodes: list[NodeProto] = []
-    quantized: dict[str, str] = {}
-    added: dict[str, onnx.TensorProto] = {}
-    for node in model.graph.node:
-        copy = NodeProto()
-        copy.CopyFrom(node)
-        if node.output[0] in chosen:
-            data, weight = node.input[:2]
-            if data not in quantized:
-                quantized[data] = f"{data}_dequantized"
-                nodes += _data_pair(data, scales[data], added)
-            if weight not in quantized:
-                quantized[weight] = f"{weight}_dequantized"
-                nodes.append(_weight_node(node, weights[weight], added))
-            copy.input[0], copy.input[1] = quantized[data], quantized[weight]
-        nodes.append(copy)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input}
-    kept = [w for w in graph.initializer if w.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend([*kept, *added.values()])
-    del graph.value_info[:]
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    inferred = onnx.shape_inference.infer_shapes(model)
+    mark = inferred.metadata_props.add()
+    mark.key, mark.value = INFERRED
+    quantizer = QDQQuantizer(
+        inferred,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=ranges,
+        nodes_to_quantize=[node for layer in layers for node in layer.nodes],
+        nodes_to_exclude=[],
+        op_types_to_quantize=OPERATORS,
+        extra_options={},
+    )
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    result: onnx.ModelProto = quantizer.model.model
+    del result.graph.value_info[:]
+    # The quantiser signs the file and marks it: neither says anything of the model.
+    result.producer_name, result.producer_version = model.producer_name, model.producer_version
+    del result.metadata_props[:]
+    result.metadata_props.extend(model.metadata_props)
     return result
 
 
-def _data_pair(name: str, scale: float, added: dict[str, onnx.TensorProto]) -> list[NodeProto]:
-    parameters = [f"{name}_scale", f"{name}_zero"]
-    added[parameters[0]] = numpy_helper.from_array(np.array(scale, dtype=np.float32), parameters[0])
-    added[parameters[1]] = numpy_helper.from_array(np.array(0, dtype=np.int8), parameters[1])
-    whole, back = f"{name}_quantized", f"{name}_dequantized"
-    return [
-        helper.make_node("QuantizeLinear", [name, *parameters], [whole], name=whole),
-        helper.make_node("DequantizeLinear", [whole, *parameters], [back], name=back),
-    ]
-
-
-def _weight_node(node: NodeProto, weight: onnx.TensorProto, added: dict[str, onnx.TensorProto]) -> NodeProto:
-    axis = _weight_axis(node)
-    assert axis is not None  # noqa: S101 - only such nodes are layers
-    values = numpy_helper.to_array(weight).astype(np.float32)
-    others = tuple(i for i in range(values.ndim) if i != axis)
-    top = np.abs(values).max(axis=others, keepdims=True)
-    scale = np.where(top > 0, top / np.float32(LEVELS), np.float32(1)).astype(np.float32)
-    whole = np.clip(np.rint(values / scale), -LEVELS, LEVELS).astype(np.int8)
-    names = [f"{weight.name}_int8", f"{weight.name}_scale", f"{weight.name}_zero"]
-    for name, value in zip(names, (whole, scale.ravel(), np.zeros(scale.size, dtype=np.int8)), strict=True):
-        added[name] = numpy_helper.from_array(value, name)
-    back = f"{weight.name}_dequantized"
-    return helper.make_node("DequantizeLinear", names, [back], name=back, axis=axis)
-
-
-def _weight_axis(node: NodeProto) -> int | None:
-    """The axis of the weight that has a scale of its own per element; None for other operators."""
-    if node.op_type in ("Conv", "ConvTranspose"):
-        return 0
-    if node.op_type == "Gemm":
-        settings = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        return 0 if settings.get("transB") else 1
-    return 1 if node.op_type == "MatMul" else None
-
-
 def _macs(node: NodeProto, weight: list[int], shapes: dict[str, list[int]]) -> int:
-    if node.op_type in ("Conv", "ConvTranspose"):
-        spread = shapes.get(node.output[0] if node.op_type == "Conv" else node.input[0], [])
-        return prod(weight) * prod(spread[2:]) if len(spread) > 2 else prod(weight)
-    return prod(weight)
+    result = shapes.get(node.output[0], [])
+    return prod(weight) * prod(result[2:]) if node.op_type == "Conv" and len(result) > 2 else prod(weight)
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:

@@ -14,9 +14,9 @@ import onnx
 from cgan_export.graph.rewrites.constants import fold_constants
 from cgan_export.graph.rewrites.crop import crop_unused_taps
 from cgan_export.graph.rewrites.sample_statistics import write_out_instance_normalisation
-from cgan_export.graph.rewrites.subpixel import subpixel_transposed_convolutions
+from cgan_export.graph.rewrites.subpixel import subpixel_on_every_map, subpixel_transposed_convolutions
 
-__all__ = ["FOR_ALL", "FOR_CPUS", "rewrite"]
+__all__ = ["FOR_ALL", "FOR_CPUS", "FOR_INT8", "rewrite"]
 
 Table = dict[str, Callable[[onnx.ModelProto], int]]
 
@@ -28,6 +28,8 @@ FOR_CPUS: Final[Table] = {
     "subpixel": subpixel_transposed_convolutions,
     "sample_statistics": write_out_instance_normalisation,
 }
+# For the INT8 file: transposed convolutions have no 8-bit kernel, so they become convolutions on small maps too.
+FOR_INT8: Final[Table] = {**FOR_CPUS, "subpixel": subpixel_on_every_map}
 
 
 def rewrite(model: onnx.ModelProto, table: Table) -> dict[str, int]:

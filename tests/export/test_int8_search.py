@@ -1,0 +1,46 @@
+"""The search for layers that must stay in FP32: over made-up nets whose errors are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cgan_export.artifacts.precision.int8 import Layer
+from cgan_export.artifacts.precision.search import layers_to_keep
+from cgan_runtime.errors import CheckFailedError
+
+
+def layers(*macs: int) -> list[Layer]:
+    return [Layer(name=f"l{i}", nodes=(f"n{i}",), tensors=("x",), macs=m) for i, m in enumerate(macs)]
+
+
+def additive(harm: dict[str, float]) -> object:
+    """A net whose layers' squared errors simply add up."""
+    return lambda chosen: float(-10 * np.log10(sum(harm[layer.name] for layer in chosen) + 1e-12))
+
+
+def test_the_search_keeps_nothing_that_need_not_be_kept() -> None:
+    harm = {"l0": 1e-5, "l1": 5e-4, "l2": 4e-4, "l3": 1e-5}
+    score = additive(harm)
+    assert callable(score)
+    assert layers_to_keep(layers(9, 9, 9, 9), score, floor_db=30) == ()
+    kept = layers_to_keep(layers(100, 10, 40, 100), score, floor_db=36)
+    assert [layer.name for layer in kept] == ["l1", "l2"]
+    # l2 alone would do at 33 dB, and so would l1: the cheap one is kept
+    assert [layer.name for layer in layers_to_keep(layers(100, 10, 40, 100), score, floor_db=33)] == ["l1"]
+    for left_out in kept:
+        fewer = [layer for layer in layers(100, 10, 40, 100) if layer not in kept or layer == left_out]
+        assert score(fewer) < 36
+
+
+def test_the_search_takes_back_what_a_dearer_layer_made_needless() -> None:
+    """l0 does more harm per multiply-add and is kept first; once l1 is kept it could go back to INT8."""
+    score = additive({"l0": 2e-5, "l1": 1e-3, "l2": 1e-6})
+    assert callable(score)
+    assert [layer.name for layer in layers_to_keep(layers(1, 100, 1), score, floor_db=40)] == ["l1"]
+
+
+def test_a_net_that_cannot_be_quantised_says_so() -> None:
+    with pytest.raises(CheckFailedError, match="leave out int8"):
+        layers_to_keep(layers(1, 1), lambda chosen: 20.0 if chosen else 99.0, floor_db=35)
+    with pytest.raises(CheckFailedError, match="there are none"):
+        layers_to_keep([], lambda _: 99.0, floor_db=35)
