@@ -88,7 +88,7 @@ def kernels(model: onnx.ModelProto, folder: Path) -> list[str]:
 
 
 def test_every_layer_becomes_one_8_bit_convolution_of_onnxruntime(model: onnx.ModelProto, tmp_path: Path) -> None:
-    """Signed activations, or results that are not quantised, would be computed in FP32 between casts: slower."""
+    """A layer whose result is not quantised would be computed in FP32 between casts, slower than without them."""
     made = int8(model)
     executed = kernels(made, tmp_path)
     assert executed.count("QLinearConv") == 2
