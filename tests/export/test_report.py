@@ -144,7 +144,7 @@ def test_a_wrong_word_is_one_sentence(checkpoint: Path, tmp_path: Path) -> None:
     done = run_here("cgan-export", checkpoint, "-o", tmp_path / "out", "--size", "100")
     assert_one_sentence(done, 2, "multiple of 64")
     for call, said in (
-        (lambda: parse_precisions("fp8"), "choose from fp32, fp16, int8"),
+        (lambda: parse_precisions("fp8"), "choose from fp32, fp16, bf16, int8"),
         (lambda: parse_size("big"), "is not a size"),
         (lambda: parse_size("128", dynamic=True), "exclude each other"),
     ):
