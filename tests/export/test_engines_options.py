@@ -133,7 +133,7 @@ def test_wrong_words_are_refused_before_anything_is_made(
         (("--target", "sm86"), "--target-gpu is for an engine"),
         (("--backend", "tensorrt-rtx", "--target", "sm90"), "--target sm90 is not known to TensorRT-RTX"),
         (("--backend", "tensorrt-rtx", "--target", "sm86", "--target-gpu", "sm89"), "both name GPUs"),
-        (("--backend", "openvino"), "openvino"),
+        (("--backend", "tensorflow"), "tensorflow"),
         (("--rebuild", "--size", "64"), "Unknown option: --size"),
         (("--backend", "tensorrt-rtx", "--batch", "0"), "--batch '0' is not understood"),
     ):

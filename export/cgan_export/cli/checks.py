@@ -71,9 +71,12 @@ def check_artifacts(
     calibrate: Path | None,
 ) -> None:
     """Refuse what cannot be made here, options that would do nothing, and folders that are not there."""
+    from cgan_runtime.bundle import DEFAULT_BACKEND
     from cgan_runtime.runners import runner_kind
 
     for backend, precision in artifacts_for(precisions, backends):
+        if backend == DEFAULT_BACKEND:  # it is installed with us, and takes a while to import
+            continue
         kind = runner_kind(backend)
         if (reason := kind.absence() or kind.lack(precision)) is not None:
             raise CganError(reason)
