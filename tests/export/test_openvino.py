@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from cgan_export.artifacts.precision.nncf_int8 import quantized
+from cgan_export.artifacts.precision.nncf_int8 import _import_nncf, quantized
 from cgan_export.bundle.verify import verify_bundle
 from cgan_export.cli import export as command
 from cgan_runtime.bundle import Bundle, read_bundle
+from cgan_runtime.errors import CheckFailedError
 from cgan_runtime.generator import noise_tensors
 from cgan_runtime.golden import golden_conditions
 from cgan_runtime.runners import RUNNERS, RunnerKind
 from cgan_runtime.runners import openvino as backend
+from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
 
 from tests.helpers import (
     assert_one_sentence,
@@ -146,6 +148,29 @@ def test_nncf_makes_the_same_bytes_of_the_same_graph(bundle: Bundle) -> None:
     first, second = (quantized(model, feeds).SerializeToString(deterministic=True) for _ in range(2))
     assert first == second
     assert bundle.read("model.onnx") == model.SerializeToString(deterministic=True)  # it is left alone
+
+
+@pytest.mark.slow
+def test_what_nncf_cannot_do_is_one_sentence(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FailError(Exception):  # ONNX Runtime's own is no RuntimeError
+        pass
+
+    def fails(*_: object, **__: object) -> None:
+        raise FailError("Duplicate definition-site for (Relu_2).\nand more")
+
+    monkeypatch.setattr(_import_nncf(), "quantize", fails)
+    with pytest.raises(CheckFailedError, match=r"cannot quantise the graph \(Duplicate .*\); leave out int8\.$"):
+        quantized(onnx.load_from_string(bundle.read("model.onnx")), [])
+
+
+@pytest.mark.slow
+def test_a_net_of_upsampling_and_relu_is_quantised(tmp_path: Path) -> None:
+    """NNCF's slower correction of biases cuts such a graph into parts that ONNX Runtime refuses."""
+    generator = Pix2pixGenerator(Pix2pixOptions(size=64, ngf=8, norm="instance", upsample="resize"))
+    checkpoint = write_pix2pix_checkpoint(tmp_path / "resize.pt", generator)
+    done = run_here("cgan-export", checkpoint, "-o", tmp_path / "f", "--precision", "int8", "--backend", "openvino")
+    assert done.returncode in (0, 5), done.stderr  # 5: random weights may fall below the floor
+    assert "openvino/int8 (int8) against PyTorch" in done.stdout
 
 
 def test_a_precision_that_this_cpu_lacks_is_refused_before_torch_is_loaded(

@@ -43,9 +43,9 @@ def quantized(model: onnx.ModelProto, feeds: Sequence[dict[str, Array]]) -> onnx
                 model,
                 nncf.Dataset(list(feeds)),
                 preset=nncf.QuantizationPreset.MIXED,
-                fast_bias_correction=False,
+                fast_bias_correction=True,  # NNCF 3.4's other one cuts some graphs into parts that are not valid
             )
-    except (RuntimeError, ValueError, nncf.ValidationError) as error:
+    except Exception as error:  # whatever NNCF, ONNX and ONNX Runtime raise inside it: several unrelated types
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckFailedError(f"NNCF cannot quantise the graph ({said}); leave out int8.") from error
     assert isinstance(result, onnx.ModelProto)  # noqa: S101 - as it was given; the package has no types for it
