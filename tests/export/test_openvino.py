@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import onnx
 import pytest
 from cgan_export.artifacts.precision.nncf_int8 import _import_nncf, quantized
 from cgan_export.bundle.verify import verify_bundle
+from cgan_export.cli import checks
 from cgan_export.cli import export as command
 from cgan_runtime.bundle import Bundle, read_bundle
 from cgan_runtime.errors import CheckFailedError
@@ -199,6 +201,16 @@ def test_it_says_what_to_install(checkpoint: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(RUNNERS, "openvino", RunnerKind(name="OpenVINO", module="no_openvino"))
     done = run_here("cgan-export", checkpoint, "-o", tmp_path / "f", *WORDS)
     assert_one_sentence(done, 1, "OpenVINO is not installed; run: pip")
+
+
+def test_that_nncf_is_missing_is_said_before_torch_is_loaded(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "find_spec", lambda name: None if name == "nncf" else find_spec(name))
+    monkeypatch.setattr(command, "require_torch", lambda: pytest.fail("too late"))
+    words = ("--backend", "openvino", "--precision", "int8")
+    done = run_here("cgan-export", checkpoint, "-o", tmp_path / "f", *words)
+    assert_one_sentence(done, 1, 'NNCF is not installed; run: pip install "cgan-deploy[openvino]"')
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,8 @@ def check_artifacts(
         kind = runner_kind(backend)
         if (reason := kind.absence() or kind.lack(precision)) is not None:
             raise CganError(reason)
+        if precision == "int8" and find_spec("nncf") is None:
+            raise CganError('NNCF is not installed; run: pip install "cgan-deploy[openvino]"')
     if io_type == "fp16" and "fp16" not in precisions:
         raise UsageError("--io-type is for the FP16 file; ask for one with --precision fp32,fp16.")
     if calibrate is not None and "int8" not in precisions:

@@ -108,7 +108,6 @@ class OpenVinoRunner(Runner):
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
             core = ov.Core()
-            # The tensor shares the bytes: a model of 200 MB is not copied.
             compiled = core.compile_model(core.read_model(model), DEVICE, settings)
         except Exception as error:  # RuntimeError for most, and others of its Python layer
             raise BundleError(f"OpenVINO cannot load the model: {_first_line(error)}") from error
