@@ -224,9 +224,19 @@ def png_text(data: bytes) -> dict[str, str]:
         return {str(key): str(value) for key, value in image.info.items() if isinstance(value, str)}
 
 
-def image_text(name: str, digest: str, seed: int, draw: int) -> dict[str, str]:
-    """The text chunks that make an image traceable: which model, which seed, which sample of it."""
-    return {"cgan-model": name, "cgan-model-digest": digest, "cgan-seed": str(seed), "cgan-draw": str(draw)}
+def image_text(name: str, digest: str, seed: int, draw: int, artifact: str | None) -> dict[str, str]:
+    """The text chunks that make an image traceable: which model, which seed, which sample of it, made by what.
+
+    Args:
+        name: of the model.
+        digest: of the model.
+        seed: of the sample.
+        draw: of the sample.
+        artifact: runtime and precision, "onnxruntime/fp32"; None where a server does not say it. No version: the
+            same sample has the same file wherever it is made.
+    """
+    text = {"cgan-model": name, "cgan-model-digest": digest, "cgan-seed": str(seed), "cgan-draw": str(draw)}
+    return text if artifact is None else {**text, "cgan-artifact": artifact}
 
 
 def _check_size(label: str, width: int, height: int) -> None:

@@ -164,7 +164,7 @@ def _decoded(source: Source, job: Job, sample: Mapping[str, Array], *, seed: int
         require_finite(source.contract.outputs, sample, called)
     except CganError as error:
         return Made(job=job, error=error)
-    text = image_text(source.name, source.digest, seed, job.draw)
+    text = image_text(source.name, source.digest, seed, job.draw, source.artifact)
     size = read_image(job.source).size if original_size and job.source is not None else None
     values: dict[str, JsonObject] = {}
     for output in source.contract.outputs:

@@ -18,7 +18,7 @@ from cgan_runtime.address import Address, address_of
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CganError, ServerError, UsageError
 from cgan_runtime.runners.base import Array, Runner, Tensors
-from cgan_runtime.serving.wire import OUR_SENTENCE
+from cgan_runtime.serving.wire import OUR_SENTENCE, artifact_of
 
 __all__ = ["TritonClient", "TritonGenerator", "TritonRunner"]
 
@@ -156,10 +156,7 @@ class TritonGenerator:
         self._contract = client.contract(model)
         settings = client.settings(model)
         self.digest = settings.get("model_digest", "")
-        ran = [
-            settings.get(key, "") for key in ("backend", "precision")
-        ]  # servers before OpenVINO say no precision
-        self.artifact = "/".join(ran) if all(ran) else None
+        self.artifact = artifact_of(settings)
 
     @property
     def contract(self) -> Contract:

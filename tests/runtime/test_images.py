@@ -108,14 +108,16 @@ def test_rounding_is_the_contracts() -> None:
 
 
 def test_a_png_carries_its_origin() -> None:
-    text = image_text("facades", "ab" * 32, 2**64 - 1, 3)
+    text = image_text("facades", "ab" * 32, 2**64 - 1, 3, "openvino/bf16")
     assert png_text(png_bytes(PIXELS, text)) == {
         "cgan-model": "facades",
         "cgan-model-digest": "ab" * 32,
         "cgan-seed": "18446744073709551615",
         "cgan-draw": "3",
+        "cgan-artifact": "openvino/bf16",
     }
     assert png_bytes(PIXELS, text) == png_bytes(PIXELS, text)
+    assert "cgan-artifact" not in image_text("facades", "ab" * 32, 1, 0, None)
 
 
 def header_only(width: int, height: int) -> bytes:

@@ -39,6 +39,7 @@ def test_a_file_becomes_an_image_that_says_where_it_comes_from(
         "cgan-model-digest": bundle.model_digest,
         "cgan-seed": "7",
         "cgan-draw": "0",
+        "cgan-artifact": "onnxruntime/fp32",
     }
 
 

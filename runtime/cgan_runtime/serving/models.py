@@ -30,7 +30,7 @@ from cgan_runtime.runners import Array, runner_kind
 from cgan_runtime.runners.base import require_classes
 from cgan_runtime.serving.core_call import open_core, ping_core
 from cgan_runtime.serving.stage_times import StageTimes
-from cgan_runtime.serving.wire import OUR_SENTENCE, PING, image_outputs, plain_files, png_inputs
+from cgan_runtime.serving.wire import OUR_SENTENCE, PING, artifact_of, image_outputs, plain_files, png_inputs
 
 __all__ = ["CoreModel", "PngModel", "TensorModel"]
 
@@ -249,8 +249,9 @@ class PngModel(TensorModel):
     def _files(self, rows: _Rows, values: Array, output: Output) -> Array:
         """PNG files [N, 1], as bytes or as base64 text."""
         files = []
+        artifact = artifact_of(self.settings)
         for value, seed, draw in zip(values, rows.seeds, rows.draws, strict=True):
-            text = image_text(self.settings["name"], self.settings["model_digest"], seed, draw)
+            text = image_text(self.settings["name"], self.settings["model_digest"], seed, draw, artifact)
             data = decoder_of(output).decode(value, output, text=text)
             assert isinstance(data, bytes)  # noqa: S101 - an image output is a file
             files.append([base64.b64encode(data) if rows.as_text else data])

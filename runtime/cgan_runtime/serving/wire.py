@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, Output
@@ -14,6 +14,7 @@ from cgan_runtime.errors import UsageError
 __all__ = [
     "OUR_SENTENCE",
     "PING",
+    "artifact_of",
     "image_outputs",
     "plain_files",
     "png_inputs",
@@ -27,6 +28,15 @@ BASE64_STARTS: Final = (b"iVBOR", b"/9j/", b"UklGR", b"SUkq", b"TU0A", b"R0lGOD"
 OUR_SENTENCE: Final = "cgan-deploy: "
 # A request with this parameter is answered at once, without outputs, by the model and by the engine that it calls.
 PING: Final = "cgan_ping"
+
+
+def artifact_of(settings: Mapping[str, str]) -> str | None:
+    """What a served model runs, "onnxruntime/fp32", from the parameters in its configuration.
+
+    None where they name no precision, as those of earlier releases.
+    """
+    ran = [settings.get(key, "") for key in ("backend", "precision")]
+    return "/".join(ran) if all(ran) else None
 
 
 def png_inputs(contract: Contract) -> dict[str, Condition]:
