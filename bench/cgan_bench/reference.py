@@ -138,7 +138,7 @@ def plain_export(target: Target, folder: Path, *, say: Callable[[str], None]) ->
 
 def _write_graphs(generator: Generator, contract: Contract, *, plain: Path, rewritten: Path | None = None) -> None:
     from cgan_export.graph.lint import lint
-    from cgan_export.graph.onnx_graph import onnx_from_generator
+    from cgan_export.graph.onnx_graph import onnx_from_generator, with_metadata
     from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
     from cgan_export.graph.statistics import with_statistics
 
@@ -146,7 +146,8 @@ def _write_graphs(generator: Generator, contract: Contract, *, plain: Path, rewr
     model = onnx_from_generator(generator, contract)
     plain.write_bytes(model.SerializeToString(deterministic=True))
     if rewritten is not None:
-        rewrite(model, FOR_ALL | FOR_CPUS)
+        with_metadata(model, name="reference", family="pix2pix", contract=contract)
+        rewrite(model, FOR_ALL | FOR_CPUS["onnxruntime"])
         lint(model)
         rewritten.write_bytes(model.SerializeToString(deterministic=True))
 

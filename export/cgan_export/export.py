@@ -158,9 +158,12 @@ def export_generator(
     progress("making the graph")
     plain = with_metadata(onnx_from_generator(generator, contract), name=name, family=family, contract=contract)
     rewrites = rewrite(plain, FOR_ALL)
-    rewritten = onnx.ModelProto()
-    rewritten.CopyFrom(plain)
-    rewrites |= rewrite(rewritten, FOR_CPUS)
+    rewritten = {}
+    for backend in options.backends:
+        rewritten[backend] = onnx.ModelProto()
+        rewritten[backend].CopyFrom(plain)
+        changed = rewrite(rewritten[backend], FOR_CPUS[backend])
+        rewrites |= changed if backend == "onnxruntime" else {}
     reference = TorchRunner(generator, contract)
     context = BuildContext(
         contract=contract,

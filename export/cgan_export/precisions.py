@@ -17,8 +17,8 @@ ARTIFACT_FILES: Final[dict[tuple[CpuBackend, Precision], str]] = {
     ("onnxruntime", "fp32"): "model.onnx",
     ("onnxruntime", "fp16"): "model.fp16.onnx",
     ("onnxruntime", "int8"): "model.int8.onnx",
-    ("openvino", "fp32"): "model.onnx",
-    ("openvino", "bf16"): "model.onnx",
+    ("openvino", "fp32"): "model.openvino.onnx",
+    ("openvino", "bf16"): "model.openvino.onnx",
     ("openvino", "int8"): "model.int8.openvino.onnx",
 }
 

@@ -168,7 +168,7 @@ class Artifact(File):
 
 
 def artifact_label(path: str, backend: str, precision: str) -> str:
-    """Name of an artifact: that of its file, except with OpenVINO, which shares files with ONNX Runtime."""
+    """Name of an artifact: that of its file, except with OpenVINO, which has one file for several precisions."""
     return f"{backend}/{precision}" if backend == "openvino" else path
 
 

@@ -13,7 +13,18 @@ from collections.abc import Iterator
 from math import prod
 from typing import Final
 
-__all__ = ["has_external_data", "has_halves", "metadata", "require_sound"]
+__all__ = [
+    "CONTRACT_KEY",
+    "SHARED_CONDITIONS_KEY",
+    "has_external_data",
+    "has_halves",
+    "metadata",
+    "require_sound",
+]
+
+# Keys of metadata_props. The second is "1" where conditions of one row serve any number of rows of noise.
+CONTRACT_KEY: Final = "cgan.contract"
+SHARED_CONDITIONS_KEY: Final = "cgan.shared_conditions"
 
 # Message type -> field number -> type of the nested message (onnx.proto, IR version 3 to 13).
 _NESTED: Final[dict[str, dict[int, str]]] = {

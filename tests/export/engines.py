@@ -71,7 +71,7 @@ def graph_of(
     rewrite(plain, FOR_ALL)
     if precision == "fp16":
         return half_precision(plain, io_fp16=io == "fp16").SerializeToString(), contract
-    rewrite(plain, FOR_INT8)
+    rewrite(plain, FOR_INT8["onnxruntime"])
     layers = quantizable_layers(plain)
     samples = sample_conditions(contract, None, None)
     ranges = activation_ranges(plain, layers, [feed_of(contract, samples, 0)])

@@ -213,7 +213,7 @@ def test_transposed_convolutions_become_convolutions_of_int8_on_maps_of_any_size
         model = with_weights(free, w=normal(4, 16, 4, 4))
         counts = []
         results = []
-        for table in (FOR_CPUS, FOR_INT8):
+        for table in (FOR_CPUS["onnxruntime"], FOR_INT8["onnxruntime"]):
             made = onnx.ModelProto()
             made.CopyFrom(model)
             rewrite(made, table)

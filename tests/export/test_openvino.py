@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from tests.helpers import (
     assert_one_sentence,
     pix2pix_generator,
     png,
+    run_command,
     run_here,
     smooth_images,
     write_pix2pix_checkpoint,
@@ -52,7 +55,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Bundle:
     target = tmp_path_factory.mktemp("openvino") / "facades"
-    done = run_here("cgan-export", checkpoint, "-o", target, *WORDS)
+    done = run_command("cgan-export", checkpoint, "-o", target, *WORDS)  # a crash of the quantiser is this test's
     assert done.returncode == 0, done.stderr
     return read_bundle(target)
 
@@ -73,10 +76,10 @@ def test_each_precision_passed_its_gates_where_it_runs(bundle: Bundle) -> None:
 
 @needs_bfloat16
 @pytest.mark.slow
-def test_one_file_serves_two_backends_and_is_there_once(bundle: Bundle) -> None:
+def test_one_file_serves_two_precisions_and_is_there_once(bundle: Bundle) -> None:
     paths = [artifact.path for artifact in bundle.manifest.artifacts]
-    assert paths.count("model.onnx") == 3
-    assert [file.path for file in bundle.manifest.all_files].count("model.onnx") == 1
+    assert paths.count("model.openvino.onnx") == 2
+    assert [file.path for file in bundle.manifest.all_files].count("model.openvino.onnx") == 1
     assert bundle.manifest.schema_version == 4
 
 
@@ -147,8 +150,9 @@ def test_nncf_makes_the_same_bytes_of_the_same_graph(bundle: Bundle) -> None:
         {**{name: value[None] for name, value in row.items()}, **noise_tensors(noise, [seed], [0])}
         for seed, row in enumerate(rows)
     ]
-    first, second = (quantized(model, feeds).SerializeToString(deterministic=True) for _ in range(2))
-    assert first == second
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        first, second = pool.map(quantized, [model, model], [feeds, feeds])
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
     assert bundle.read("model.onnx") == model.SerializeToString(deterministic=True)  # it is left alone
 
 

@@ -1,8 +1,8 @@
 """The artifacts of one export: the FP32 graph, and the same graph in other precisions, each through the gates.
 
-fp32   rewritten for CPU runtimes                                 model.onnx
+fp32   rewritten for each CPU runtime                             model.onnx, model.openvino.onnx
 fp16   from the graph before those rewrites, for TensorRT         model.fp16.onnx
-bf16   the FP32 graph, which OpenVINO computes in bfloat16        model.onnx
+bf16   OpenVINO's FP32 graph, computed in bfloat16                model.openvino.onnx
 int8   rewritten for CPU runtimes; for ONNX Runtime with fewer
        transposed convolutions: those have no 8-bit kernel        model.int8.onnx, model.int8.openvino.onnx
 
@@ -11,7 +11,7 @@ Each is measured on the runtime that will execute it: a gate passed on one says 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -104,7 +104,7 @@ class BuildContext:
 
     Attributes:
         plain: the graph as exported.
-        rewritten: the same after the rewrites for CPU runtimes.
+        rewritten: the same after the rewrites for each CPU runtime.
         reference: PyTorch.
         exact: PyTorch in float64.
         live: PyTorch with its own noise.
@@ -117,7 +117,7 @@ class BuildContext:
 
     contract: Contract
     plain: onnx.ModelProto
-    rewritten: onnx.ModelProto
+    rewritten: Mapping[CpuBackend, onnx.ModelProto]
     reference: SeededGenerator
     exact: SeededGenerator | None
     live: LiveReference | None
@@ -145,13 +145,13 @@ def build_artifact(
     kept: tuple[Layer, ...] = ()
     share = 0.0
     if precision in ("fp32", "bf16"):
-        model = context.rewritten
+        model = context.rewritten[backend]
     elif precision == "fp16":
         progress("fp16: making the graph")
         model = half_precision(context.plain, io_fp16=context.io == "fp16")
     elif backend == "openvino":
         progress(f"{name}: quantising with NNCF")
-        model = nncf_quantized(context.rewritten, _calibration_feeds(context))
+        model = nncf_quantized(_for_int8(context, backend), _calibration_feeds(context))
     else:
         model, kept, share = _int8(context, lambda text: progress(f"{name}: {text}"))
     lint(model)
@@ -176,9 +176,7 @@ def build_artifact(
 def _int8(
     context: BuildContext, progress: Callable[[str], None]
 ) -> tuple[onnx.ModelProto, tuple[Layer, ...], float]:
-    model = onnx.ModelProto()
-    model.CopyFrom(context.plain)
-    rewrite(model, FOR_INT8)
+    model = _for_int8(context, "onnxruntime")
     layers = quantizable_layers(model)
     progress("calibrating")
     ranges = activation_ranges(model, layers, _calibration_feeds(context))
@@ -192,6 +190,13 @@ def _int8(
     kept = layers_to_keep(layers, score_db, floor_db=floor, progress=progress)
     share = sum(layer.macs for layer in kept) / sum(layer.macs for layer in layers)
     return quantized(model, [layer for layer in layers if layer not in kept], ranges), kept, share
+
+
+def _for_int8(context: BuildContext, backend: CpuBackend) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    model.CopyFrom(context.plain)
+    rewrite(model, FOR_INT8[backend])
+    return model
 
 
 def _calibration_feeds(context: BuildContext) -> list[dict[str, Array]]:

@@ -25,6 +25,7 @@ from cgan_export.fidelity.probes import probe_conditions
 __all__ = ["GATES", "run_gates"]
 
 EXTREMES: Final = ("low", "high", "checkerboard", "random")
+SHARED_ROWS: Final = 4  # samples of one condition
 # A raw vector has no range; more than four standard deviations are rare in a normal one.
 VECTOR_RANGE: Final = (-4.0, 4.0)
 
@@ -66,13 +67,20 @@ def parity(case: Case) -> Figures:
 
 
 def batch_invariance(case: Case) -> Figures:
-    """Gate 2: sample i of a batch is what sample i is alone."""
+    """Gate 2: sample i of a batch is what sample i is alone, with a condition of its own and with one for all.
+
+    Several samples of one condition may be another computation: `Runner.shares_conditions`.
+    """
     together = case.run(case.samples, case.seeds)
     alone = case.one_by_one()
+    seeds = case.seeds[:SHARED_ROWS] if case.contract.noise and case.contract.conditions else []
+    shared = case.run(case.repeated(len(seeds)), seeds) if seeds else {}
+    of_first = [case.run(case.alone(0), [seed]) for seed in seeds]
     figures: Figures = {}
     for measure in case.measures:
         name = measure.output.name
         pairs = list(zip(together[name], alone[name], strict=True))
+        pairs += [(shared[name][row], answer[name][0]) for row, answer in enumerate(of_first)]
         figures |= of_output(measure.batch(pairs, case.limits), case.contract, measure.output)
     return figures
 

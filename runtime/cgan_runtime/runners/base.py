@@ -61,6 +61,11 @@ class Runner(ABC):
         """Image conditions and outputs that the artifact has as bytes; `_infer` takes and gives them so."""
         return frozenset()
 
+    @property
+    def shares_conditions(self) -> bool:
+        """Whether `_infer` takes conditions of one row for any number of rows of noise."""
+        return False
+
     @final
     def infer(self, inputs: Tensors, *, as_bytes: bool = False) -> dict[str, Array]:
         """Every output [N, ...] for every input [N, ...] of the contract, batch first.
@@ -75,6 +80,8 @@ class Runner(ABC):
                 image has values that are NaN or infinite.
         """
         form = _form_of(self.contract, inputs)
+        if self.shares_conditions:
+            inputs = _with_shared_conditions(self.contract, inputs)
         return self._finished(
             self._infer(images_as_needed(self.contract, inputs, self.byte_images)), form, as_bytes=as_bytes
         )
@@ -105,7 +112,10 @@ class Runner(ABC):
 
     @abstractmethod
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
-        """The execution itself; inputs are already checked."""
+        """The execution itself; inputs are already checked.
+
+        With `shares_conditions`, conditions of one row stand for all rows of the noise.
+        """
 
     def _infer_seeded(
         self, inputs: Tensors, seeds: Sequence[int], draws: Sequence[int], shapes: Mapping[str, tuple[int, ...]]
@@ -142,6 +152,14 @@ class Runner(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _with_shared_conditions(contract: Contract, inputs: Tensors) -> Tensors:
+    """The inputs with one row of each condition, where all rows of all conditions are equal."""
+    given = [inputs[condition.name] for condition in contract.conditions]
+    if not all(np.array_equal(row, value[0]) for value in given for row in value[1:]):
+        return inputs
+    return {**inputs, **{condition.name: inputs[condition.name][:1] for condition in contract.conditions}}
 
 
 def is_image(tensor: Tensor) -> bool:

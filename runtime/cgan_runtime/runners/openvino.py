@@ -18,7 +18,7 @@ import numpy as np
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import BundleError, CganError, UsageError
 from cgan_runtime.limits import printable
-from cgan_runtime.onnx_file import require_sound
+from cgan_runtime.onnx_file import SHARED_CONDITIONS_KEY, metadata, require_sound
 from cgan_runtime.runners.base import Array, Runner, Tensors
 
 if TYPE_CHECKING:
@@ -96,8 +96,12 @@ class OpenVinoRunner(Runner):
         ov = _import_openvino()
         try:
             require_sound(model)
+            said = metadata(model)
         except ValueError as error:
             raise BundleError(f"the ONNX model cannot be used: {error}; export it again.") from error
+        # In bfloat16 a sum that broadcasts is rounded once more than one that is part of a convolution: several
+        # samples of one condition would have other images (2 levels) than each alone.
+        self._shares_conditions = precision != "bf16" and said.get(SHARED_CONDITIONS_KEY) == "1"
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY" if in_flight == 1 else "THROUGHPUT",
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
@@ -127,6 +131,11 @@ class OpenVinoRunner(Runner):
     def description(self) -> str:
         """Backend, version, device and, where it is not FP32, the precision."""
         return self._description
+
+    @property
+    def shares_conditions(self) -> bool:
+        """Whether the graph says so; never in bfloat16."""
+        return self._shares_conditions
 
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
         feed = {name: np.ascontiguousarray(value) for name, value in inputs.items()}

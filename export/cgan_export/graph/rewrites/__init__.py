@@ -14,7 +14,12 @@ import onnx
 from cgan_export.graph.rewrites.constants import fold_constants
 from cgan_export.graph.rewrites.crop import crop_unused_taps
 from cgan_export.graph.rewrites.sample_statistics import write_out_instance_normalisation
-from cgan_export.graph.rewrites.subpixel import subpixel_on_every_map, subpixel_transposed_convolutions
+from cgan_export.graph.rewrites.shared_conditions import share_conditions
+from cgan_export.graph.rewrites.subpixel import (
+    subpixel_by_concatenation,
+    subpixel_by_depth_to_space,
+    subpixel_on_every_map,
+)
 
 __all__ = ["FOR_ALL", "FOR_CPUS", "FOR_INT8", "rewrite"]
 
@@ -22,14 +27,33 @@ Table = dict[str, Callable[[onnx.ModelProto], int]]
 
 # Less work for every backend, and for every artifact made from the graph.
 FOR_ALL: Final[Table] = {"constants": fold_constants, "crop": crop_unused_taps}
-# Trade one operator for others that CPU runtimes are faster or more accurate with; TensorRT wants its own
+# Trade one operator for others that a CPU runtime is faster or more accurate with; TensorRT wants its own
 # transposed convolution and its own normalisation.
-FOR_CPUS: Final[Table] = {
-    "subpixel": subpixel_transposed_convolutions,
-    "sample_statistics": write_out_instance_normalisation,
+FOR_CPUS: Final[dict[str, Table]] = {
+    "onnxruntime": {
+        "subpixel": subpixel_by_concatenation,
+        "sample_statistics": write_out_instance_normalisation,
+        "shared_conditions": share_conditions,
+    },
+    "openvino": {
+        "subpixel": subpixel_by_depth_to_space,
+        "sample_statistics": write_out_instance_normalisation,
+        "shared_conditions": share_conditions,
+    },
 }
-# For the INT8 file: transposed convolutions have no 8-bit kernel, so they become convolutions on small maps too.
-FOR_INT8: Final[Table] = {**FOR_CPUS, "subpixel": subpixel_on_every_map}
+# For the INT8 files. Transposed convolutions have no 8-bit kernel in ONNX Runtime, so there they become
+# convolutions on small maps too. Conditions are not shared: OpenVINO 2026.4 then gives other images (18 levels) for
+# several samples than for one.
+FOR_INT8: Final[dict[str, Table]] = {
+    "onnxruntime": {
+        "subpixel": subpixel_on_every_map,
+        "sample_statistics": write_out_instance_normalisation,
+    },
+    "openvino": {
+        "subpixel": subpixel_by_depth_to_space,
+        "sample_statistics": write_out_instance_normalisation,
+    },
+}
 
 
 def rewrite(model: onnx.ModelProto, table: Table) -> dict[str, int]:

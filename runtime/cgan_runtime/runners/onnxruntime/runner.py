@@ -13,7 +13,7 @@ import numpy as np
 from cgan_runtime.axes import bound_sizes, shape_of
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import BundleError, CganError
-from cgan_runtime.onnx_file import metadata, require_sound
+from cgan_runtime.onnx_file import CONTRACT_KEY, SHARED_CONDITIONS_KEY, metadata, require_sound
 from cgan_runtime.runners.base import Array, Runner, Tensors
 from cgan_runtime.runners.onnxruntime.bound import BoundSession
 from cgan_runtime.runners.onnxruntime.devices import CPU, Device, parse_device
@@ -23,7 +23,6 @@ from cgan_runtime.runners.onnxruntime.providers import MAX_BATCH, require_in_ran
 
 __all__ = ["OnnxRuntimeRunner", "open_runner"]
 
-CONTRACT_KEY: Final = "cgan.contract"  # in metadata_props
 FOLDED_BYTES_AT_LEAST: Final = 1 << 20
 
 
@@ -119,6 +118,7 @@ class OnnxRuntimeRunner(Runner):
         if names != wanted:
             raise BundleError(f"the ONNX model takes {names}, its contract says {wanted}.")
         self._description = f"ONNX Runtime {ort.__version__} {self._device.name}{' with CUDA graphs' * graphs}"
+        self._shares_conditions = said.get(SHARED_CONDITIONS_KEY) == "1"
         # A file with FP16 inputs and outputs is fed and read through casts: the contract speaks float32.
         self._halves = {item.name for item in self._session.get_inputs() if item.type == "tensor(float16)"}
 
@@ -131,6 +131,11 @@ class OnnxRuntimeRunner(Runner):
     def description(self) -> str:
         """Backend, version and device."""
         return self._description
+
+    @property
+    def shares_conditions(self) -> bool:
+        """Whether the graph says so."""
+        return self._shares_conditions
 
     def _infer(self, inputs: Tensors) -> dict[str, Array]:
         feed = {k: v.astype(np.float16) if k in self._halves else v for k, v in inputs.items()}
@@ -149,14 +154,15 @@ class OnnxRuntimeRunner(Runner):
             return dict(zip(names, self._session.run(names, inputs), strict=True))
         sizes = bound_sizes((c.shape, inputs[c.name].shape[1:]) for c in self.contract.conditions)
         shapes = {output.name: shape_of(output.shape, sizes) for output in self.contract.outputs}
-        batch = next(iter(inputs.values())).shape[0]
+        batch = max(value.shape[0] for value in inputs.values())
         most = batch
         if self._device.kind == "tensorrt":
             require_in_range(self.contract, sizes)
             most = MAX_BATCH
         parts = []
         for first in range(0, batch, most):
-            part = {name: value[first : first + most] for name, value in inputs.items()}
+            # A condition of one row is there for every part.
+            part = {k: v[first : first + most] if len(v) == batch else v for k, v in inputs.items()}
             rows = min(most, batch - first)
             parts.append(self._bound.run(part, {name: (rows, *shape) for name, shape in shapes.items()}))
         return parts[0] if len(parts) == 1 else {k: np.concatenate([part[k] for part in parts]) for k in names}
