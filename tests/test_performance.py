@@ -1,0 +1,45 @@
+"""What is said of speed is what was measured: the page and the README come from one committed file."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from docs.make_performance import NETS, PAGE, claim, page
+from docs.measure_performance import RESULT
+from tests.helpers import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    measured: dict[str, Any] = json.loads(RESULT.read_text())
+    return measured
+
+
+def test_the_page_is_that_of_the_file(document: dict[str, Any]) -> None:
+    assert PAGE.read_text() == page(document), "run python -m docs.make_performance"
+
+
+def test_the_readme_says_what_was_measured(document: dict[str, Any]) -> None:
+    assert claim(document) in re.sub(r"\s+", " ", (REPOSITORY / "README.md").read_text())
+
+
+def test_every_figure_of_the_page_is_of_a_valid_and_audited_row(document: dict[str, Any]) -> None:
+    """An invalid row of ours may be shown, but no claim and no cell rests on it."""
+    for net in NETS:
+        for report in document["nets"][net]["reports"]:
+            assert report["valid"], net
+            for row in report["rows"]:
+                assert row["audits"], row["title"]
+
+
+def test_a_slower_row_changes_the_page_and_the_claim(document: dict[str, Any]) -> None:
+    changed = json.loads(json.dumps(document))
+    for row in changed["nets"]["unet-256"]["reports"][0]["rows"]:
+        if row["backend"] == "ort_bundle":
+            row["times"]["ort_plain"]["median"] = 0.5
+    assert page(changed) != page(document)
+    assert "0.50 times" in claim(changed)
