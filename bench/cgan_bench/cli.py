@@ -194,11 +194,13 @@ def _tell(report: AnyReport, *, as_json: bool, out: Path | None) -> None:
 
 
 def _conclude(report: AnyReport) -> None:
-    """The exit code: nothing measured, or failed requests, is 1; wrong outputs or a wrong training step are 5."""
+    """The exit code: nothing measured, or failed requests, is 1; wrong or too uncertain results are 5."""
     if report.invalid:
         raise CheckFailedError(report.complaint)
     if report.failure:
         raise CganError(report.failure)
+    if report.uncertain:
+        raise CheckFailedError(report.uncertain)
 
 
 def _target(

@@ -18,7 +18,7 @@ from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB, psnr_db
 from cgan_runtime.contract import Contract, ImageEncoding, Output
 from cgan_runtime.runners.base import Array
 
-__all__ = ["MIN_PSNR_DB", "Agreement", "compare_answers"]
+__all__ = ["MIN_PSNR_DB", "Agreement", "Answers", "compare_answers"]
 
 # FP16, BF16 and INT8 as in the export's gates. FP32 rows are other libraries and devices too, which round in other
 # places: their outputs agree to far more than 60 dB, wrong ones to less.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from cgan_runtime.pages import Table
 
@@ -14,15 +14,28 @@ from cgan_bench.rounds import Block, Plan
 from cgan_bench.rows import Row
 from cgan_bench.sizes import image_size_of, size_words
 from cgan_bench.target import Target
+from cgan_bench.trust import (
+    audit_cell,
+    audit_sentence,
+    interval_cell,
+    noise_sentence,
+    noisy_sentence,
+    trust_definitions,
+    unstable_sentence,
+)
 
 __all__ = ["Report"]
 
 PLENTY_OF_ROUNDS: Final = 100
+# Stands in the JSON object too: figures of another clock are not compared.
+TIMED: Final = "conditions and seeds in memory to outputs in memory"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report(BaseReport[Block, Row]):
     """Everything one `cgan-bench` measured. `target` says of what."""
+
+    details: ClassVar[frozenset[str]] = BaseReport.details | {"95 %", "noise %", "cold start s", "audit"}
 
     plan: Plan
     target: Target
@@ -49,7 +62,12 @@ class Report(BaseReport[Block, Row]):
     def complaint(self) -> str:
         """What is wrong, where something is invalid."""
         named = ", ".join(f"{row.title} at batch {row.batch}" for row in self.invalid)
-        return f"other outputs than {self.blocks[0].rows[0].title}'s: {named}."
+        return f"other outputs than the generator's: {named}."
+
+    @property
+    def uncertain(self) -> str:
+        """Which ratios are not known well enough, after the longest time."""
+        return unstable_sentence(self.rows, self.plan.seconds)
 
     def about(self) -> dict[str, Any]:
         """What was measured, at which size, with which options."""
@@ -59,8 +77,13 @@ class Report(BaseReport[Block, Row]):
             "bundle": self.target.digest or None,
             "server": dataclasses.asdict(server) if server else None,
             "size": self.size,
+            "timed": TIMED,
             "options": dataclasses.asdict(self.plan),
             "reference": {str(b.rows[0].batch): b.rows[0].key for b in self.blocks if b.rows},
+            "audit": {str(b.rows[0].batch): b.sample.to_json() for b in self.blocks if b.rows and b.sample},
+            "other_processes_percent_of_a_core": {
+                str(b.rows[0].batch): b.others_percent for b in self.blocks if b.rows
+            },
         }
 
     def table(self, block: Block) -> Table:
@@ -70,17 +93,21 @@ class Report(BaseReport[Block, Row]):
             heads=(
                 *("backend", "p50 ms", "times", "images/s"),
                 self._fidelity_head(),
-                *("p90 ms", "p99 ms", "peak MB", "how"),
+                *("95 %", "p90 ms", "p99 ms", "noise %", "cold start s", "peak MB", "audit", "how"),
             ),
             rows=tuple(
                 (
-                    title_cell(row),
+                    title_cell(row, *(["UNSTABLE"] if row.verdict == "unstable" else [])),
                     figure(row.percentile_ms(50)),
-                    ratio_cell(row.ratio, "1" if row is first else "-"),
+                    "NOISY" if row.verdict == "noisy" else ratio_cell(row.ratio, "1" if row is first else "-"),
                     figure(row.images_per_s),
                     "reference" if row is first else self._fidelity(row),
+                    interval_cell(row),
                     *(figure(row.percentile_ms(percent)) for percent in (90, 99)),
+                    "-" if row.noise_share is None else f"{100 * row.noise_share:.1f}",
+                    "-" if row.cold_start_s is None else figure(row.cold_start_s),
                     f"{row.peak_memory_mb:.0f}" if row.peak_memory_mb is not None else "-",
+                    audit_cell(row),
                     row.description,
                 )
                 for row in block.rows
@@ -94,20 +121,30 @@ class Report(BaseReport[Block, Row]):
         return f"times: as fast as {self.rows[0].title}; median, quartiles below." if compared else ""
 
     def notes(self) -> Iterator[str]:
-        """Which outputs are wrong."""
+        """Which outputs are wrong, what was audited, and how much of the time is noise."""
         for row in self.invalid:
             yield from row.faults()
+        for block in (block for block in self.blocks if block.rows):
+            yield from filter(None, (audit_sentence(block), noise_sentence(block)))
+
+    def doubts(self) -> Iterator[str]:
+        """Which blocks say nothing of how fast a row is beside another."""
+        for block in self.blocks:
+            if block.noisy:
+                yield noisy_sentence(block)
+        yield from super().doubts()
 
     def definitions(self) -> Iterator[str]:
         """What the figures mean."""
         yield (
-            "Latency: one inference, inputs in memory to outputs in memory. Not included: reading and writing "
-            "images, drawing the noise, the network (except in server rows), loading, compiling."
+            f"Latency: one inference, {TIMED}; drawing the noise is in it. Not included: reading "
+            "and writing images, the network (except in server rows), loading, compiling."
         )
         if any(row.ratio for row in self.rows):
             first = self.rows[0].title
             yield f"times: the latency of {first} / the row's, paired within each round; median and quartiles."
         yield "images/s: all images / all time spent in inferences."
+        yield from trust_definitions(self.rows, judged=self.plan.rounds is None)
         if any(one.relative_error is not None for row in self.rows for one in row.agreements):
             yield "agreement: worst PSNR of an image; largest difference of a score / largest score."
         yield "peak MB: most memory of the row's own process, with interpreter and libraries, loading included."
@@ -119,6 +156,8 @@ class Report(BaseReport[Block, Row]):
         for block in self.blocks:
             for row in block.rows:
                 if row.ratio is None or not row.valid or not row.key.startswith(("ort_bundle", "triton")):
+                    continue
+                if row.verdict in ("noisy", "unstable"):
                     continue
                 name = "the server" if row.key == "triton" else row.title.removeprefix("ONNX Runtime, ")
                 yield (

@@ -130,6 +130,11 @@ class BaseReport(ABC, Generic[B, R]):
         reasons = "; ".join(f"{absent.title}: {absent.reason}" for absent in self.absent)
         return f"no backend could be measured: {reasons}."
 
+    @property
+    def uncertain(self) -> str:
+        """One sentence where everything is valid and the figures are too uncertain; else empty."""
+        return ""
+
     @abstractmethod
     def about(self) -> dict[str, Any]:
         """What else the JSON object says, options and the reference of each block included."""

@@ -2,7 +2,9 @@
 
 p50, p90, p99   percentiles of the latency, numpy's linear interpolation
 images/s        all images (or other outputs) / all time spent in inferences
-ratio           reference's latency / this row's, round by round: median and quartiles; above 1 is faster
+ratio           reference's latency / this row's, round by round: median, its 95 % interval, quartiles; above 1 is
+                faster
+cold start      from starting the row's process to its first answer
 fidelity        of each output against the reference's, see fidelity.py
 """
 
@@ -14,7 +16,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from cgan_bench.audit import Audit
 from cgan_bench.fidelity import Agreement
+from cgan_bench.stability import MAX_WIDTH, Verdict, median_interval
 
 __all__ = ["NOISY_RATIO", "Absent", "ComparedRow", "Ratio", "Row", "ratio"]
 
@@ -32,11 +36,29 @@ class Absent:
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """How many times as fast as the reference, paired by round."""
+    """How many times as fast as the reference, paired by round.
+
+    Attributes:
+        median: of all rounds.
+        q1: the lower quartile.
+        q3: the upper one.
+        interval: holds the median with 95 %; None of fewer than six rounds.
+    """
 
     median: float
     q1: float
     q3: float
+    interval: tuple[float, float] | None = None
+
+    @property
+    def width(self) -> float | None:
+        """Of the interval, as a share of the median."""
+        return None if self.interval is None else (self.interval[1] - self.interval[0]) / self.median
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the median is known well enough to rely on it."""
+        return self.width is not None and self.width < MAX_WIDTH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +108,30 @@ class Row(ComparedRow):
 
     Attributes:
         latencies_ms: one per round, in the order of the rounds.
+        noise_ms: of each of them, drawing the noise; None for a server, which draws it itself.
+        cold_start_s: from starting the process to its first answer.
         peak_memory_mb: of the worker; None for a server, whose memory is not here.
+        audits: what was found when the answers were looked at.
+        verdict: whether the ratio is one to rely on.
     """
 
     latencies_ms: tuple[float, ...]
+    noise_ms: tuple[float, ...] | None = None
+    cold_start_s: float | None = None
     peak_memory_mb: float | None = None
+    audits: tuple[Audit, ...] = ()
+    verdict: Verdict = "not judged"
+
+    @property
+    def valid(self) -> bool:
+        """Whether the outputs are the reference's, as far as the precision allows, and no audit failed."""
+        return super().valid and all(audit.passed for audit in self.audits)
+
+    def faults(self) -> Iterator[str]:
+        """A sentence for each output that is wrong and each audit that failed."""
+        yield from super().faults()
+        for audit in (audit for audit in self.audits if not audit.passed):
+            yield f"INVALID: {self.title} at batch {self.batch} fails the audit {audit.name!r}: {audit.words}."
 
     def percentile_ms(self, percent: float) -> float:
         """A percentile of the latency."""
@@ -102,13 +143,24 @@ class Row(ComparedRow):
         return self.batch * len(self.latencies_ms) / (sum(self.latencies_ms) / 1e3)
 
     @property
+    def noise_share(self) -> float | None:
+        """Share of all the time that drawing the noise took; None where it is not known."""
+        return None if self.noise_ms is None else sum(self.noise_ms) / sum(self.latencies_ms)
+
+    @property
     def noisy(self) -> bool:
         """The machine was not quiet enough for more than a rough figure."""
         return self.percentile_ms(90) > NOISY_RATIO * self.percentile_ms(50)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, units in the keys, every latency."""
-        quartiles = self.ratio and {"median": self.ratio.median, "q1": self.ratio.q1, "q3": self.ratio.q3}
+        interval = self.ratio.interval if self.ratio else None
+        ratio_to_reference = self.ratio and {
+            "median": self.ratio.median,
+            "q1": self.ratio.q1,
+            "q3": self.ratio.q3,
+            "interval_95": interval and list(interval),
+        }
         return {
             "backend": self.key,
             "title": self.title,
@@ -120,9 +172,14 @@ class Row(ComparedRow):
             "p90_ms": self.percentile_ms(90),
             "p99_ms": self.percentile_ms(99),
             "images_per_s": self.images_per_s,
-            "ratio_to_reference": quartiles,
+            "noise_p50_ms": None if self.noise_ms is None else float(np.median(self.noise_ms)),
+            "noise_share": self.noise_share,
+            "cold_start_s": self.cold_start_s,
+            "ratio_to_reference": ratio_to_reference,
+            "verdict": self.verdict,
             "psnr_db": self.psnr_db,
             "agreements": [one.to_json() for one in self.agreements],
+            "audits": [one.to_json() for one in self.audits],
             "peak_memory_mb": self.peak_memory_mb,
             "noisy": self.noisy,
             "valid": self.valid,
@@ -134,4 +191,4 @@ def ratio(reference_ms: Sequence[float], row_ms: Sequence[float]) -> Ratio:
     """The ratio of two lists of times, paired by position: both hold the same rounds in the same order."""
     each = np.divide(np.asarray(reference_ms), np.asarray(row_ms))
     q1, median, q3 = (float(value) for value in np.percentile(each, (25, 50, 75)))
-    return Ratio(median=median, q1=q1, q3=q3)
+    return Ratio(median=median, q1=q1, q3=q3, interval=median_interval(each))

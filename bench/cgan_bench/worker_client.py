@@ -22,7 +22,7 @@ from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CganError
 from cgan_runtime.runners.base import Array
 
-from cgan_bench.backends.base import Backend
+from cgan_bench.backends.base import Backend, Timed
 from cgan_bench.target import Target
 
 __all__ = ["Worker", "WorkerDiedError"]
@@ -69,9 +69,10 @@ class Worker:
         description, contract = self._ask("open", backend, target, threads)
         return str(description), contract
 
-    def time(self, seeds: list[int]) -> float:
-        """Milliseconds of one inference."""
-        return float(self._ask("time", seeds))
+    def time(self, seeds: list[int]) -> Timed:
+        """One inference on the clock."""
+        timed: Timed = self._ask("time", seeds)
+        return timed
 
     def answers(self, seeds: list[int]) -> dict[str, Array]:
         """The outputs of one inference."""

@@ -20,7 +20,7 @@ from cgan_runtime.errors import CganError
 from cgan_runtime.processes import end_with_parent
 from cgan_runtime.runners.base import Array
 
-from cgan_bench.backends.base import Backend, Opened
+from cgan_bench.backends.base import Backend, Opened, Timed, kept_values
 from cgan_bench.target import Target
 
 __all__ = ["Requests", "main", "peak_memory_mb"]
@@ -38,12 +38,15 @@ class Requests:
         self._opened = backend.open(target, threads=threads)
         return self._opened.description, self._opened.contract
 
-    def time(self, seeds: list[int]) -> float:
-        """Milliseconds of one inference whose inputs were made before the clock started."""
-        call = self._ready().prepare(seeds)
+    def time(self, seeds: list[int]) -> Timed:
+        """One inference on the clock; its conditions were made before."""
+        opened = self._ready()
+        call = opened.prepare(seeds)
         started = perf_counter_ns()
-        call()
-        return (perf_counter_ns() - started) / 1e6
+        outputs = call()
+        elapsed_ms = (perf_counter_ns() - started) / 1e6
+        noise_ms = None if opened.noise is None else opened.noise.last_ms
+        return Timed(elapsed_ms=elapsed_ms, noise_ms=noise_ms, kept=kept_values(outputs, seeds))
 
     def answers(self, seeds: list[int]) -> dict[str, Array]:
         """The outputs of one inference."""

@@ -1,6 +1,7 @@
 """The inputs of one inference, from its seeds alone: two backends given the same seeds get the same numbers.
 
-Every round uses seeds that no earlier round used, so nothing can be answered from a cache.
+Every round uses seeds that no earlier round used, and every run begins at other ones, so nothing can be answered
+from a cache: not from that of a server either, which lives longer than a run.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ CHECK_SEED: Final = 2**63
 CHECK_ROWS: Final = 3
 
 
-def round_seeds(index: int, batch: int) -> list[int]:
-    """The seeds of round `index`: `batch` of them, in no other round."""
-    return [index * batch + row for row in range(batch)]
+def round_seeds(index: int, batch: int, *, first: int = 0) -> list[int]:
+    """The seeds of round `index`: `batch` of them, in no other round; those of round 0 begin at `first`."""
+    return [first + index * batch + row for row in range(batch)]
 
 
 def check_seeds(batch: int) -> list[list[int]]:

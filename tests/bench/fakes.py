@@ -5,27 +5,28 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from cgan_bench.backends import Backend
-from cgan_bench.backends.base import Call, Opened
+from cgan_bench.backends.base import Call, HostNoise, Opened
 from cgan_bench.target import Target
-from cgan_bench.workload import inputs_for
+from cgan_bench.workload import check_seeds, conditions_for, inputs_for
 from cgan_runtime.errors import CganError
-from cgan_runtime.runners.base import Array
+from cgan_runtime.runners.base import Array, Runner, Tensors
 
 Fault = Literal["none", "wrong", "nan", "slow", "dies", "dies_late", "raises", "large", "sleeps"]
+Cheat = Literal["knows_the_check", "constant", "caches", "wrong_at_first", "knows_what_it_saw"]
 
 
 @dataclass(frozen=True)
 class Fake(Backend):
-    """Answers the mean of its inputs, writes down the seeds it was asked for, and has one fault."""
+    """Answers as the bundle does, writes down the seeds it was asked for, and has one fault."""
 
     name: str
-    fault: Fault = "none"
+    fault: Fault | Cheat = "none"
     journal: Path | None = None
     reason: str | None = None
 
@@ -42,34 +43,45 @@ class Fake(Backend):
 
     def open(self, target: Target, *, threads: int) -> Opened:  # noqa: ARG002 - the interface's
         assert target.contract is not None
+        assert target.bundle is not None
         contract = target.contract
         ballast = np.ones(25_000_000 if self.fault == "large" else 1)  # 200 MB
         if self.fault == "raises":
             raise CganError("it does not fit this machine")
         if self.fault == "dies":
             os.kill(os.getpid(), 9)
+        model = Model(target.bundle.runner(threads=1), self.fault)
+        noise = HostNoise(contract)
 
         def prepare(seeds: Sequence[int]) -> Call:
-            inputs = inputs_for(contract, seeds)
-            total = sum(float(value.sum()) for value in inputs.values())
+            conditions = conditions_for(contract, seeds)
             if self.journal is not None:
+                total = sum(float(value.sum()) for value in inputs_for(contract, seeds).values())
                 with self.journal.open("a") as stream:
                     stream.write(f"{self.name} {list(seeds)} {total}\n")
-            return lambda: self._answer(inputs, target)
+            return lambda: model.answer({**conditions, **noise.draw(seeds)}, tuple(seeds))
 
-        return Opened(description=f"fake {ballast[:1].size}", contract=contract, prepare=prepare)
+        return Opened(description=f"fake {ballast[:1].size}", contract=contract, prepare=prepare, noise=noise)
 
-    def _answer(self, inputs: dict[str, Array], target: Target) -> dict[str, Array]:
-        assert target.contract is not None
-        output = target.contract.outputs[0]
-        shape = [axis for axis in output.shape if isinstance(axis, int)]
-        mean = np.mean([value.mean(axis=tuple(range(1, value.ndim))) for value in inputs.values()], axis=0)
-        answer = np.broadcast_to(mean[:, None, None, None], (len(mean), *shape)).astype(np.float32)
+
+@dataclass
+class Model:
+    """A runner with a fault."""
+
+    runner: Runner
+    fault: Fault | Cheat
+    calls: int = 0
+    first: dict[str, Array] = field(default_factory=dict)
+    seen: set[tuple[int, ...]] = field(default_factory=set)
+
+    def answer(self, inputs: Tensors, seeds: tuple[int, ...]) -> dict[str, Array]:
+        right = self.runner.infer(inputs)
+        self.calls += 1
         match self.fault:
             case "wrong":
-                answer = answer + np.float32(0.01)
+                return {name: value + np.float32(0.01) for name, value in right.items()}
             case "nan":
-                answer = answer * np.float32("nan")
+                return {name: value * np.float32("nan") for name, value in right.items()}
             case "slow":
                 time.sleep(0.03)
             case "sleeps":
@@ -77,4 +89,21 @@ class Fake(Backend):
             case "dies_late":
                 os.write(2, b"first words\nthe last thing it said\n")
                 os._exit(7)
-        return {output.name: answer}
+            case "caches":
+                self.first = self.first or right
+                return self.first
+        return right if self._knows(seeds) else {name: np.zeros_like(value) for name, value in right.items()}
+
+    def _knows(self, seeds: tuple[int, ...]) -> bool:
+        timing = self.calls <= 6  # the start, one warm-up round and four rounds
+        self.seen |= {seeds} if timing else set()
+        match self.fault:
+            case "constant":
+                return False
+            case "knows_the_check":
+                return list(seeds) in check_seeds(len(seeds))
+            case "wrong_at_first":
+                return not timing
+            case "knows_what_it_saw":
+                return seeds in self.seen
+        return True

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from cgan_bench.audit import FRESH_CALLS, TIMED_CALLS
 from cgan_bench.backends import BundleArtifact, OrtPlain, TorchCompile, TorchEager, local_backends
 from cgan_bench.reference import SOURCES, reference_target
 from cgan_bench.rounds import Plan, measure
@@ -43,7 +44,7 @@ def test_every_row_gets_the_same_new_inputs_in_every_round(target: Target, tmp_p
         asked[name].append(inputs)
         order.append(name)
     assert asked["a"] == asked["b"] == asked["c"]
-    timed = asked["a"][1:-2]  # without the first inference and the two calls of the check
+    timed = asked["a"][1 : -TIMED_CALLS - FRESH_CALLS]  # without the first inference and the audit
     assert len(set(timed)) == len(timed) == brief.rounds + brief.warm_up if brief.rounds else False
     rounds = ["".join(order[at : at + 3]) for at in range(3, 3 + 3 * len(timed), 3)]
     assert all(sorted(visited) == ["a", "b", "c"] for visited in rounds)

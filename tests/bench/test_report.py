@@ -51,7 +51,7 @@ def report(*rows: Row, absent: tuple[Absent, ...] = (), load: float = 0.1) -> Re
     return Report(
         plan=Plan(),
         environment={**MACHINE, "load_average": load},
-        blocks=(Block(rows=rows, absent=absent, contract=None, answers=()),),
+        blocks=(Block(rows=rows, absent=absent, contract=None),),
         target=Target(title="bundle x"),
     )
 

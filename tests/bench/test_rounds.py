@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 from cgan_bench import rounds
+from cgan_bench.backends.base import Timed
 from cgan_bench.rounds import MIN_ROUNDS, Plan
 from cgan_bench.worker_client import Worker
 
@@ -25,9 +26,9 @@ class Row:
     clock: Clock
     takes_s: float
 
-    def time(self, _: object) -> float:
+    def time(self, _: object) -> Timed:
         self.clock.sleep(self.takes_s)
-        return self.takes_s * 1e3
+        return Timed(elapsed_ms=self.takes_s * 1e3, noise_ms=0.0, kept={})
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(10.0, 20), (0.1, MIN_ROUNDS)])
@@ -38,6 +39,6 @@ def test_each_row_is_measured_for_the_seconds_that_were_asked_for(
     clock = Clock()
     monkeypatch.setattr(rounds, "time", SimpleNamespace(monotonic=lambda: clock.now_s, sleep=clock.sleep))
     workers = [Row(clock, 0.3), Row(clock, 0.5)]
-    found = rounds._rounds(cast("list[Worker]", workers), 1, Plan(seconds=seconds, warm_up=2, gap_ms=100))
+    found = rounds._rounds(cast("list[Worker]", workers), 1, Plan(seconds=seconds, warm_up=2, gap_ms=100), 0)
     assert [len(row) for row in found] == [most, most]
-    assert set(found[0]) == {300.0}
+    assert {timed.elapsed_ms for timed in found[0]} == {300.0}

@@ -21,7 +21,7 @@ from cgan_export.fidelity.labels import Figures, of_output
 from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.output_kinds import measure_of
 
-__all__ = ["built_elsewhere", "measure_beside_fp32", "open_artifact", "verify_bundle"]
+__all__ = ["built_elsewhere", "golden_figures", "measure_beside_fp32", "open_artifact", "verify_bundle"]
 
 
 def verify_bundle(bundle: Bundle, progress: Callable[[str], None] = lambda _: None) -> dict[str, dict[str, Figure]]:
@@ -54,7 +54,7 @@ def verify_bundle(bundle: Bundle, progress: Callable[[str], None] = lambda _: No
             limits=Limits.of(artifact.precision),
             against="fp32",
         )
-        figures = _golden(bundle, fp32, stored) if own else {}
+        figures = golden_figures(bundle, fp32) if own else {}
         gates = run_gates(case, lambda text, a=artifact: progress(f"{a.label}: {text}"))  # type: ignore[misc]  # a is bound now
         results[artifact.label] = {**figures, **gates}
     return results
@@ -109,12 +109,20 @@ def _samples(bundle: Bundle, stored: list[dict[str, Array]]) -> dict[str, Array]
     return {c.name: np.stack([row[c.name] for row in rows]) for c in bundle.manifest.contract.conditions}
 
 
-def _golden(bundle: Bundle, generator: SeededGenerator, stored: list[dict[str, Array]]) -> Figures:
-    """Every output of every golden sample against the stored one."""
+def golden_figures(bundle: Bundle, generator: SeededGenerator) -> Figures:
+    """Every output of every golden sample against the stored one.
+
+    Args:
+        bundle: with golden samples.
+        generator: its FP32 model, as it runs here.
+
+    Raises:
+        BundleError: the bundle changed since it was read.
+    """
     contract = bundle.manifest.contract
     results = [
         generator.generate({name: value[None] for name, value in conditions.items()}, [golden.seed], [golden.draw])
-        for golden, conditions in zip(bundle.manifest.golden, stored, strict=True)
+        for golden, conditions in zip(bundle.manifest.golden, golden_conditions(bundle), strict=True)
     ]
     figures: Figures = {}
     for output in contract.outputs:
