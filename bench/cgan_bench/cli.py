@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from cgan_runtime.cli.shell import app, run
 from cgan_runtime.errors import CganError, CheckFailedError, UsageError
@@ -19,6 +19,7 @@ from cyclopts import Parameter, validators
 from cgan_bench import options
 
 if TYPE_CHECKING:
+    from cgan_bench.comparison import Comparison, Earlier
     from cgan_bench.load.measure import LoadPlan
     from cgan_bench.measuring import AnyReport
     from cgan_bench.rounds import Plan
@@ -60,14 +61,18 @@ def bench(
     ndf: Width | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    csv: Path | None = None,
     html: Path | None = None,
+    compare: Path | None = None,
+    fail_under: Annotated[float | None, Parameter(validator=validators.Number(gt=0, lte=100))] = None,
 ) -> None:
     """Measure a generator: PyTorch, torch.compile, ONNX Runtime, our bundle.
 
     Without a bundle: the pix2pix U-Net-256 with random weights, built once and
     kept. Every backend runs in a process of its own. Rounds visit all of them
-    in random order on the same inputs, and the outputs are compared with FP32
-    PyTorch afterwards: a row with other outputs ends with code 5.
+    in random order on the same inputs, until every ratio is known to 5 %. What
+    was timed is audited afterwards: a row with other outputs ends with code 5,
+    and so does a ratio that six times the --seconds do not settle.
 
     With --url, a server is put under load instead: by so many clients that each
     wait for their answer, or by requests that leave at planned instants. Every
@@ -81,6 +86,7 @@ def bench(
         cgan-bench --batch 1
         cgan-bench facades --batch 1,4 --checkpoint runs/facades/last.pt --html bench.html
         cgan-bench facades --size 512x256 --precision fp32,int8
+        cgan-bench facades --checkpoint last.pt --compare old.json --fail-under 0.95
         cgan-bench --device cuda --batch 1,8,32 --streams 1,2
         cgan-bench --url grpc://127.0.0.1:8001 --model facades --concurrency 1,4
         cgan-bench --url http://127.0.0.1:8000 --model facades_png --rate 5,10
@@ -89,8 +95,8 @@ def bench(
     Args:
         bundle: Bundle written by cgan-export. [default: the reference model]
         batch: Images per inference, request or training step, one or several: 1,4,16. [default: 1]
-        seconds: How long to measure, per row. [default: 10]
-        rounds: Number of rounds, instead of --seconds.
+        seconds: How long to measure at least, per row; up to six times as long until ratios settle. [default: 10]
+        rounds: Number of rounds, instead of --seconds; whether ratios settle is not judged.
         warmup: Rounds before the first that counts. [default: 3]
         threads: Threads of each library. [default: each library chooses]
         device: cuda measures on the GPU instead, stage by stage; with --train it adds rows. [default: cpu]
@@ -111,7 +117,10 @@ def bench(
         ndf: With --train: width of the discriminator. [default: 64]
         as_json: Print one JSON object instead of the table.
         out: Also write that JSON object to this file.
+        csv: Also write a line for each row, without the single times, to this file.
         html: Also write a page with all figures and a plot of the times to this file.
+        compare: An earlier --out file: tell how each row changed beside the reference row.
+        fail_under: With --compare: end with code 5 unless every row is at least so many times as fast as it was.
     """
     from cgan_bench.measuring import cpu_report, gpu_report, load_report, training_report
     from cgan_bench.target import Server
@@ -148,7 +157,11 @@ def bench(
     }
     about_training = {"--data": data, "--ngf": ngf, "--ndf": ndf}
     options.check_training(train=train, inference=about_inference, training=about_training)
-    for file in (out, html):
+    options.check_comparison(
+        compare=compare, fail_under=fail_under, train=train, device=device, url=url, bundle=bundle
+    )
+    earlier = _earlier(compare, fail_under)
+    for file in (out, csv, html):
         if file is not None and not file.parent.is_dir():
             raise UsageError(f"the folder of {file} does not exist; create it first.")
     signal.signal(signal.SIGTERM, _end)
@@ -167,30 +180,65 @@ def bench(
             server = Server(url=url[0], model=model) if url and model else None
             target = _target(bundle, checkpoint, server, size, precision, require_signature, stack)
             options.check_batches(batches, target)
+            if earlier is not None:
+                earlier.require_same_model(model=target.title, size=target.measured_size)
             if device == "cuda":
                 report = gpu_report(target, batches, chosen_streams, plan, say=_say)
             else:
                 report = cpu_report(target, batches, plan, say=_say)
-    _tell(report, as_json=as_json, out=out)
+    _finish(report, earlier, as_json=as_json, out=out, csv=csv, html=html)
+
+
+def _finish(
+    report: AnyReport,
+    earlier: Earlier | None,
+    *,
+    as_json: bool,
+    out: Path | None,
+    csv: Path | None,
+    html: Path | None,
+) -> None:
+    """Tell and write everything that was measured, then conclude."""
+    result, comparison, refusal = report.to_json(), None, None
+    if earlier is not None and not report.failure:
+        try:
+            comparison = earlier.beside(result)
+            result["comparison"] = comparison.to_json()
+        except UsageError as error:  # told after what was measured
+            refusal = error
+    _tell(report, comparison, result, as_json=as_json)
+    _write(result, out=out, csv=csv)
     if html is not None:
         from cgan_bench.page import write_report
 
         write_report(html, report)
     _conclude(report)
+    if refusal is not None:
+        raise refusal
+    if comparison is not None and comparison.complaint:
+        raise CheckFailedError(comparison.complaint)
 
 
-def _tell(report: AnyReport, *, as_json: bool, out: Path | None) -> None:
-    text = json.dumps(report.to_json(), allow_nan=False)
+def _tell(report: AnyReport, comparison: Comparison | None, result: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print(text)
-    else:
-        from cgan_bench.printing import print_report
+        print(json.dumps(result, allow_nan=False))
+        return
+    from cgan_bench.printing import print_comparison, print_report
 
-        print_report(report)
+    print_report(report)
+    if comparison is not None:
+        print_comparison(comparison)
+
+
+def _write(result: dict[str, Any], *, out: Path | None, csv: Path | None) -> None:
+    from cgan_runtime.atomic import write_atomic
+
+    from cgan_bench.rows_csv import rows_csv
+
     if out is not None:
-        from cgan_runtime.atomic import write_atomic
-
-        write_atomic(out, (text + "\n").encode())
+        write_atomic(out, json.dumps(result, allow_nan=False) + "\n")
+    if csv is not None:
+        write_atomic(csv, rows_csv(result["rows"]))
 
 
 def _conclude(report: AnyReport) -> None:
@@ -201,6 +249,14 @@ def _conclude(report: AnyReport) -> None:
         raise CganError(report.failure)
     if report.uncertain:
         raise CheckFailedError(report.uncertain)
+
+
+def _earlier(compare: Path | None, fail_under: float | None) -> Earlier | None:
+    if compare is None:
+        return None
+    from cgan_bench.comparison import Earlier, read_result
+
+    return Earlier(path=compare, result=read_result(compare), fail_under=fail_under)
 
 
 def _target(

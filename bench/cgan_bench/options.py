@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_batches",
+    "check_comparison",
     "check_inference",
     "check_load",
     "check_training",
@@ -136,6 +137,22 @@ def check_load(
         raise UsageError(f"{others[0]} is about backends on this machine; a server is measured for --seconds.")
     if arrivals is not None and load["--rate"] is None:
         raise UsageError("--arrivals says how the requests of --rate are spread in time; give --rate too.")
+
+
+def check_comparison(
+    *,
+    compare: Path | None,
+    fail_under: float | None,
+    train: bool,
+    device: str,
+    url: Sequence[str],
+    bundle: Path | None,
+) -> None:
+    """Raises UsageError where a result is to be compared that is not of inference on the CPU, or nothing is."""
+    if fail_under is not None and compare is None:
+        raise UsageError("--fail-under is about an earlier result; give --compare FILE too.")
+    if compare is not None and (train or device != "cpu" or (url and bundle is None)):
+        raise UsageError("--compare is about inference on the CPU; leave out --train, --device cuda and --url.")
 
 
 def check_training(*, train: bool, inference: Mapping[str, object], training: Mapping[str, object]) -> None:

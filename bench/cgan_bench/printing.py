@@ -10,16 +10,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as PrintedTable
 
+from cgan_bench.comparison import Comparison
 from cgan_bench.report_base import BaseReport
 
-__all__ = ["print_report"]
+__all__ = ["print_comparison", "print_report"]
 
 
 def print_report(report: BaseReport[Any, Any]) -> None:
     """The tables without the columns of `report.details`, then a line each."""
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a file or a pipe has no width of its own
-        console = Console(highlight=False, width=report.width)
+    console = _console(report.width)
     console.print(report.title, style="bold", markup=False)
     for block in report.blocks:
         if block.rows:
@@ -34,6 +33,22 @@ def print_report(report: BaseReport[Any, Any]) -> None:
     console.print()
     for line in report.verdicts():
         console.print(line, style="bold", markup=False)
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """The change of each row, and what must be said of it."""
+    console = _console(BaseReport.width)
+    console.print()
+    title = f"change since {comparison.with_what} ({comparison.date}), relative to the reference row"
+    console.print(_printed(comparison.table, title, frozenset()))
+    for line in comparison.notes:
+        console.print(line, markup=False)
+
+
+def _console(width: int) -> Console:
+    console = Console(highlight=False)
+    # A file or a pipe has no width of its own.
+    return console if console.is_terminal else Console(highlight=False, width=width)
 
 
 def _printed(table: Table, title: str, hidden: frozenset[str]) -> PrintedTable:

@@ -11,7 +11,7 @@ from cgan_runtime.contract import Contract
 from cgan_runtime.errors import BadInputError, UsageError
 from cgan_runtime.runners import RUNNERS
 
-from cgan_bench.sizes import Size, at_size, golden_size
+from cgan_bench.sizes import Size, at_size, golden_size, image_size_of, size_words
 
 __all__ = ["MAX_BATCH", "Precision", "Server", "Target", "target_of_bundle"]
 
@@ -54,6 +54,12 @@ class Target:
     def contract(self) -> Contract | None:
         """What goes in and out; None where only a server knows."""
         return None if self.bundle is None else self.bundle.manifest.contract
+
+    @property
+    def measured_size(self) -> str | None:
+        """``512x256``: of the images that it is measured at; None without images, and where only a server knows."""
+        size = None if self.contract is None else image_size_of(at_size(self.contract, self.size))
+        return None if size is None else size_words(size)
 
     @property
     def digest(self) -> str:
