@@ -47,7 +47,7 @@ def bench_row(title: str, **changes: Any) -> dict[str, Any]:
     usual = {
         "title": title, "p50_ms": 12.34, "p90_ms": 14.0, "p99_ms": 15.0, "images_per_s": 81.0, "psnr_db": 118.0,
         "ratio_to_reference": {"median": 2.1, "q1": 2.0, "q3": 2.2}, "peak_memory_mb": 200.0, "noisy": False,
-        "valid": True,
+        "valid": True, "verdict": "not judged",
     }  # fmt: skip
     return {**usual, **changes}
 
@@ -152,6 +152,13 @@ def test_flags_of_the_benchmark_are_told(demo: ModuleType, tmp_path: Path) -> No
     assert page.count("<small>noisy</small>") == page.count("<small>other images</small>") == 1
     assert "Noisy: the machine was busy" in page
     assert "Other images: " in page
+    assert "Busy: " not in page
+
+
+def test_a_busy_machine_gives_no_ratio(demo: ModuleType, tmp_path: Path) -> None:
+    text = check_page(write(demo, tmp_path, [bench_row("a", verdict="noisy")])).text
+    assert "Busy: other processes" in text
+    assert "2.10 (2.00-2.20)" not in text
 
 
 def test_hostile_names_stay_text(demo: ModuleType, tmp_path: Path) -> None:

@@ -175,13 +175,13 @@ def _bench_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _bench_row(row: dict[str, Any]) -> tuple[str | Cell, ...]:
-    ratio, psnr = row["ratio_to_reference"], row["psnr_db"]
+    ratio, psnr, busy = row["ratio_to_reference"], row["psnr_db"], row.get("verdict") == "noisy"
     flags = [word for word, raised in (("noisy", row["noisy"]), ("other images", not row["valid"])) if raised]
     return (
         Cell(text=row["title"], note=", ".join(flags)),
         *(f"{row[key]:.1f}" for key in ("p50_ms", "p90_ms", "p99_ms")),
         f"{row['images_per_s']:.1f}",
-        f"{ratio['median']:.2f} ({ratio['q1']:.2f}-{ratio['q3']:.2f})" if ratio else "1",
+        "1" if not ratio else "busy" if busy else f"{ratio['median']:.2f} ({ratio['q1']:.2f}-{ratio['q3']:.2f})",
         f"{psnr:.1f}" if psnr is not None else "reference",
         f"{row['peak_memory_mb']:.0f}" if row["peak_memory_mb"] else "-",
     )
@@ -190,6 +190,8 @@ def _bench_row(row: dict[str, Any]) -> tuple[str | Cell, ...]:
 def _bench_notes(rows: list[dict[str, Any]]) -> list[str]:
     """What the flags of the rows mean, where there are any."""
     notes = []
+    if any(row.get("verdict") == "noisy" for row in rows):
+        notes.append("Busy: other processes used so much of the machine that no ratio is given.")
     if any(row["noisy"] for row in rows):
         notes.append("Noisy: the machine was busy with other things, so the figures are only rough.")
     if any(not row["valid"] for row in rows):

@@ -17,7 +17,7 @@ from cgan_bench.workload import check_seeds, conditions_for, inputs_for
 from cgan_runtime.errors import CganError
 from cgan_runtime.runners.base import Array, Runner, Tensors
 
-Fault = Literal["none", "wrong", "nan", "slow", "dies", "dies_late", "raises", "large", "sleeps"]
+Fault = Literal["none", "wrong", "nan", "slow", "dies", "dies_late", "raises", "large", "sleeps", "loads_slowly"]
 Cheat = Literal["knows_the_check", "constant", "caches", "wrong_at_first", "knows_what_it_saw"]
 
 
@@ -48,6 +48,8 @@ class Fake(Backend):
         ballast = np.ones(25_000_000 if self.fault == "large" else 1)  # 200 MB
         if self.fault == "raises":
             raise CganError("it does not fit this machine")
+        if self.fault == "loads_slowly":
+            time.sleep(1)
         if self.fault == "dies":
             os.kill(os.getpid(), 9)
         model = Model(target.bundle.runner(threads=1), self.fault)

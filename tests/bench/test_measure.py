@@ -92,6 +92,21 @@ def test_a_dead_worker_is_one_sentence_and_no_process_stays(
     assert children() <= before
 
 
+def test_a_cold_start_is_from_the_start_of_the_process_to_its_first_answer(target: Target, brief: Plan) -> None:
+    first, second = measure(
+        target, [Fake("first", "slow"), Fake("second", "loads_slowly")], batch=1, plan=brief, say=quiet
+    ).rows
+    assert first.cold_start_s is not None
+    assert second.cold_start_s is not None
+    assert second.cold_start_s > 1
+    assert second.cold_start_s > max(second.latencies_ms) / 1e3
+    assert first.cold_start_s > 0.03, "the first inference is in it"
+    assert second.noise_ms is not None
+    assert len(second.noise_ms) == len(second.latencies_ms)
+    pairs = zip(second.noise_ms, second.latencies_ms, strict=True)
+    assert all(0 < noise_ms < latency_ms for noise_ms, latency_ms in pairs)
+
+
 def test_no_process_stays_after_a_run(target: Target, brief: Plan) -> None:
     before = children()
     measure(target, [Fake("first"), Fake("second")], batch=1, plan=brief, say=quiet)
