@@ -117,7 +117,7 @@ class Report(BaseReport[Block, Row]):
     @property
     def reference_note(self) -> str:
         """The row that the others are compared with."""
-        compared = any(row.ratio for row in self.rows)
+        compared = any(row.ratio and row.verdict != "noisy" for row in self.rows)
         return f"times: as fast as {self.rows[0].title}; median, quartiles below." if compared else ""
 
     def notes(self) -> Iterator[str]:

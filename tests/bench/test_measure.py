@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from cgan_bench import rounds
 from cgan_bench.audit import FRESH_CALLS, TIMED_CALLS
 from cgan_bench.backends import BundleArtifact, OrtPlain, TorchCompile, TorchEager, local_backends
 from cgan_bench.reference import SOURCES, reference_target
 from cgan_bench.rounds import Plan, measure
 from cgan_bench.rows import ratio
-from cgan_bench.target import Target
+from cgan_bench.target import Server, Target
 from cgan_bench.worker_client import Worker, WorkerDiedError
 from cgan_runtime.errors import BadInputError, CganError
 
@@ -44,12 +45,20 @@ def test_every_row_gets_the_same_new_inputs_in_every_round(target: Target, tmp_p
         asked[name].append(inputs)
         order.append(name)
     assert asked["a"] == asked["b"] == asked["c"]
-    timed = asked["a"][1 : -TIMED_CALLS - FRESH_CALLS]  # without the first inference and the audit
+    before_the_audit = asked["a"][: -TIMED_CALLS - FRESH_CALLS]
+    assert len(set(before_the_audit)) == len(before_the_audit), "nothing was asked before it was timed"
+    timed = before_the_audit[1:]  # without the first inference
     assert len(set(timed)) == len(timed) == brief.rounds + brief.warm_up if brief.rounds else False
-    rounds = ["".join(order[at : at + 3]) for at in range(3, 3 + 3 * len(timed), 3)]
-    assert all(sorted(visited) == ["a", "b", "c"] for visited in rounds)
-    assert len(set(rounds)) > 1, "the order must change"
+    visits = ["".join(order[at : at + 3]) for at in range(3, 3 + 3 * len(timed), 3)]
+    assert all(sorted(visited) == ["a", "b", "c"] for visited in visits)
+    assert len(set(visits)) > 1, "the order must change"
     assert [len(row.latencies_ms) for row in block.rows] == [4, 4, 4], "warm-up rounds are not counted"
+    assert block.sample is not None
+    assert block.sample.first_seed > 2**20, "every run begins at other seeds, of 48 bits"
+    assert f"[{block.sample.first_seed}, {block.sample.first_seed + 1}]" in asked["a"][0]
+    again = [line.partition("]")[0] for line in asked["a"][-TIMED_CALLS - FRESH_CALLS : -FRESH_CALLS]]
+    counted = [line.partition("]")[0] for line in timed[brief.warm_up :]]
+    assert again == [counted[number] for number in block.sample.rounds]
 
 
 def test_the_first_row_is_the_reference_of_ratio_and_images(target: Target, brief: Plan) -> None:
@@ -58,6 +67,18 @@ def test_the_first_row_is_the_reference_of_ratio_and_images(target: Target, brie
     assert (first.ratio, first.psnr_db) == (None, None)
     assert second.ratio == ratio(first.latencies_ms, second.latencies_ms)
     assert second.valid
+
+
+@pytest.mark.parametrize(("percent", "verdict"), [(9.0, "not judged"), (11.0, "noisy"), (None, "not judged")])
+def test_where_others_have_the_machine_no_row_has_a_verdict(
+    target: Target, brief: Plan, percent: float | None, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "others_percent", lambda *_: percent)
+    block = measure(target, [Fake("first"), Fake("second")], batch=1, plan=brief, say=quiet)
+    assert block.others_percent == percent
+    assert {row.verdict for row in block.rows} == {verdict}
+    beside_a_server = replace(target, server=Server(url="grpc://127.0.0.1:9", model="m"))
+    assert measure(beside_a_server, [Fake("first")], batch=1, plan=brief, say=quiet).others_percent is None
 
 
 @pytest.mark.parametrize("fault", ["wrong", "nan"])
