@@ -154,12 +154,13 @@ class Row(ComparedRow):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, units in the keys, every latency."""
-        interval = self.ratio.interval if self.ratio else None
+        low, high = (self.ratio and self.ratio.interval) or (None, None)
         ratio_to_reference = self.ratio and {
             "median": self.ratio.median,
             "q1": self.ratio.q1,
             "q3": self.ratio.q3,
-            "interval_95": interval and list(interval),
+            "low_95": low,
+            "high_95": high,
         }
         return {
             "backend": self.key,

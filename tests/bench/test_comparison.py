@@ -68,6 +68,10 @@ def test_a_row_that_is_slower_than_the_bound_is_named_and_the_others_are_not() -
     assert "row c" not in slower.complaint
     assert not beside(result(10, 5, 20), result(10, 6, 20), fail_under=0.5).complaint
     assert not beside(result(10, 5, 20), result(10, 6, 20), fail_under=None).complaint
+    low, high = slower.changes[0].interval or (0, 0)
+    assert low < high
+    between = beside(result(10, 5, 20), result(10, 6, 20), fail_under=(low + high) / 2)
+    assert "row b" in between.complaint, "it is not shown where the bound lies inside the interval"
     # The reference itself got slower: that is the machine, and nothing else can be told.
     assert not beside(result(10, 5, 20), result(12, 6, 24)).complaint
 

@@ -96,20 +96,29 @@ def test_audit_noise_and_cold_start_are_shown(tmp_path: Path, capsys: pytest.Cap
         replace(second, noise_ms=tuple(value / 40 for value in STEADY), cold_start_s=1.234),
         sample=draw_sample(first_seed=5, rounds=range(1, 9), batch=1, seed=77),
     )
+    (block,) = of.blocks
+    slower = replace(block.rows[0], noise_ms=tuple(value / 80 for value in STEADY))
+    of = replace(of, blocks=(replace(block, rows=(slower, block.rows[1])),))
     printed, page = shown(of, tmp_path, capsys)
     for told in (printed, page):
         assert (
             "INVALID: second at batch 1 fails the audit 'FP32 model': picture agrees with another to 3.0 dB" in told
         )
         assert "Audit at batch 1, seed 77 (timed answers, FP32 model): passed by 1 of 2." in told
-        assert "Noise at batch 1: 0.263 ms of each run, at most 2.5 % (second)." in told
+        assert "Noise at batch 1: 0.194 ms of each run, at most 2.5 % (second)." in told
     for words in ("failed: FP32 model", "timed answers: equal", "1.23", "2.5", "1.980-2.020", "noise %:", "audit:"):
         assert words in page
     plain = of.to_json()
     assert plain["audit"]["1"]["seed"] == 77
     assert plain["rows"][1]["noise_share"] == pytest.approx(1 / 40)
     assert plain["rows"][1]["cold_start_s"] == 1.234
-    assert plain["rows"][1]["ratio_to_reference"]["interval_95"] == [1.98, 2.02]
+    assert plain["rows"][1]["ratio_to_reference"] == {
+        "median": 2.0,
+        "q1": 1.9,
+        "q3": 2.1,
+        "low_95": 1.98,
+        "high_95": 2.02,
+    }
     assert [audit["passed"] for audit in plain["rows"][1]["audits"]] == [True, False]
 
 
