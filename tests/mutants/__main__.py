@@ -39,6 +39,7 @@ ELSEWHERE: Final = {
         f"tests/runtime/test_serving{part}.py" for part in ("_contracts", "")
     ],
     Path("bench/cgan_bench/worker_process.py"): ["tests/bench/test_measure.py"],
+    Path("bench/cgan_bench/trust.py"): ["tests/bench/test_trust.py"],
     **{
         Path(f"runtime/cgan_runtime/cuda/{name}.py"): ["tests/runtime/cuda/test_drivers.py"]
         for name in ("bindings_driver", "libcuda", "pycuda_driver")
