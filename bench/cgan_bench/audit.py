@@ -32,8 +32,9 @@ from cgan_bench.target import Target
 from cgan_bench.worker_client import Worker
 from cgan_bench.workload import inputs_for, round_seeds
 
-__all__ = ["Audit", "Fp32Model", "Sample", "audits_of", "draw_sample", "fp32_model", "golden_audit"]
+__all__ = ["AUDITS", "Audit", "Fp32Model", "Sample", "audits_of", "draw_sample", "fp32_model", "golden_audit"]
 
+AUDITS: Final = ("timed answers", "FP32 model", "golden samples", "answers differ")
 TIMED_CALLS: Final = 3
 FRESH_CALLS: Final = 2
 FRESH_SEEDS: Final = 2**63  # the lowest: those of rounds are far below

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 
 from cgan_runtime.pages import Table
 
+from cgan_bench.audit import AUDITS
 from cgan_bench.report_base import BaseReport, figure, ratio_cell, title_cell
 from cgan_bench.rounds import Block, Plan
 from cgan_bench.rows import Row
@@ -17,6 +18,7 @@ from cgan_bench.target import Target
 from cgan_bench.trust import (
     audit_cell,
     audit_sentence,
+    audit_table,
     interval_cell,
     noise_sentence,
     noisy_sentence,
@@ -35,7 +37,7 @@ TIMED: Final = "conditions and seeds in memory to outputs in memory"
 class Report(BaseReport[Block, Row]):
     """Everything one `cgan-bench` measured. `target` says of what."""
 
-    details: ClassVar[frozenset[str]] = BaseReport.details | {"95 %", "noise %", "cold start s", "audit"}
+    details: ClassVar[frozenset[str]] = BaseReport.details | {"95 %", "noise %", "cold start s", "audit", *AUDITS}
 
     plan: Plan
     target: Target
@@ -113,6 +115,11 @@ class Report(BaseReport[Block, Row]):
                 for row in block.rows
             ),
         )
+
+    def more_tables(self, block: Block) -> Iterator[tuple[str, Table]]:
+        """What the audits found, for the page."""
+        if any(row.audits for row in block.rows):
+            yield "Audit", audit_table(block)
 
     @property
     def reference_note(self) -> str:

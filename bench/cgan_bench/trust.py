@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from cgan_runtime.pages import Cell
+from cgan_runtime.pages import Cell, Table
 
 from cgan_bench.other_load import MAX_OTHERS_PERCENT
 from cgan_bench.report_base import figure
@@ -16,6 +16,7 @@ from cgan_bench.stability import MAX_WIDTH, MOST_TIMES
 __all__ = [
     "audit_cell",
     "audit_sentence",
+    "audit_table",
     "interval_cell",
     "noise_sentence",
     "noisy_sentence",
@@ -33,13 +34,31 @@ def interval_cell(row: Row) -> str:
 
 
 def audit_cell(row: Row) -> str | Cell:
-    """Whether the row passed its audits, and what each of them found."""
+    """Whether the row passed its audits."""
     if not row.audits:
         return "-"
-    failed = [audit.name for audit in row.audits if not audit.passed]
-    text = f"failed: {', '.join(failed)}" if failed else "passed"
-    note = "; ".join(f"{audit.name}: {audit.words}" for audit in row.audits)
-    return Cell(text=text, mark="bad" if failed else "", note=note)
+    failed = not all(audit.passed for audit in row.audits)
+    return Cell(text="failed" if failed else "passed", mark="bad" if failed else "")
+
+
+def audit_table(block: Block) -> Table:
+    """What each audit found of each row."""
+    names = _audit_names(block)
+    found = [{audit.name: audit for audit in row.audits} for row in block.rows]
+    return Table(
+        text=True,
+        heads=("backend", *names),
+        rows=tuple(
+            (
+                row.title,
+                *(
+                    Cell(text=mine[name].words, mark="" if mine[name].passed else "bad") if name in mine else "-"
+                    for name in names
+                ),
+            )
+            for row, mine in zip(block.rows, found, strict=True)
+        ),
+    )
 
 
 def audit_sentence(block: Block) -> str:
@@ -47,11 +66,14 @@ def audit_sentence(block: Block) -> str:
     if block.sample is None:
         return ""
     passed = sum(all(audit.passed for audit in row.audits) for row in block.rows)
-    names = dict.fromkeys(audit.name for row in block.rows for audit in row.audits)
     return (
-        f"Audit at batch {block.rows[0].batch}, seed {block.sample.seed} ({', '.join(names)}): "
+        f"Audit at batch {block.rows[0].batch}, seed {block.sample.seed} ({', '.join(_audit_names(block))}): "
         f"passed by {passed} of {len(block.rows)}."
     )
+
+
+def _audit_names(block: Block) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(audit.name for row in block.rows for audit in row.audits))
 
 
 def noise_sentence(block: Block) -> str:
