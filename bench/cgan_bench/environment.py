@@ -9,7 +9,7 @@ import platform
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["environment", "package_version"]
+__all__ = ["environment", "package_version", "usable_cores"]
 
 PACKAGES: Final = (
     "cgan-deploy",
@@ -24,6 +24,9 @@ PACKAGES: Final = (
     "tensorrt-rtx",
     "pycuda",
     "cuda-bindings",
+    "openvino",
+    "nncf",
+    "mlcommons-loadgen",
 )
 
 
@@ -32,7 +35,7 @@ def environment() -> dict[str, Any]:
     versions = {name: package_version(name) for name in PACKAGES}
     return {
         "cpu": cpu_model(),
-        "cores": _usable_cores(),
+        "cores": usable_cores(),
         "memory_mb": _memory_mb(),
         "load_average": _load_average(),
         "os": platform.platform(),
@@ -61,7 +64,8 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

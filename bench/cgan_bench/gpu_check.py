@@ -20,7 +20,7 @@ from cgan_bench.gpu_seam import check_seam
 from cgan_bench.gpu_training import check_training
 
 if TYPE_CHECKING:
-    from cgan_bench.gpu.roofline import Ceiling
+    from cgan_bench.roofline.floor import Ceiling
 
 __all__ = ["main", "no_gpu_reason"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cgan_runtime.runners.on_device import OnDevice
     from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator
 
-    from cgan_bench.gpu.roofline import Ceiling, Work
+    from cgan_bench.roofline.floor import Ceiling, Work
 
 __all__ = ["HEADS", "Result", "check", "work_of"]
 
@@ -103,7 +103,7 @@ def check(
     from cgan_runtime.generator import SeededGenerator
 
     from cgan_bench.gpu.meter import Meter
-    from cgan_bench.gpu.roofline import floor_ms
+    from cgan_bench.roofline.floor import floor_ms
     from cgan_bench.workload import check_seeds, conditions_for
 
     by_stage = device == "cuda" if by_stage is None else by_stage
@@ -159,7 +159,7 @@ def work_of(generator: Pix2pixGenerator) -> Work:
     from torch import Tensor, nn
     from torch.utils.flop_counter import FlopCounterMode
 
-    from cgan_bench.gpu.roofline import Work
+    from cgan_bench.roofline.floor import Work
 
     values = 0
 

@@ -20,10 +20,11 @@ from cgan_bench.gpu.backends import gpu_backends
 from cgan_bench.gpu.measure import Card, measure_card, measure_gpu
 from cgan_bench.gpu.nvml import GpuState, gpu_state
 from cgan_bench.gpu.report import GpuReport
-from cgan_bench.gpu.roofline import Ceiling, Work, floor_ms, measure_ceiling
-from cgan_bench.gpu.work import work_of_graph, work_of_target
+from cgan_bench.gpu.roofline import measure_ceiling
 from cgan_bench.page import write_report
 from cgan_bench.printing import print_report
+from cgan_bench.roofline.floor import Ceiling, Work, floor_ms
+from cgan_bench.roofline.work import work_of_graph, work_of_target
 from cgan_bench.rounds import Plan
 from cgan_bench.target import Target
 from cgan_export.graph.onnx_graph import onnx_from_generator

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 from cgan_bench.bare_machine import BaseModel
-from cgan_bench.gpu.roofline import Ceiling
-from cgan_bench.gpu.work import work_of_graph
 from cgan_bench.gpu_inference import HEADS, Result, check, work_of
 from cgan_bench.gpu_training import TrainingResult
+from cgan_bench.roofline.floor import Ceiling
+from cgan_bench.roofline.work import work_of_graph
 from cgan_bench.train.step_parity import Difference
 from cgan_export.graph.onnx_graph import onnx_from_generator
 from cgan_export.pytorch.mode import GPU_MODES

@@ -18,9 +18,10 @@ from cgan_bench.backends import BundleArtifact, TorchEager
 from cgan_bench.fidelity import compare_answers
 from cgan_bench.gpu.backends import GpuBackend, open_meter
 from cgan_bench.gpu.nvml import GpuState, gpu_state
-from cgan_bench.gpu.roofline import Ceiling, Work, floor_ms, measure_ceiling
+from cgan_bench.gpu.roofline import measure_ceiling
 from cgan_bench.gpu.rows import GpuRow, ratio_to
-from cgan_bench.gpu.work import work_of_target
+from cgan_bench.roofline.floor import Ceiling, Work, floor_ms
+from cgan_bench.roofline.work import work_of_target
 from cgan_bench.rounds import Plan, in_turns
 from cgan_bench.rows import Absent
 from cgan_bench.target import Target

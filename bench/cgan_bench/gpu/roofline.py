@@ -1,64 +1,21 @@
-"""The roofline of a card: what it can do at most, measured, and so the least time for the work of a generator.
-
-    least time = max(flops / matmul rate, (weight bytes + value bytes) / copy rate)
-
-No kernel is faster, unless it keeps values on the chip from one convolution to the next, or multiplies less
-(Winograd); few come near. The rates are of an FP16 matrix product and of a copy, by PyTorch, as fast as they go. A
-share of it means something only against the same card in the same minutes: clocks follow temperature and power.
-"""
+"""What a card can do at most, measured by PyTorch: an FP16 matrix product and a copy, as fast as they go."""
 
 from __future__ import annotations
 
 import importlib.util
 import itertools
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 from cgan_runtime.errors import CganError
 
-__all__ = ["Ceiling", "Work", "floor_ms", "measure_ceiling"]
+from cgan_bench.roofline.floor import Ceiling
+
+__all__ = ["measure_ceiling"]
 
 SIDE: Final = 8192  # of the matrices: 128 MB each, 1.1e12 operations
 COPIED_BYTES: Final = 1 << 30
 RUNS: Final = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What one image takes; the weights are read once for a batch."""
-
-    flops: int
-    weight_bytes: int
-    value_bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ceiling:
-    """What a card was measured to do at most, in the same run.
-
-    Attributes:
-        tflops: 10^12 floating-point operations a second, of an FP16 matrix product.
-        gb_s: 10^9 bytes a second, read and written, of a copy on the card.
-    """
-
-    tflops: float
-    gb_s: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields."""
-        return {"fp16_matmul_tflops": self.tflops, "copy_gb_per_s": self.gb_s}
-
-
-def floor_ms(work: Work, batch: int, ceiling: Ceiling) -> float:
-    """The least time of a batch."""
-    computing = batch * work.flops / (ceiling.tflops * 1e12)
-    moving = (work.weight_bytes + batch * work.value_bytes) / (ceiling.gb_s * 1e9)
-    return max(computing, moving) * 1e3
 
 
 def measure_ceiling(device: str = "cuda", *, side: int = SIDE, copied_bytes: int = COPIED_BYTES) -> Ceiling:

@@ -72,6 +72,7 @@ class GpuRow(ComparedRow):
             "backend": self.key,
             "title": self.title,
             "description": self.description,
+            "device": "cuda",
             "precision": self.precision,
             "batch": self.batch,
             "turns": len(self.latencies_ms),

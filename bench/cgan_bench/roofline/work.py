@@ -1,10 +1,10 @@
 """How much a generator has to compute and to move for an image at least.
 
-Counted in the FP32 ONNX graph at one image, for a computation in FP16:
+Counted in an FP32 ONNX graph at one image, for a computation in elements of 2 bytes (FP16) or as many as asked for:
 
 flops          2 for each multiplication with its addition, of Conv, ConvTranspose, Gemm and MatMul
-weight bytes   2 for each element of a floating-point weight; read once for a batch
-value bytes    2 for each element of a tensor that one of these operators reads, and of one that it writes; all
+weight bytes   for each element of a floating-point weight; read once for a batch
+value bytes    for each element of a tensor that one of these operators reads, and of one that it writes; all
                others are fused into them, and a tensor that several read is read once
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from cgan_runtime.axes import shape_of
 from cgan_runtime.contract import Contract
 
-from cgan_bench.gpu.roofline import Work
+from cgan_bench.roofline.floor import Work
 from cgan_bench.sizes import at_size
 from cgan_bench.target import Target
 
@@ -30,20 +30,23 @@ Sizes = dict[str, tuple[int, ...]]
 
 
 def work_of_target(target: Target) -> Work:
-    """The work of a bundle's FP32 graph, at the size that is measured."""
+    """The work of the plain export, else of the bundle's FP32 graph, at the size that is measured."""
     import onnx
 
-    assert target.bundle is not None  # noqa: S101 - a GPU is measured with a bundle
-    model = onnx.load_from_string(target.bundle.read(target.bundle.artifact()))
+    assert target.bundle is not None  # noqa: S101 - what is measured is one
+    model = onnx.load_from_string(
+        target.plain.read_bytes() if target.plain else target.bundle.read(target.bundle.artifact())
+    )
     return work_of_graph(model, at_size(target.bundle.manifest.contract, target.size))
 
 
-def work_of_graph(model: onnx.ModelProto, contract: Contract) -> Work:
+def work_of_graph(model: onnx.ModelProto, contract: Contract, *, element_bytes: int = HALF_BYTES) -> Work:
     """The work of one image.
 
     Args:
         model: FP32.
         contract: of the same generator, with numbers for axes.
+        element_bytes: of the computation.
     """
     import onnx
 
@@ -67,9 +70,14 @@ def work_of_graph(model: onnx.ModelProto, contract: Contract) -> Work:
             flops += 2 * multiplications
             read.update(name for name in node.input[:2] if name not in weights)
             written.add(node.output[0])
-    moved = HALF_BYTES * sum(prod(known[name]) for name in (*read, *written))
+    moved = sum(prod(known[name]) for name in (*read, *written))
     floats = [item for item in graph.initializer if item.data_type == onnx.TensorProto.FLOAT]
-    return Work(flops=flops, weight_bytes=HALF_BYTES * sum(prod(item.dims) for item in floats), value_bytes=moved)
+    return Work(
+        flops=flops,
+        weight_bytes=element_bytes * sum(prod(item.dims) for item in floats),
+        value_bytes=element_bytes * moved,
+        element_bytes=element_bytes,
+    )
 
 
 def _multiplications(node: onnx.NodeProto, known: Sizes) -> int:
