@@ -147,7 +147,7 @@ def audits_of(
         sample: what was asked.
         kept: `kept_values` of the rounds of the sample, as they were during the timing.
         now: outputs [N, ...] of every call of the sample.
-        fp32: None: there is no bundle.
+        fp32: None: there is no bundle, or the row's own tool chose its precision.
         precision: of the row.
     """
     again: Answers = [

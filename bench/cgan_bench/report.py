@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from cgan_runtime.pages import Table
 
 from cgan_bench.audit import AUDITS
+from cgan_bench.peers import against_peers
 from cgan_bench.report_base import BaseReport, figure, ratio_cell, title_cell
+from cgan_bench.roofline.processor import Processor
 from cgan_bench.rounds import Block, Plan
 from cgan_bench.rows import Row
 from cgan_bench.sizes import image_size_of, size_words
@@ -35,12 +37,13 @@ TIMED: Final = "conditions and seeds in memory to outputs in memory"
 
 @dataclass(frozen=True, kw_only=True)
 class Report(BaseReport[Block, Row]):
-    """Everything one `cgan-bench` measured. `target` says of what."""
+    """Everything one `cgan-bench` measured: `target` says of what, `processor` what the machine can do at most."""
 
     details: ClassVar[frozenset[str]] = BaseReport.details | {"95 %", "noise %", "cold start s", "audit", *AUDITS}
 
     plan: Plan
     target: Target
+    processor: Processor = field(default_factory=Processor)
 
     @property
     def title(self) -> str:
@@ -81,6 +84,8 @@ class Report(BaseReport[Block, Row]):
             "size": self.size,
             "timed": TIMED,
             "options": dataclasses.asdict(self.plan),
+            "peaks": self.processor.peaks and self.processor.peaks.to_json(),
+            "work_of_an_image": self.processor.work and self.processor.work.to_json(),
             "reference": {str(b.rows[0].batch): b.rows[0].key for b in self.blocks if b.rows},
             "audit": {str(b.rows[0].batch): b.sample.to_json() for b in self.blocks if b.rows and b.sample},
             "other_processes_percent_of_a_core": {
@@ -95,17 +100,18 @@ class Report(BaseReport[Block, Row]):
             heads=(
                 *("backend", "p50 ms", "times", "images/s"),
                 self._fidelity_head(),
-                *("95 %", "p90 ms", "p99 ms", "noise %", "cold start s", "peak MB", "audit", "how"),
+                *("95 %", "p90 ms", "p99 ms", "of the peak", "noise %", "cold start s", "peak MB", "audit", "how"),
             ),
             rows=tuple(
                 (
-                    title_cell(row, *(["UNSTABLE"] if row.verdict == "unstable" else [])),
+                    title_cell(row, *row.remarks()),
                     figure(row.percentile_ms(50)),
                     "NOISY" if row.verdict == "noisy" else ratio_cell(row.ratio, "1" if row is first else "-"),
                     figure(row.images_per_s),
                     "reference" if row is first else self._fidelity(row),
                     interval_cell(row),
                     *(figure(row.percentile_ms(percent)) for percent in (90, 99)),
+                    "-" if row.share_of_peak is None else f"{row.share_of_peak:.0%}",
                     "-" if row.noise_share is None else f"{100 * row.noise_share:.1f}",
                     "-" if row.cold_start_s is None else figure(row.cold_start_s),
                     f"{row.peak_memory_mb:.0f}" if row.peak_memory_mb is not None else "-",
@@ -128,11 +134,18 @@ class Report(BaseReport[Block, Row]):
         return f"times: as fast as {self.rows[0].title}; median, quartiles below." if compared else ""
 
     def notes(self) -> Iterator[str]:
-        """Which outputs are wrong, what was audited, and how much of the time is noise."""
-        for row in self.invalid:
+        """Which outputs are wrong or not comparable; what was audited; how near the machine's limits it is."""
+        for row in self.rows:
             yield from row.faults()
         for block in (block for block in self.blocks if block.rows):
             yield from filter(None, (audit_sentence(block), noise_sentence(block)))
+        yield from self.processor.notes()
+        if shares := [row for row in self.rows if row.valid and row.share_of_peak is not None]:
+            nearest = max(shares, key=lambda row: row.share_of_peak or 0)
+            yield (
+                f"Nearest to what it can do: {nearest.title} at batch {nearest.batch}, "
+                f"{nearest.share_of_peak:.0%} of the peak in {nearest.precision.upper()}."
+            )
 
     def doubts(self) -> Iterator[str]:
         """Which blocks say nothing of how fast a row is beside another."""
@@ -154,13 +167,22 @@ class Report(BaseReport[Block, Row]):
         yield from trust_definitions(self.rows, judged=self.plan.rounds is None)
         if any(one.relative_error is not None for row in self.rows for one in row.agreements):
             yield "agreement: worst PSNR of an image; largest difference of a score / largest score."
+        if self.processor.peaks is not None:
+            yield (
+                "of the peak: the least time of this machine / p50. The least time is that of the multiplications "
+                "of the plain graph at the rate of a matrix product in the row's precision, or of its weights and "
+                "values at the rate of a copy, whichever is longer; both rates are of the same run. A row "
+                "that does fewer operations can exceed 100 %."
+            )
         yield "peak MB: most memory of the row's own process, with interpreter and libraries, loading included."
         if self.rows and min(len(row.latencies_ms) for row in self.rows) < PLENTY_OF_ROUNDS:
             yield f"Fewer than {PLENTY_OF_ROUNDS} rounds: p99 is close to the slowest one; --seconds makes more."
 
     def verdicts(self) -> Iterator[str]:
-        """One sentence for each row of ours: what it is worth."""
+        """The fastest row beside the fastest of the others; then one sentence for each row of ours."""
         for block in self.blocks:
+            if sentence := against_peers(block):
+                yield sentence
             for row in block.rows:
                 if row.ratio is None or not row.valid or not row.key.startswith(("ort_bundle", "triton")):
                     continue

@@ -75,7 +75,7 @@ class BaseReport(ABC, Generic[B, R]):
         blocks: one per batch size and device.
     """
 
-    details: ClassVar[frozenset[str]] = frozenset({"p90 ms", "p99 ms", "peak MB", "how"})
+    details: ClassVar[frozenset[str]] = frozenset({"p90 ms", "p99 ms", "of the peak", "peak MB", "how"})
     """Heads of the columns that only the page shows: the others fit 80 columns."""
     times_what: ClassVar[str] = "latency"
     """What the rounds took the time of."""

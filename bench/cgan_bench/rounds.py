@@ -22,13 +22,13 @@ from cgan_runtime.contract import Contract
 from cgan_runtime.errors import CganError
 
 from cgan_bench.audit import Fp32Model, Sample, audits_of, draw_sample, fp32_model
-from cgan_bench.backends import Backend, Triton, precision_of
+from cgan_bench.backends import Backend, Triton
 from cgan_bench.backends.base import Timed
 from cgan_bench.fidelity import Answers, compare_answers
 from cgan_bench.other_load import MAX_OTHERS_PERCENT, cpu_times, others_percent
 from cgan_bench.rows import Absent, Ratio, Row, ratio
 from cgan_bench.stability import MOST_TIMES, Verdict
-from cgan_bench.target import Target
+from cgan_bench.target import Precision, Target
 from cgan_bench.worker_client import Worker
 from cgan_bench.workload import round_seeds
 
@@ -91,12 +91,8 @@ class _Started:
     worker: Worker
     description: str
     contract: Contract
+    precision: Precision
     cold_start_s: float
-
-    @property
-    def precision(self) -> str:
-        """Decides how far its outputs may be off."""
-        return precision_of(self.backend)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,13 +173,14 @@ def _row(run: _Run, reference: _Run, block: Block, fp32: Fp32Model | None, plan:
         cold_start_s=run.of.cold_start_s,
         ratio=paired,
         precision=run.of.precision,
+        lossy=run.of.backend.lossy,
         agreements=() if run is reference else found,
         audits=audits_of(
             block.contract,
             block.sample,
             kept=[run.timed[number].kept for number in block.sample.rounds],
             now=run.answers,
-            fp32=fp32,
+            fp32=None if run.of.backend.lossy else fp32,
             precision=run.of.precision,
         ),
         verdict=_verdict(paired, plan, noisy=block.noisy),
@@ -197,7 +194,7 @@ def _start(backend: Backend, target: Target, plan: Plan, seeds: list[int], stack
         began = time.monotonic()
         worker = stack.enter_context(Worker(backend.title))
         try:
-            description, contract = worker.open(backend, target, plan.threads)
+            description, contract, precision = worker.open(backend, target, plan.threads)
             worker.time(seeds)
         except CganError as error:
             if type(error) is not CganError:  # a bad file, a silent server or a dead worker ends the run
@@ -210,6 +207,7 @@ def _start(backend: Backend, target: Target, plan: Plan, seeds: list[int], stack
                 worker=worker,
                 description=description,
                 contract=contract,
+                precision=precision,
                 cold_start_s=time.monotonic() - began,
             )
     return Absent(key=backend.key, title=backend.title, reason=reason)

@@ -70,7 +70,8 @@ class ComparedRow:
         title: of the backend.
         description: library, version, device, as the backend itself tells.
         batch: rows of one inference.
-        precision: decides how far the outputs may be off; of the artifact, fp32 for everything that is not one.
+        precision: what it computes in; decides how far the outputs may be off.
+        lossy: whether other people's tool chose the precision; outputs beyond the limit are then no error of ours.
         ratio: None for the reference, and where rounds are not paired.
         agreements: one per output; none for the reference and where there is nothing to compare with.
     """
@@ -80,13 +81,19 @@ class ComparedRow:
     description: str
     batch: int
     precision: str = "fp32"
+    lossy: bool = False
     ratio: Ratio | None = None
     agreements: tuple[Agreement, ...] = ()
 
     @property
-    def valid(self) -> bool:
+    def comparable(self) -> bool:
         """Whether the outputs are the reference's, as far as the precision allows."""
         return all(agreement.within_limit for agreement in self.agreements)
+
+    @property
+    def valid(self) -> bool:
+        """Whether nothing is wrong: other outputs are, unless another tool's choice of precision lost them."""
+        return self.lossy or self.comparable
 
     @property
     def psnr_db(self) -> float | None:
@@ -94,12 +101,20 @@ class ComparedRow:
         return min((one.psnr_db for one in self.agreements if one.psnr_db is not None), default=None)
 
     def faults(self) -> Iterator[str]:
-        """A sentence for each output that is wrong."""
+        """A sentence for each output that is wrong, or for which a row of another tool is not comparable."""
+        verdict = "Not comparable" if self.lossy else "INVALID"
         for one in (one for one in self.agreements if not one.within_limit):
             yield (
-                f"INVALID: {self.title} at batch {self.batch}: {one.output} agrees to {one.words}, "
+                f"{verdict}: {self.title} at batch {self.batch}: {one.output} agrees to {one.words}, "
                 f"needs {one.limit_words}."
             )
+
+    def remarks(self) -> Iterator[str]:
+        """What must be said of a row whose speed bought other outputs: ``below 35 dB: not comparable``."""
+        if self.lossy and not self.comparable:
+            worst = next(one for one in self.agreements if not one.within_limit)
+            limit = f"below {worst.limit:.0f} dB" if worst.psnr_db is not None else f"above {worst.limit:.1e}"
+            yield f"{limit}: not comparable"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +128,7 @@ class Row(ComparedRow):
         peak_memory_mb: of the worker; None for a server, whose memory is not here.
         audits: what was found when the answers were looked at.
         verdict: whether the ratio is one to rely on.
+        floor_ms: least time of this machine for the plain graph in the row's precision; None where it is not known.
     """
 
     latencies_ms: tuple[float, ...]
@@ -121,10 +137,11 @@ class Row(ComparedRow):
     peak_memory_mb: float | None = None
     audits: tuple[Audit, ...] = ()
     verdict: Verdict = "not judged"
+    floor_ms: float | None = None
 
     @property
     def valid(self) -> bool:
-        """Whether the outputs are the reference's, as far as the precision allows, and no audit failed."""
+        """Whether nothing is wrong with the outputs, and no audit failed."""
         return super().valid and all(audit.passed for audit in self.audits)
 
     def faults(self) -> Iterator[str]:
@@ -132,6 +149,12 @@ class Row(ComparedRow):
         yield from super().faults()
         for audit in (audit for audit in self.audits if not audit.passed):
             yield f"INVALID: {self.title} at batch {self.batch} fails the audit {audit.name!r}: {audit.words}."
+
+    def remarks(self) -> Iterator[str]:
+        """What must be said of a row that stays: that its ratio is not known, or its outputs are not comparable."""
+        if self.verdict == "unstable":
+            yield "UNSTABLE"
+        yield from super().remarks()
 
     def percentile_ms(self, percent: float) -> float:
         """A percentile of the latency."""
@@ -146,6 +169,11 @@ class Row(ComparedRow):
     def noise_share(self) -> float | None:
         """Share of all the time that drawing the noise took; None where it is not known."""
         return None if self.noise_ms is None else sum(self.noise_ms) / sum(self.latencies_ms)
+
+    @property
+    def share_of_peak(self) -> float | None:
+        """1 would be as fast as the machine's matrix products or its memory; fewer operations give more than 1."""
+        return None if self.floor_ms is None else self.floor_ms / self.percentile_ms(50)
 
     @property
     def noisy(self) -> bool:
@@ -166,6 +194,7 @@ class Row(ComparedRow):
             "backend": self.key,
             "title": self.title,
             "description": self.description,
+            "device": "cpu" if self.peak_memory_mb is not None else "server",
             "precision": self.precision,
             "batch": self.batch,
             "rounds": len(self.latencies_ms),
@@ -173,6 +202,8 @@ class Row(ComparedRow):
             "p90_ms": self.percentile_ms(90),
             "p99_ms": self.percentile_ms(99),
             "images_per_s": self.images_per_s,
+            "floor_ms": self.floor_ms,
+            "share_of_peak": self.share_of_peak,
             "noise_p50_ms": None if self.noise_ms is None else float(np.median(self.noise_ms)),
             "noise_share": self.noise_share,
             "cold_start_s": self.cold_start_s,
@@ -184,6 +215,7 @@ class Row(ComparedRow):
             "peak_memory_mb": self.peak_memory_mb,
             "noisy": self.noisy,
             "valid": self.valid,
+            "comparable": self.comparable,
             "latencies_ms": list(self.latencies_ms),
         }
 

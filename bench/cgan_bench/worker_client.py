@@ -23,7 +23,7 @@ from cgan_runtime.errors import CganError
 from cgan_runtime.runners.base import Array
 
 from cgan_bench.backends.base import Backend, Timed
-from cgan_bench.target import Target
+from cgan_bench.target import Precision, Target
 
 __all__ = ["Worker", "WorkerDiedError"]
 
@@ -64,10 +64,10 @@ class Worker:
         """The process id of the worker."""
         return self._process.pid
 
-    def open(self, backend: Backend, target: Target, threads: int) -> tuple[str, Contract]:
-        """Load a backend; return its description and contract."""
-        description, contract = self._ask("open", backend, target, threads)
-        return str(description), contract
+    def open(self, backend: Backend, target: Target, threads: int) -> tuple[str, Contract, Precision]:
+        """Load a backend; return its description, its contract and what it computes in."""
+        description, contract, precision = self._ask("open", backend, target, threads)
+        return str(description), contract, precision
 
     def time(self, seeds: list[int]) -> Timed:
         """One inference on the clock."""

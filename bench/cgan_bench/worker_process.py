@@ -21,7 +21,7 @@ from cgan_runtime.processes import end_with_parent
 from cgan_runtime.runners.base import Array
 
 from cgan_bench.backends.base import Backend, Opened, Timed, kept_values
-from cgan_bench.target import Target
+from cgan_bench.target import Precision, Target
 
 __all__ = ["Requests", "main", "peak_memory_mb"]
 
@@ -33,10 +33,10 @@ class Requests:
         self._opened: Opened | None = None
         self._held: Any = None
 
-    def open(self, backend: Backend, target: Target, threads: int) -> tuple[str, Contract]:
-        """Load the backend; return its description and contract."""
+    def open(self, backend: Backend, target: Target, threads: int) -> tuple[str, Contract, Precision]:
+        """Load the backend; return its description, its contract and what it computes in."""
         self._opened = backend.open(target, threads=threads)
-        return self._opened.description, self._opened.contract
+        return self._opened.description, self._opened.contract, self._opened.precision
 
     def time(self, seeds: list[int]) -> Timed:
         """One inference on the clock; its conditions were made before."""

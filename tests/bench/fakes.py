@@ -29,6 +29,11 @@ class Fake(Backend):
     fault: Fault | Cheat = "none"
     journal: Path | None = None
     reason: str | None = None
+    of_another_tool: bool = False
+
+    @property
+    def lossy(self) -> bool:
+        return self.of_another_tool
 
     @property
     def key(self) -> str:

@@ -54,6 +54,17 @@ def test_whoever_cheats_fails_an_audit_even_as_the_reference(
 
 
 @pytest.mark.slow
+def test_what_another_tool_loses_is_no_failed_audit_and_cheating_is(target: Target, brief: Plan) -> None:
+    rows = [Fake("first"), *(Fake(name, name, of_another_tool=True) for name in ("wrong", "constant"))]
+    _, lossy, constant = measure(target, rows, batch=1, plan=brief, say=quiet).rows
+    assert lossy.valid
+    assert not lossy.comparable
+    assert [audit.name for audit in lossy.audits] == ["timed answers", "answers differ"]
+    assert failed(constant) == {"answers differ"}
+    assert not constant.valid
+
+
+@pytest.mark.slow
 def test_an_honest_row_passes_every_audit(target: Target, brief: Plan) -> None:
     block = measure(target, [Fake("first"), Fake("second")], batch=2, plan=brief, say=quiet)
     for row in block.rows:

@@ -7,7 +7,10 @@ from typing import Final
 
 from cgan_bench.backends.base import Backend
 from cgan_bench.backends.bundle import BundleArtifact
+from cgan_bench.backends.onnx_int8 import OrtInt8
 from cgan_bench.backends.onnx_plain import OrtPlain
+from cgan_bench.backends.openvino_int8 import NncfInt8
+from cgan_bench.backends.openvino_plain import OpenVinoPlain
 from cgan_bench.backends.torch_compile import TorchCompile
 from cgan_bench.backends.torch_eager import TorchEager
 from cgan_bench.backends.triton import Triton
@@ -16,12 +19,14 @@ from cgan_bench.target import Precision
 __all__ = [
     "Backend",
     "BundleArtifact",
+    "NncfInt8",
+    "OpenVinoPlain",
+    "OrtInt8",
     "OrtPlain",
     "TorchCompile",
     "TorchEager",
     "Triton",
     "local_backends",
-    "precision_of",
     "server_backends",
 ]
 
@@ -37,8 +42,3 @@ def local_backends(artifacts: Sequence[tuple[str, Precision]] = FP32) -> list[Ba
 def server_backends(artifacts: Sequence[tuple[str, Precision]] = FP32) -> list[Backend]:
     """Our bundle, then the server in turns with it, one request at a time."""
     return [*(BundleArtifact(*artifact) for artifact in artifacts), Triton()]
-
-
-def precision_of(backend: Backend) -> Precision:
-    """The precision that decides how far a row's outputs may be off; FP32 for everything but other artifacts."""
-    return backend.precision if isinstance(backend, BundleArtifact) else "fp32"

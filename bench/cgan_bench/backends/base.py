@@ -18,7 +18,7 @@ from cgan_runtime.noise_tensors import noise_tensors
 from cgan_runtime.runners.base import Array, Runner
 
 from cgan_bench.sizes import Size, at_size
-from cgan_bench.target import Target
+from cgan_bench.target import Precision, Target
 from cgan_bench.workload import conditions_for
 
 __all__ = ["Backend", "Call", "HostNoise", "Opened", "Timed", "kept_values", "missing_package", "opened_runner"]
@@ -75,17 +75,24 @@ class Opened:
         contract: with numbers for axes: what the inputs are made by.
         prepare: makes the conditions of some seeds, untimed.
         noise: draws the noise inside the call; None where another process does.
+        precision: what it computes in: decides how far outputs may be off, and by which peak its time is judged.
     """
 
     description: str
     contract: Contract
     prepare: Callable[[Sequence[int]], Call]
     noise: HostNoise | None = None
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True)
 class Backend(ABC):
     """One row of the table."""
+
+    @property
+    def lossy(self) -> bool:
+        """Whether other people's tool chose the precision: what it loses is told, and is no error of ours."""
+        return False
 
     @property
     @abstractmethod
@@ -110,7 +117,7 @@ class Backend(ABC):
         """
 
 
-def opened_runner(runner: Runner, size: Size | None) -> Opened:
+def opened_runner(runner: Runner, size: Size | None, *, precision: Precision = "fp32") -> Opened:
     """A runner as an opened backend: the time is that of drawing the noise and of ``runner.infer``.
 
     Raises:
@@ -123,7 +130,9 @@ def opened_runner(runner: Runner, size: Size | None) -> Opened:
         conditions = conditions_for(contract, seeds)
         return lambda: runner.infer({**conditions, **noise.draw(seeds)})
 
-    return Opened(description=runner.description, contract=contract, prepare=prepare, noise=noise)
+    return Opened(
+        description=runner.description, contract=contract, prepare=prepare, noise=noise, precision=precision
+    )
 
 
 def kept_values(outputs: dict[str, Array], seeds: Sequence[int]) -> dict[str, Array]:

@@ -41,4 +41,4 @@ class BundleArtifact(Backend):
         """Load the artifact."""
         assert target.bundle is not None  # noqa: S101 - `absence` was asked first
         runner = target.bundle.runner(backend=self.runtime, precision=self.precision, threads=threads)
-        return opened_runner(runner, target.size)
+        return opened_runner(runner, target.size, precision=self.precision)

@@ -1,4 +1,4 @@
-"""PyTorch as people run it: eager, inference mode, NCHW. The reference of every ratio and figure."""
+"""PyTorch as people run it: eager, inference mode. NCHW is the reference of every ratio and figure."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ NO_CHECKPOINT: Final = "a bundle holds no PyTorch weights; add --checkpoint FILE
 
 @dataclass(frozen=True)
 class TorchEager(Backend):
-    """The generator of the checkpoint, called."""
+    """The generator of the checkpoint, called; in `channels_last` memory where that is asked for."""
+
+    channels_last: bool = False
 
     @property
     def key(self) -> str:
         """Name in JSON."""
-        return "torch_eager"
+        return "torch_channels_last" if self.channels_last else "torch_eager"
 
     @property
     def title(self) -> str:
         """Name of the row."""
-        return "PyTorch eager"
+        return "PyTorch eager, channels last" if self.channels_last else "PyTorch eager"
 
     def absence(self, target: Target) -> str | None:
         """It needs torch and the checkpoint."""
@@ -34,10 +36,12 @@ class TorchEager(Backend):
 
     def open(self, target: Target, *, threads: int) -> Opened:
         """Read the checkpoint and build the network."""
+        from cgan_export.pytorch.mode import TorchMode
         from cgan_export.pytorch.runner import TorchRunner
 
         generator, contract = generator_of(target, threads=threads)
-        return opened_runner(TorchRunner(generator, contract), target.size)
+        mode = TorchMode(channels_last=self.channels_last)
+        return opened_runner(TorchRunner(generator, contract, mode=mode), target.size)
 
 
 def torch_absence(target: Target) -> str | None:

@@ -24,7 +24,15 @@ from cgan_runtime.runners.base import Array, Runner, Tensors
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["OpenVinoRunner", "absence", "lack", "open_runner", "without_telemetry"]
+__all__ = [
+    "OpenVinoRunner",
+    "absence",
+    "compile_settings",
+    "import_openvino",
+    "lack",
+    "open_runner",
+    "without_telemetry",
+]
 
 DEVICE: Final = "CPU"
 TELEMETRY: Final = "openvino_telemetry"
@@ -35,7 +43,7 @@ BFLOAT16: Final = "BF16"  # one of them: AVX512-BF16 or AMX
 def absence() -> str | None:
     """Why OpenVINO cannot be used here and what to install; None where it can."""
     try:
-        _import_openvino()
+        import_openvino()
     except CganError as error:
         return str(error)
     return None
@@ -47,7 +55,7 @@ def lack(precision: str) -> str | None:
     Raises:
         CganError: OpenVINO is not installed.
     """
-    if precision != "bf16" or BFLOAT16 in _import_openvino().Core().get_property(DEVICE, CAPABILITIES):
+    if precision != "bf16" or BFLOAT16 in import_openvino().Core().get_property(DEVICE, CAPABILITIES):
         return None
     return "this CPU does not compute in bfloat16; use the fp32 or int8 artifact."
 
@@ -93,7 +101,7 @@ class OpenVinoRunner(Runner):
         self, model: bytes, contract: Contract, *, precision: str = "fp32", threads: int = 0, in_flight: int = 1
     ) -> None:
         super().__init__(contract)
-        ov = _import_openvino()
+        ov = import_openvino()
         try:
             require_sound(model)
             said = metadata(model)
@@ -102,14 +110,7 @@ class OpenVinoRunner(Runner):
         # In bfloat16 a sum that broadcasts is rounded once more than one that is part of a convolution: several
         # samples of one condition would have other images (2 levels) than each alone.
         self._shares_conditions = precision != "bf16" and said.get(SHARED_CONDITIONS_KEY) == "1"
-        settings: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY" if in_flight == 1 else "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-        }
-        if in_flight > 1:
-            settings["NUM_STREAMS"] = in_flight
-        if threads:
-            settings["INFERENCE_NUM_THREADS"] = threads
+        settings = compile_settings(precision, threads=threads, in_flight=in_flight)
         try:
             core = ov.Core()
             compiled = core.compile_model(core.read_model(model), DEVICE, settings)
@@ -153,6 +154,19 @@ class OpenVinoRunner(Runner):
         self._requests = queue.SimpleQueue()
 
 
+def compile_settings(precision: str, *, threads: int = 0, in_flight: int = 1) -> dict[str, Any]:
+    """How a model is compiled here; see `OpenVinoRunner`."""
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY" if in_flight == 1 else "THROUGHPUT",
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+    }
+    if in_flight > 1:
+        settings["NUM_STREAMS"] = in_flight
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    return settings
+
+
 @contextlib.contextmanager
 def without_telemetry() -> Iterator[None]:
     """Inside the block OpenVINO's and NNCF's packages are imported without openvino_telemetry.
@@ -169,7 +183,12 @@ def without_telemetry() -> Iterator[None]:
             del sys.modules[TELEMETRY]
 
 
-def _import_openvino() -> ModuleType:
+def import_openvino() -> ModuleType:
+    """The package, silent on the network.
+
+    Raises:
+        CganError: it is not installed.
+    """
     try:
         with without_telemetry():
             import openvino

@@ -21,7 +21,7 @@ from cgan_runtime.runners.onnxruntime.gpu_session import open_on_gpu
 from cgan_runtime.runners.onnxruntime.module import first_line, import_onnxruntime
 from cgan_runtime.runners.onnxruntime.providers import MAX_BATCH, require_in_range
 
-__all__ = ["OnnxRuntimeRunner", "open_runner"]
+__all__ = ["OnnxRuntimeRunner", "open_runner", "session_options"]
 
 FOLDED_BYTES_AT_LEAST: Final = 1 << 20
 
@@ -96,16 +96,7 @@ class OnnxRuntimeRunner(Runner):
         except ValueError as error:
             raise BundleError(f"the ONNX model cannot be used: {error}; export it again.") from error
         _require_same_contract(said, contract)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 4
-        # What is computed from constants at loading may be larger than they are: FP16 becomes FP32.
-        most = str(FOLDED_BYTES_AT_LEAST + 4 * len(model))
-        options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", most)
-        # On x86 without VNNI 8-bit sums of unsigned by signed overflow: another kernel there, nothing elsewhere.
-        options.add_session_config_entry("session.x64quantprecision", "1")
-        if not plain:
-            options.add_session_config_entry("session.force_spinning_stop", "1")
+        options = session_options(ort, model, threads=threads, plain=plain)
         self._bound: BoundSession | None = None
         graphs = False
         if self._device.is_gpu:
@@ -170,6 +161,22 @@ class OnnxRuntimeRunner(Runner):
     def close(self) -> None:
         """Drop the session, its weights and what it keeps on a GPU."""
         self._bound = self._session = None
+
+
+def session_options(ort: ModuleType, model: bytes, *, threads: int = 0, plain: bool = False) -> Any:
+    """How a session runs a file here; see `OnnxRuntimeRunner`."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    # What is computed from constants at loading may be larger than they are: FP16 becomes FP32.
+    most = str(FOLDED_BYTES_AT_LEAST + 4 * len(model))
+    options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", most)
+    if not plain:
+        # On x86 without VNNI 8-bit sums of unsigned by signed overflow: another kernel there, nothing elsewhere.
+        # ONNX Runtime 1.32 does not load files of its quantiser's defaults with it.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
 
 
 def _open_on_cpu(ort: ModuleType, model: bytes, options: Any) -> Any:
