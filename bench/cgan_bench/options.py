@@ -1,23 +1,14 @@
-"""Which options of cgan-bench go together, and what their texts mean."""
+"""What the texts of some options of cgan-bench mean."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from cgan_runtime.errors import UsageError
 
-if TYPE_CHECKING:
-    from cgan_bench.target import Target
-
 __all__ = [
-    "check_batches",
-    "check_comparison",
-    "check_inference",
-    "check_load",
-    "check_training",
+    "one_precision",
     "parse_batches",
     "parse_concurrency",
     "parse_precisions",
@@ -80,95 +71,6 @@ def parse_training_size(text: str | None) -> int | None:
     return int(text)
 
 
-def check_inference(
-    bundle: Path | None,
-    *,
-    checkpoint: Path | None,
-    url: Sequence[str],
-    model: str | None,
-    device: str,
-    streams: str | None,
-    precision: str | None,
-    require_signature: Path | None,
-) -> None:
-    """Raises UsageError where options of a bundle or a server stand without it, or exclude each other."""
-    if checkpoint is not None and bundle is None:
-        raise UsageError("--checkpoint adds rows to those of a bundle; name the bundle too.")
-    if precision is not None and bundle is None:
-        raise UsageError("--precision chooses among the artifacts of a bundle; name the bundle too.")
-    if require_signature is not None and bundle is None:
-        raise UsageError("--require-signature is about a bundle; name the bundle too.")
-    if bool(url) != (model is not None):
-        raise UsageError("--url and --model belong together; give both to measure a server.")
-    if streams is not None and device != "cuda":
-        raise UsageError("--streams is about a GPU; give --device cuda too.")
-    if url and (checkpoint is not None or device != "cpu"):
-        raise UsageError("--url measures a server; leave out --checkpoint and --device.")
-
-
-def check_load(
-    bundle: Path | None,
-    *,
-    url: Sequence[str],
-    arrivals: str | None,
-    load: Mapping[str, object],
-    inference: Mapping[str, object],
-) -> None:
-    """Raises UsageError where options of a load test are given without one, or others with it.
-
-    Args:
-        bundle: with one, the server takes turns with it, and nothing else is measured.
-        url: of the servers.
-        arrivals: how requests are spread in time.
-        load: options of the load by name; None: not given.
-        inference: options that count rounds of worker processes, likewise.
-    """
-    given = [name for name, value in load.items() if value is not None]
-    if given and not url:
-        raise UsageError(f"{given[0]} is about a server; give --url and --model too.")
-    if len(url) > 2:
-        raise UsageError(f"--url was given {len(url)} times; give one server, or two to compare.")
-    if bundle is not None and (given or len(url) > 1):
-        raise UsageError(
-            f"{given[0] if given else 'a second --url'} puts a server under load, and a bundle takes turns with it "
-            "one request at a time; leave the bundle out, or the load."
-        )
-    if url and bundle is None and (others := [name for name, value in inference.items() if value is not None]):
-        raise UsageError(f"{others[0]} is about backends on this machine; a server is measured for --seconds.")
-    if arrivals is not None and load["--rate"] is None:
-        raise UsageError("--arrivals says how the requests of --rate are spread in time; give --rate too.")
-
-
-def check_comparison(
-    *,
-    compare: Path | None,
-    fail_under: float | None,
-    train: bool,
-    device: str,
-    url: Sequence[str],
-    bundle: Path | None,
-) -> None:
-    """Raises UsageError where a result is to be compared that is not of inference on the CPU, or nothing is."""
-    if fail_under is not None and compare is None:
-        raise UsageError("--fail-under is about an earlier result; give --compare FILE too.")
-    if compare is not None and (train or device != "cpu" or (url and bundle is None)):
-        raise UsageError("--compare is about inference on the CPU; leave out --train, --device cuda and --url.")
-
-
-def check_training(*, train: bool, inference: Mapping[str, object], training: Mapping[str, object]) -> None:
-    """Raises UsageError where options of inference are given with --train, or those of training without.
-
-    Args:
-        train: whether training is measured.
-        inference: options by name that are about inference alone; None: not given.
-        training: the same about training.
-    """
-    if train and (given := [name for name, value in inference.items() if value is not None]):
-        raise UsageError(f"--train measures training, and {given[0]} is about inference; give one of them.")
-    if not train and (given := [name for name, value in training.items() if value is not None]):
-        raise UsageError(f"{given[0]} is about training; give --train too, or leave it out.")
-
-
 def parse_concurrency(text: str) -> tuple[int, ...]:
     """``1,2,4`` or ``1:8`` or ``1:9:4`` (from, to, step) as numbers of clients, each once.
 
@@ -199,10 +101,16 @@ def parse_rates(text: str) -> tuple[float, ...]:
     return tuple(dict.fromkeys(float(word) for word in words))
 
 
-def check_batches(batches: tuple[int, ...], target: Target) -> None:
-    """Raises UsageError where a batch is larger than the model takes."""
-    if max(batches) > target.max_batch:
-        raise UsageError(f"--batch {max(batches)} is more than the {target.max_batch} that {target.title} takes.")
+def one_precision(text: str | None) -> str:
+    """``int8`` as a name; None: fp32.
+
+    Raises:
+        UsageError: several, or a name that is no precision.
+    """
+    names = parse_precisions(text) or ("fp32",)
+    if len(names) > 1:
+        raise UsageError(f"--precision {text!r} names {len(names)} artifacts; --scenario measures one.")
+    return names[0]
 
 
 def _numbers(option: str, text: str, most: int, example: str) -> tuple[int, ...]:

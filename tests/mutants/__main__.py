@@ -64,7 +64,11 @@ ELSEWHERE: Final = {
         )
     },
     Path("runtime/cgan_runtime/gateway/tracing.py"): ["tests/gateway/test_tracing.py"],
-    Path("bench/cgan_bench/measuring.py"): ["tests/bench/test_cli.py"],
+    **{
+        Path(f"bench/cgan_bench/{name}.py"): ["tests/bench/test_cli.py"]
+        for name in ("measuring", "plans", "together")
+    },
+    Path("bench/cgan_bench/layers/openvino.py"): ["tests/bench/test_layers.py"],
     **{
         Path(f"bench/cgan_bench/load/{name}.py"): [
             f"tests/bench/test_load_{part}.py" for part in ("loops", "servers")
