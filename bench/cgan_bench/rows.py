@@ -60,6 +60,11 @@ class Ratio:
         """Whether the median is known well enough to rely on it."""
         return self.width is not None and self.width < MAX_WIDTH
 
+    def to_json(self) -> dict[str, Any]:
+        """Median, quartiles and the ends of the interval."""
+        low, high = self.interval or (None, None)
+        return {"median": self.median, "q1": self.q1, "q3": self.q3, "low_95": low, "high_95": high}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedRow:
@@ -182,14 +187,6 @@ class Row(ComparedRow):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, units in the keys, every latency."""
-        low, high = (self.ratio and self.ratio.interval) or (None, None)
-        ratio_to_reference = self.ratio and {
-            "median": self.ratio.median,
-            "q1": self.ratio.q1,
-            "q3": self.ratio.q3,
-            "low_95": low,
-            "high_95": high,
-        }
         return {
             "backend": self.key,
             "title": self.title,
@@ -207,7 +204,7 @@ class Row(ComparedRow):
             "noise_p50_ms": None if self.noise_ms is None else float(np.median(self.noise_ms)),
             "noise_share": self.noise_share,
             "cold_start_s": self.cold_start_s,
-            "ratio_to_reference": ratio_to_reference,
+            "ratio_to_reference": self.ratio and self.ratio.to_json(),
             "verdict": self.verdict,
             "psnr_db": self.psnr_db,
             "agreements": [one.to_json() for one in self.agreements],

@@ -67,7 +67,6 @@ class GpuRow(ComparedRow):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, units in the keys, every turn."""
-        quartiles = self.ratio and {"median": self.ratio.median, "q1": self.ratio.q1, "q3": self.ratio.q3}
         return {
             "backend": self.key,
             "title": self.title,
@@ -77,7 +76,7 @@ class GpuRow(ComparedRow):
             "batch": self.batch,
             "turns": len(self.latencies_ms),
             "p50_ms": {stage: self.p50_ms(stage) for stage in self.times_ms},
-            "ratio_to_reference": quartiles,
+            "ratio_to_reference": self.ratio and self.ratio.to_json(),
             "images_per_s": {str(streams): rate for streams, rate in self.images_per_s.items()},
             "floor_ms": self.floor_ms,
             "share_of_roofline": self.share_of_roofline,

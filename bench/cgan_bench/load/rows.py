@@ -145,7 +145,7 @@ class LoadRow:
             "late_ms": self.late_ms,
             "stable": self.stable,
             "generator_cores": self.generator_cores,
-            "ratio_to_reference": self.ratio and vars(self.ratio),
+            "ratio_to_reference": self.ratio and self.ratio.to_json(),
             "difference_to_reference": self.difference and vars(self.difference),
             "turn_medians_ms": list(self.turn_medians_ms),
             "valid": self.valid,

@@ -82,7 +82,7 @@ class TrainingRow:
             "data_ms": self.data_ms,
             "step_ms": self.step_ms,
             "images_per_s": self.images_per_s,
-            "ratio_to_reference": self.ratio and asdict(self.ratio),
+            "ratio_to_reference": self.ratio and self.ratio.to_json(),
             "difference": self.difference and asdict(self.difference),
             "peak_memory_mb": self.peak_memory_mb,
             "noisy": self.noisy,
