@@ -113,12 +113,17 @@ def test_a_profile_gives_each_kernel_the_times_of_the_runs_that_count() -> None:
     for slow in (10, 1, 2):  # the first is a warm-up
         events += [kernel("a_kernel_time", "0", 100 * slow), kernel("b_kernel_time", "1", 7 * slow)]
         events += [{"cat": "Session", "name": "model_run", "dur": 120 * slow}]
-    layers, whole_ms = layers_of_profile(events, batch=1, runs=2)
+    layers, whole_ms = layers_of_profile(events, {}, batch=1, runs=2)
     assert [one.title for one in layers] == ["a", "b"]
     assert layers[0].latencies_ms == (0.1, 0.2)
     assert whole_ms == (0.12, 0.24)
     assert layers[0].operations == 2 * 4 * 6
     assert layers[0].bytes == 4 * (4 + 24 + 6)
+    for event in events[1:]:  # as of a kernel that packed its weights: the bias follows the values
+        event.get("args", {}).get("input_type_shape", [{}, {}])[1] = {"float": [6]}  # type: ignore[attr-defined]
+    packed, _ = layers_of_profile(events, {"a": tensor(4, 6, dtype="float")}, batch=1, runs=2)
+    assert packed[0].operations == 2 * 4 * 6
+    assert packed[0].bytes == 4 * (4 + 24 + 6 + 6)
 
 
 @pytest.mark.parametrize("profile", [profile_onnxruntime, profile_openvino])

@@ -1,14 +1,15 @@
 """Layers of an artifact by ONNX Runtime's own profile, a JSON file with the time of every kernel.
 
 The session has the options of our runner. Its fusions rename nodes: `Conv_3_nchwc` is `Conv_3` with another layout,
-and what ReorderInput and ReorderOutput take is the price of that.
+and what ReorderInput and ReorderOutput take is the price of that. A kernel that packs its weights at loading does
+not have them when it runs: their shapes are taken from the file.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +17,10 @@ from cgan_runtime.contract import Contract
 from cgan_runtime.runners.onnxruntime import import_onnxruntime
 from cgan_runtime.runners.onnxruntime.runner import session_options
 
-from cgan_bench.layers.profiled import Layer, ProfiledTensor, Profiler, operations_of, precision_of
+from cgan_bench.layers.profiled import Layer, ProfiledTensor, Profiler, operations_of, precision_of, weights_at
 from cgan_bench.workload import inputs_for, round_seeds
 
-__all__ = ["layers_of_profile", "profile_onnxruntime"]
+__all__ = ["layers_of_profile", "profile_onnxruntime", "weights_of"]
 
 KERNEL: Final = "_kernel_time"
 
@@ -48,14 +49,14 @@ def profile_onnxruntime(
         for index in range(warm_up + runs):
             session.run(None, inputs_for(contract, round_seeds(index, batch)))
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    layers, whole_ms = layers_of_profile(events, batch=batch, runs=runs)
+    layers, whole_ms = layers_of_profile(events, weights_of(model), batch=batch, runs=runs)
     return Profiler(description=f"ONNX Runtime {ort.__version__} CPU", layers=layers, whole_ms=whole_ms)
 
 
 def layers_of_profile(
-    events: Sequence[dict[str, Any]], *, batch: int, runs: int
+    events: Sequence[dict[str, Any]], weights: Mapping[str, ProfiledTensor], *, batch: int, runs: int
 ) -> tuple[tuple[Layer, ...], tuple[float, ...]]:
-    """The layers, and the time of each whole run, of the last `runs` of a profile."""
+    """The layers, and the time of each whole run, of the last `runs` of a profile; `weights` as in `weights_of`."""
     whole_ms = [event["dur"] / 1e3 for event in events if event["name"] == "model_run"]
     kernels: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for event in events:
@@ -65,6 +66,9 @@ def layers_of_profile(
     for (_, name), times in kernels.items():
         told = times[-1]["args"]
         inputs, outputs = (_tensors(told.get(f"{side}_type_shape", ())) for side in ("input", "output"))
+        packed, at = weights.get(name.removesuffix(KERNEL)), weights_at(told["op_name"])
+        if packed is not None and (len(inputs) <= at or inputs[at].shape != packed.shape):
+            inputs.insert(at, packed)
         layers.append(
             Layer(
                 title=name.removesuffix(KERNEL),
@@ -77,6 +81,24 @@ def layers_of_profile(
             )
         )
     return tuple(layers), tuple(whole_ms[-runs:])
+
+
+def weights_of(model: bytes) -> dict[str, ProfiledTensor]:
+    """By the name of a convolution or product, the weights that the file holds for it."""
+    import onnx
+
+    graph = onnx.load_from_string(model).graph
+    held = {
+        item.name: ProfiledTensor(
+            shape=tuple(item.dims), dtype=onnx.TensorProto.DataType.Name(item.data_type).lower()
+        )
+        for item in graph.initializer
+    }
+    return {
+        node.name: held[node.input[at]]
+        for node in graph.node
+        if (at := weights_at(node.op_type)) and len(node.input) > at and node.input[at] in held
+    }
 
 
 def _tensors(told: Sequence[dict[str, list[int]]]) -> list[ProfiledTensor]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from cgan_bench.roofline.processor import Peaks
 
-__all__ = ["Layer", "ProfiledTensor", "Profiler", "least_ms", "operations_of", "precision_of"]
+__all__ = ["Layer", "ProfiledTensor", "Profiler", "least_ms", "operations_of", "precision_of", "weights_at"]
 
 # By the names of ONNX, of ONNX Runtime's fusions and of OpenVINO.
 CONVOLUTIONS: Final = frozenset(
@@ -160,10 +160,8 @@ class Profiler:
 
 def operations_of(operator: str, inputs: Sequence[ProfiledTensor], outputs: Sequence[ProfiledTensor]) -> int:
     """2 for each multiplication with its addition; 0 for operators that are neither convolution nor product."""
-    if operator not in CONVOLUTIONS | TRANSPOSED | PRODUCTS:
-        return 0
-    at = _weights_at(operator)
-    if len(inputs) <= at or not outputs:
+    at = weights_at(operator)
+    if not at or len(inputs) <= at or not outputs:
         return 0
     values, weights, written = inputs[0].shape, inputs[at].shape, outputs[0].shape
     if operator in PRODUCTS:
@@ -175,7 +173,7 @@ def operations_of(operator: str, inputs: Sequence[ProfiledTensor], outputs: Sequ
 
 def precision_of(operator: str, inputs: Sequence[ProfiledTensor]) -> str:
     """What a layer computes in: that of its weights, else of what it reads."""
-    at = _weights_at(operator) if operator in CONVOLUTIONS | TRANSPOSED | PRODUCTS else 0
+    at = weights_at(operator)
     tensor = inputs[min(at, len(inputs) - 1)] if inputs else None
     return PRECISIONS.get(tensor.dtype, "fp32") if tensor else "fp32"
 
@@ -188,5 +186,8 @@ def least_ms(layer: Layer, peaks: Peaks | None) -> float | None:
     return max(computing, layer.bytes / (peaks.gb_s * 1e9)) * 1e3
 
 
-def _weights_at(operator: str) -> int:
+def weights_at(operator: str) -> int:
+    """Which input the weights are, counted from 0; 0 for operators that are neither convolution nor product."""
+    if operator not in CONVOLUTIONS | TRANSPOSED | PRODUCTS:
+        return 0
     return 3 if operator in WEIGHTS_FOURTH else 1
