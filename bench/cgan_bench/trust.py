@@ -142,6 +142,6 @@ def trust_definitions(rows: Sequence[Row], *, judged: bool) -> Iterator[str]:
         yield (
             "audit: after the timing some timed rounds, drawn at random, are asked again and must be answered as "
             "they were; these answers and those to fresh seeds must be those of the bundle's FP32 model on ONNX "
-            "Runtime in another process; its golden samples must be those of the bundle; different inputs must get "
-            "different answers."
+            "Runtime in another process (rows whose own tool chose the precision are not held to it); its golden "
+            "samples must be those of the bundle; different inputs must get different answers."
         )
