@@ -43,9 +43,10 @@ __all__ = ["RESULT", "main"]
 RESULT: Final = Path(__file__).with_name("performance.json")
 PACKAGES: Final = ("torch", "onnx", "onnxruntime", "openvino", "nncf")
 # Net -> batch -> rounds.
-NETS: Final[dict[str, dict[int, int]]] = {"unet-256": {1: 60, 4: 24, 16: 10}, "resnet-9": {1: 16}}
+NETS: Final[dict[str, dict[int, int]]] = {"unet-256": {1: 60, 4: 20, 16: 8}, "resnet-9": {1: 14}}
 SAMPLES: Final = 16
-BUSY_SECONDS: Final = 8
+REWRITE_ROUNDS: Final = {"unet-256": 30, "resnet-9": 10}
+BUSY_SECONDS: Final = 6
 
 
 def generator_of(net: str) -> tuple[str, ImageTranslator, dict[str, Any]]:
@@ -106,6 +107,7 @@ def _reduced(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ratio(reference: Sequence[float], values: Sequence[float]) -> dict[str, float | None]:
+    """The reference / the values, round by round."""
     each = np.asarray(reference) / np.asarray(values)
     low, high = median_interval(each) or (None, None)
     return {"median": float(np.median(each)), "low_95": low, "high_95": high}
@@ -142,7 +144,8 @@ def measured_samples(bundle: Path) -> dict[str, Any]:
             generator.generate(many, [index] * SAMPLES, list(range(SAMPLES)))
 
         times = in_turns({"alone": alone, "together": together}, 7)
-        found[artifact.label] = _ratio(times["together"], times["alone"]) | {
+        found[artifact.label] = {
+            "share": _ratio(times["together"], times["alone"]),
             "alone_ms": float(np.median(times["alone"])),
             "together_ms": float(np.median(times["together"])),
         }
@@ -171,7 +174,7 @@ def measured_rewrites(net: str) -> dict[str, Any]:
             runner = kind.open(model.SerializeToString(), contract, precision=precision)
             calls[left_out] = one_run(SeededGenerator(runner))
         calls = {name: call for name, call in calls.items() if not name or places[name]}
-        times = in_turns(calls, 40)
+        times = in_turns(calls, REWRITE_ROUNDS[net])
         found[f"{backend}/{precision}"] = {
             name: {"places": places[name], **_ratio(times[name], times[""])} for name in calls if name
         }

@@ -36,6 +36,11 @@ def test_every_figure_of_the_page_is_of_a_valid_and_audited_row(document: dict[s
                 assert row["audits"], row["title"]
 
 
+def test_a_share_is_of_the_time_of_many_runs(document: dict[str, Any]) -> None:
+    for one in document["samples"].values():
+        assert one["share"]["median"] == pytest.approx(one["together_ms"] / one["alone_ms"], rel=0.05)
+
+
 def test_a_slower_row_changes_the_page_and_the_claim(document: dict[str, Any]) -> None:
     changed = json.loads(json.dumps(document))
     for row in changed["nets"]["unet-256"]["reports"][0]["rows"]:
