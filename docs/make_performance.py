@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-from docs.measure_performance import RESULT
+__all__ = ["PAGE", "RESULT", "claim", "page"]
 
-__all__ = ["PAGE", "claim", "page"]
-
+RESULT: Final = Path(__file__).with_name("performance.json")
 PAGE: Final = RESULT.with_name("performance.md")
 OURS: Final = ("ort_bundle", "openvino_bundle")
 PLAIN: Final = "ort_plain"
