@@ -21,7 +21,7 @@ from cgan_runtime.contract import Contract
 from cgan_runtime.onnx_file import CONTRACT_KEY, SHARED_CONDITIONS_KEY
 from onnx import NodeProto, helper, numpy_helper
 
-from cgan_export.graph.rewrites.split_concatenations import split_concatenations, splittable
+from cgan_export.graph.rewrites.split_concatenations import axis_of, split_concatenations, splittable
 
 __all__ = ["share_conditions"]
 
@@ -43,7 +43,9 @@ def share_conditions(model: onnx.ModelProto) -> int:
     stored = {item.name for item in model.graph.initializer}
     shapes = _shapes(model)
     mixed = [node for node in model.graph.node if _early_inputs(node, sampled, stored) and sampled & {*node.input}]
-    concats = {n.name: _early_inputs(n, sampled, stored) for n in mixed if n.op_type == "Concat" and _axis(n) != 0}
+    concats = {
+        n.name: _early_inputs(n, sampled, stored) for n in mixed if n.op_type == "Concat" and axis_of(n) != 0
+    }
     early = any(node.op_type in HEAVY and node.output[0] not in sampled for node in model.graph.node)
     late = all(output.name in sampled for output in model.graph.output)
     fits = all(node.op_type in BROADCASTING or node.name in concats for node in mixed)
@@ -82,10 +84,6 @@ def _dependents(model: onnx.ModelProto, sources: Collection[str]) -> set[str]:
 def _early_inputs(node: NodeProto, sampled: Collection[str], stored: Collection[str]) -> list[str]:
     """The inputs that depend on the conditions alone."""
     return [name for name in node.input if name and name not in sampled and name not in stored]
-
-
-def _axis(concat: NodeProto) -> int:
-    return int(next(item.i for item in concat.attribute if item.name == "axis"))
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:

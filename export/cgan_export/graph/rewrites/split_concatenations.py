@@ -17,11 +17,16 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from cgan_export.graph.rewrites.unused import drop_unused
 
-__all__ = ["split_concatenations", "splittable"]
+__all__ = ["axis_of", "split_concatenations", "splittable"]
 
 ELEMENTWISE: Final = {"Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh"}
 CHANNELS: Final = 1  # axis of a tensor [N, C, H, W]
 INPUT_CHANNELS: Final = {"Conv": 1, "ConvTranspose": 0}  # axis of the weights
+
+
+def axis_of(concat: NodeProto) -> int:
+    """The axis of a concatenation."""
+    return int(next(item.i for item in concat.attribute if item.name == "axis"))
 
 
 def splittable(model: onnx.ModelProto, concat: NodeProto, widths: Mapping[str, int]) -> bool:
@@ -34,8 +39,7 @@ def splittable(model: onnx.ModelProto, concat: NodeProto, widths: Mapping[str, i
         concat: the concatenation.
         widths: channels of tensors [N, C, H, W] by name.
     """
-    axis = next(item.i for item in concat.attribute if item.name == "axis")
-    if axis != CHANNELS or len(concat.input) != 2 or concat.input[0] not in widths:
+    if axis_of(concat) != CHANNELS or len(concat.input) != 2 or concat.input[0] not in widths:
         return False
     stored = {item.name for item in model.graph.initializer}
     results = {output.name for output in model.graph.output}
