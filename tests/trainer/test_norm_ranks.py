@@ -17,19 +17,21 @@ WORKER = """
 import sys, torch, torch.distributed as dist
 from pathlib import Path
 from cgan_trainer.nets.norm import BatchNorm1d, BatchNorm2d
-dist.init_process_group("gloo")
-rank, folder = dist.get_rank(), Path(sys.argv[1])
-found = {}
-for name, norm, x, slope in torch.load(folder / "cases.pt", weights_only=False):
-    half = len(x) // 2
-    mine = x[rank * half : (rank + 1) * half].clone().requires_grad_()
-    out = norm(mine)
-    out.backward(slope[rank * half : (rank + 1) * half])
-    for parameter in norm.parameters():
-        dist.all_reduce(parameter.grad)
-    found[name] = [out.detach(), mine.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var]
-    found[name + " in use"] = norm.eval()(mine).detach()
-torch.save(found, folder / f"{rank}.pt")
+from cgan_trainer.training.ranks import joined
+with joined("cpu") as ranks:
+    rank, folder = ranks.rank, Path(sys.argv[1])
+    found = {}
+    for name, norm, x, slope in torch.load(folder / "cases.pt", weights_only=False):
+        half = len(x) // 2
+        mine = x[rank * half : (rank + 1) * half].clone().requires_grad_()
+        out = norm(mine)
+        out.backward(slope[rank * half : (rank + 1) * half])
+        for parameter in norm.parameters():
+            dist.all_reduce(parameter.grad)
+        found[name] = [out.detach(), mine.grad, *(parameter.grad for parameter in norm.parameters())]
+        found[name] += [norm.running_mean, norm.running_var]
+        found[name + " in use"] = norm.eval()(mine).detach()
+    torch.save(found, folder / f"{rank}.pt")
 """
 
 
