@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ __all__ = ["Change", "Comparison", "Earlier", "read_result"]
 RESAMPLES: Final = 2000
 MIN_ROUNDS: Final = 6
 MACHINE: Final = ("cpu", "cores")
+MOST_NAMED: Final = 3
+VERDICTS: Final = ("slower", "faster", "no change shown", "not compared")
 
 Result = Mapping[str, Any]
 Key = tuple[str, int]  # backend, which names the precision too, and batch
@@ -37,24 +40,45 @@ class Change:
     Attributes:
         title: of the row.
         batch: rows of an inference.
-        change: ratio to the reference now / then; None where the row is not in the new result.
+        then: ratio to the reference row in the earlier result.
+        now: the same in the new one.
+        change: now / then; all three are None where a row is missing or a run gave no ratio.
         interval: of 95 %; None where a run has fewer than six rounds, or was not decided.
         reason: why there is no interval, or no row.
     """
 
     title: str
     batch: int
+    then: float | None = None
+    now: float | None = None
     change: float | None = None
     interval: tuple[float, float] | None = None
     reason: str = ""
 
+    @property
+    def verdict(self) -> str:
+        """Whether the interval shows a change, and which."""
+        if self.interval is None:
+            return "not compared"
+        low, high = self.interval
+        return "faster" if low > 1 else "slower" if high < 1 else "no change shown"
+
+    @property
+    def words(self) -> str:
+        """The row with its change, or why it has none: ``a at batch 1 (0.833, 0.820-0.846)``."""
+        interval = self.interval and f"{self.change:.3f}, {self.interval[0]:.3f}-{self.interval[1]:.3f}"
+        return f"{self.title} at batch {self.batch} ({interval or self.reason})"
+
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain values."""
+        """The fields as plain values, with the verdict."""
         return {
             "title": self.title,
             "batch": self.batch,
+            "ratio_then": self.then,
+            "ratio_now": self.now,
             "change": self.change,
             "interval_95": self.interval and list(self.interval),
+            "verdict": self.verdict,
             "reason": self.reason,
         }
 
@@ -70,6 +94,9 @@ class Comparison:
         fail_under: smallest lower end of an interval; None: nothing is required.
         notes: what must be said.
     """
+
+    details: ClassVar[frozenset[str]] = frozenset({"then", "now"})
+    """Heads of the columns that only the page shows: the others fit 80 columns."""
 
     with_what: str
     date: str
@@ -97,18 +124,32 @@ class Comparison:
         )
 
     @property
+    def title(self) -> str:
+        """What it is beside."""
+        date = self.date.replace("T", " ").replace("+00:00", " UTC")
+        return f"change since {self.with_what} ({date}), relative to the reference row"
+
+    @property
+    def verdict(self) -> str:
+        """What became of the rows, in one sentence without its full stop; of many the number and an example."""
+        found = ((verdict, [one for one in self.changes if one.verdict == verdict]) for verdict in VERDICTS)
+        told = (f"{verdict}: {_some(those)}" for verdict, those in found if those)
+        return f"since {self.with_what}, relative to the reference row: {'; '.join(told)}"
+
+    @property
     def table(self) -> Table:
-        """One row per row of the earlier result."""
+        """One row per row of the earlier result; heads that are in `details` are for the page."""
         faults = set(self._faults())
         return Table(
-            heads=("backend", "batch", "change", "95 %", ""),
+            heads=("backend", "batch", "then", "now", "change", "95 %", "verdict"),
             rows=tuple(
                 (
                     Cell(text=one.title, mark="bad" if _fault(one, self.fail_under) in faults else ""),
                     str(one.batch),
+                    *("-" if value is None else f"{value:.2f}" for value in (one.then, one.now)),
                     "-" if one.change is None else f"{one.change:.3f}",
                     "-" if one.interval is None else f"{one.interval[0]:.3f}-{one.interval[1]:.3f}",
-                    one.reason,
+                    one.reason or one.verdict,
                 )
                 for one in self.changes
             ),
@@ -206,25 +247,35 @@ class Earlier:
         )
 
 
+def _some(changes: Sequence[Change]) -> str:
+    """All of a few rows with one verdict; of many their number, and the one that changed most."""
+    if len(changes) <= MOST_NAMED:
+        return ", ".join(one.words for one in changes)
+    most = max(changes, key=lambda one: abs(math.log(one.change or 1.0)))
+    changed = most.verdict in ("slower", "faster")
+    return f"{len(changes)} rows" + (f", above all {most.words}" if changed else "")
+
+
 def _change(key: Key, old: dict[Key, Any], new: dict[Key, Any], then: Result, now: Result) -> Change:
     batch = key[1]
     title = str(old[key]["title"])
+    row = partial(Change, title=title, batch=batch)
     if key not in new:
-        return Change(title=title, batch=batch, reason="not in this result")
+        return row(reason="not in this result")
     pairs = [
         np.divide(_times(rows[result["reference"][str(batch)], batch]), _times(rows[key]))
         for rows, result in ((old, then), (new, now))
     ]
-    change = float(np.median(pairs[1]) / np.median(pairs[0]))
+    before, after = (float(np.median(ratios)) for ratios in pairs)
+    known = partial(row, then=before, now=after, change=after / before)
     if not new[key].get("valid", True):
-        return Change(title=title, batch=batch, change=change, reason="INVALID")
+        return known(reason="INVALID")
     for rows, when in ((old, "then"), (new, "now")):
         if rows[key].get("verdict") == "noisy":
-            return Change(title=title, batch=batch, reason=f"NOISY {when}")
+            return row(reason=f"NOISY {when}")
         if len(rows[key]["latencies_ms"]) < MIN_ROUNDS:
-            reason = f"fewer than {MIN_ROUNDS} rounds {when}"
-            return Change(title=title, batch=batch, change=change, reason=reason)
-    return Change(title=title, batch=batch, change=change, interval=_bootstrap(*pairs))
+            return known(reason=f"fewer than {MIN_ROUNDS} rounds {when}")
+    return known(interval=_bootstrap(*pairs))
 
 
 def _bootstrap(then: npt.NDArray[np.float64], now: npt.NDArray[np.float64]) -> tuple[float, float]:

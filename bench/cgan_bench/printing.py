@@ -36,13 +36,13 @@ def print_report(report: BaseReport[Any, Any]) -> None:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """The change of each row, and what must be said of it."""
+    """The change of each row, what must be said of it, and the result in words."""
     console = _console(BaseReport.width)
     console.print()
-    title = f"change since {comparison.with_what} ({comparison.date}), relative to the reference row"
-    console.print(_printed(comparison.table, title, frozenset()))
+    console.print(_printed(comparison.table, comparison.title, comparison.details))
     for line in comparison.notes:
         console.print(line, markup=False)
+    console.print(comparison.verdict, style="bold", markup=False)
 
 
 def _console(width: int) -> Console:
