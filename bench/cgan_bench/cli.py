@@ -129,7 +129,7 @@ def bench(
         as_json: Print one JSON object instead of the table.
         out: Also write that JSON object to this file.
         csv: Also write a line for each row, without the single times, to this file.
-        html: Also write a page with all figures and a plot of the times to this file.
+        html: Also write a page with all figures and plots of them to this file.
         compare: An earlier --out file: tell how each row changed beside the reference row.
         fail_under: With --compare: end with code 5 unless every row is at least so many times as fast as it was.
     """

@@ -18,7 +18,7 @@ from cgan_export.fidelity.measures import PSNR_OF_EQUAL_DB, psnr_db
 from cgan_runtime.contract import Contract, ImageEncoding, Output
 from cgan_runtime.runners.base import Array
 
-__all__ = ["MIN_PSNR_DB", "Agreement", "Answers", "compare_answers"]
+__all__ = ["MIN_PSNR_DB", "Agreement", "Answers", "compare_answers", "furthest"]
 
 # FP16, BF16 and INT8 as in the export's gates. FP32 rows are other libraries and devices too, which round in other
 # places: their outputs agree to far more than 60 dB, wrong ones to less.
@@ -59,9 +59,21 @@ class Agreement:
         return {**asdict(self), "within_limit": self.within_limit}
 
     @property
+    def figure(self) -> float:
+        """`psnr_db`, else `relative_error`."""
+        value = self.relative_error if self.psnr_db is None else self.psnr_db
+        assert value is not None  # noqa: S101 - it is measured in one of them
+        return value
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether it is the reference's to the last bit."""
+        return self.psnr_db == PSNR_OF_EQUAL_DB or self.relative_error == 0
+
+    @property
     def words(self) -> str:
         """The figure with its unit: ``137.2 dB``, ``2.1e-07`` for a relative error, or ``equal``."""
-        if self.psnr_db == PSNR_OF_EQUAL_DB or self.relative_error == 0:
+        if self.is_equal:
             return "equal"
         return f"{self.psnr_db:.1f} dB" if self.psnr_db is not None else f"{self.relative_error:.1e}"
 
@@ -83,6 +95,13 @@ def compare_answers(
         precisions: of the row and of the reference; the coarsest decides the limit.
     """
     return tuple(_agreement(output, reference, answers, precisions) for output in contract.outputs)
+
+
+def furthest(agreements: Sequence[Agreement]) -> Agreement:
+    """The least PSNR where an output is measured so, else the largest relative error; of at least one output."""
+    if images := [one for one in agreements if one.psnr_db is not None]:
+        return min(images, key=lambda one: one.figure)
+    return max(agreements, key=lambda one: one.figure)
 
 
 def _agreement(output: Output, reference: Answers, answers: Answers, precisions: Sequence[str]) -> Agreement:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from cgan_runtime.pages import Table
 
 from cgan_bench.audit import AUDITS
+from cgan_bench.inference_plots import fidelity_of, roofline_of, throughput_of
 from cgan_bench.peers import against_peers
+from cgan_bench.plot_data import Fidelity, Roofline, Throughput
 from cgan_bench.report_base import BaseReport, figure, ratio_cell, title_cell
 from cgan_bench.roofline.processor import Processor
 from cgan_bench.rounds import Block, Plan
@@ -126,6 +128,18 @@ class Report(BaseReport[Block, Row]):
         """What the audits found, for the page."""
         if any(row.audits for row in block.rows):
             yield "Audit", audit_table(block)
+
+    def throughput(self) -> Sequence[Throughput]:
+        """Every row."""
+        return throughput_of(self.rows)
+
+    def fidelity(self, block: Block) -> Fidelity | None:
+        """Every row of a block of which ratios are given."""
+        return fidelity_of(block)
+
+    def roofline(self, block: Block) -> Roofline | None:
+        """Every row, where the peaks and the work are known."""
+        return roofline_of(block, self.processor)
 
     @property
     def reference_note(self) -> str:

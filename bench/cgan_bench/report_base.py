@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from cgan_runtime.pages import Cell, Table
 
+from cgan_bench.plot_data import Fidelity, Roofline, Throughput
 from cgan_bench.rows import NOISY_RATIO, Absent, Ratio
 
 __all__ = ["BaseReport", "Measured", "figure", "ratio_cell", "title_cell"]
@@ -156,6 +157,20 @@ class BaseReport(ABC, Generic[B, R]):
         """The rows whose times are plotted, all of the same kind."""
         rows: Sequence[R] = block.rows
         return rows
+
+    def throughput(self) -> Sequence[Throughput]:
+        """Each row at each batch size, for a plot over the batch size."""
+        return ()
+
+    def fidelity(self, block: B) -> Fidelity | None:
+        """What the rows of a block gain beside the reference, and what it costs in their outputs."""
+        del block
+        return None
+
+    def roofline(self, block: B) -> Roofline | None:
+        """What the rows of a block make of the machine, and what it can do at most."""
+        del block
+        return None
 
     @property
     @abstractmethod

@@ -83,8 +83,9 @@ def tell(reports: Sequence[AnyReport], output: Output, comparison: Comparison | 
     if output.csv is not None:
         write_atomic(output.csv, rows_csv([row.to_json() for report in reports for row in report.rows]))
     if output.html is not None:
-        for path, report in zip((output.html, gpu_page(output.html)), reports, strict=False):
-            write_report(path, report)
+        pages = ((output.html, comparison), (gpu_page(output.html), None))
+        for (path, beside), report in zip(pages, reports, strict=False):
+            write_report(path, report, beside)
 
 
 def conclude(reports: Sequence[AnyReport]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import numpy as np
 import pytest
 from cgan_bench import backends, cli, comparison
 from cgan_bench.comparison import Comparison, Earlier, read_result
+from cgan_bench.page import write_report
 from cgan_bench.printing import print_comparison
 from cgan_bench.rows_csv import rows_csv
 from cgan_runtime.cli.shell import run
 from cgan_runtime.errors import BadInputError, UsageError
 
 from tests.bench.fakes import Fake
+from tests.bench.test_report import TWO, report
+from tests.pages import check_page
 
 NOISE = np.random.default_rng(5).uniform(0.98, 1.02, size=(3, 40))
 
@@ -86,6 +90,26 @@ def test_the_interval_holds_the_true_change_in_95_of_100_pairs_of_runs(monkeypat
     assert np.mean(held) >= 0.88
 
 
+def test_both_ratios_and_the_verdict_stand_beside_the_change() -> None:
+    """The reference takes 10 ms: b was 2 times as fast and is 10/6, c was half as fast and is 10/16."""
+    found = beside(result(10, 5, 20), result(10, 6, 16), fail_under=None)
+    b, c = found.changes
+    assert (b.then, b.now, c.then, c.now) == pytest.approx((2, 10 / 6, 0.5, 10 / 16), rel=0.01)
+    assert [one.verdict for one in found.changes] == ["slower", "faster"]
+    assert found.verdict.startswith(
+        "since old.json, relative to the reference row: slower: row b at batch 1 (0.833, 0.8"
+    )
+    assert "; faster: row c at batch 1 (1.250, 1.2" in found.verdict
+    assert [one.verdict for one in beside(result(10, 5, 20), result(10, 5, 20)).changes] == ["no change shown"] * 2
+    many = replace(found, changes=(b, replace(b, title="row d", change=0.4), b, b, c)).verdict
+    assert "slower: 4 rows, above all row d at batch 1 (0.400, " in many
+    assert "; faster: row c at batch 1 (" in many
+    same = beside(result(10, 5, 20), result(10, 5, 20))
+    assert replace(same, changes=same.changes * 2).verdict.endswith("no change shown: 4 rows")
+    told = found.to_json()["changes"][0]
+    assert (told["ratio_then"], told["ratio_now"], told["verdict"]) == (b.then, b.now, "slower")
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -107,6 +131,9 @@ def test_a_row_without_a_verdict_does_not_pass_a_bound(change: dict[str, Any] | 
     found = beside(result(10, 5, 20), now)
     assert (found.changes[0].interval, found.changes[0].reason) == (None, reason)
     assert f"row b at batch 1 ({reason})" in found.complaint
+    assert found.changes[0].verdict == "not compared"
+    assert f"not compared: row b at batch 1 ({reason})" in found.verdict
+    assert (found.changes[0].now is None) is (found.changes[0].change is None)
     assert not beside(result(10, 5, 20), now, fail_under=None).complaint
 
 
@@ -156,8 +183,27 @@ def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     print_comparison(beside(result(10, 5, 20), result(10, 6, 20)))
     told = capsys.readouterr().out
     assert max(map(len, told.splitlines())) <= 80
-    for words in ("change since old.json (2026-01-01)", "row b", "0.833", "row c", "1.000"):
+    for words in ("change since old.json (2026-01-01)", "row b", "0.833", "row c", "1.000", "slower: row b at"):
         assert words in " ".join(told.split())
+
+
+def test_the_page_has_the_table_and_at_its_top_the_result_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    found = beside(result(10, 5, 20), result(10, 6, 20))
+    write_report(path, report(*TWO), found)
+    elements = check_page(path.read_text())
+    top, _, rest = elements.text.partition("Spread of the latency")
+    assert "Not shown to be 0.95 times as fast as in old.json: row b at batch 1 (0.8" in top
+    assert "Since old.json, relative to the reference row: slower: row b at batch 1 (0.833, " in top
+    assert "Change since old.json (2026-01-01), relative to the reference row" in rest
+    for one, verdict in zip(found.changes, ("slower", "no change shown"), strict=True):
+        low, high = one.interval or (0, 0)
+        cells = f"{one.title}1{one.then:.2f}{one.now:.2f}{one.change:.3f}{low:.3f}-{high:.3f}{verdict}"
+        assert cells in rest.replace("\n", "")
+    write_report(path, report(*TWO), beside(result(10, 5, 20), result(10, 6, 20), fail_under=None))
+    assert "Not shown to be" not in check_page(path.read_text()).text
+    write_report(path, report(*TWO))
+    assert "old.json" not in check_page(path.read_text()).text
 
 
 def test_a_line_of_csv_holds_the_figures_of_a_row_with_their_units() -> None:
@@ -178,7 +224,7 @@ def test_the_command_compares_with_what_it_wrote(
 ) -> None:
     """A row of 30 ms more is caught, and the same one is not; where others had the machine there is no verdict."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    old, new, table = (tmp_path / name for name in ("old.json", "new.json", "new.csv"))
+    old, new, table, page = (tmp_path / name for name in ("old.json", "new.json", "new.csv", "new.html"))
 
     def ended(second: Fake, *words: str | Path) -> str:
         monkeypatch.setattr(backends, "local_backends", lambda *_: [Fake("first", "slow"), second])
@@ -194,8 +240,9 @@ def test_the_command_compares_with_what_it_wrote(
     assert "fake second at batch 1 (" in told
     assert json.loads(new.read_text())["comparison"]["changes"][0]["title"] == "fake second"
     assert [row["backend"] for row in csv.DictReader(table.read_text().splitlines())] == ["first", "second"]
-    told = ended(Fake("second"), "--compare", old)
+    told = ended(Fake("second"), "--compare", old, "--html", page)
     assert told.startswith(("0", "None"))
     assert "change since" in told
+    assert "Since " in check_page(page.read_text()).text
     old.write_text(old.read_text().replace('"model": "model', '"model": "other'))
     assert ended(Fake("second"), "--compare", old).startswith("2")

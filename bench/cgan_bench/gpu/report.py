@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, ClassVar, Final
@@ -12,6 +12,7 @@ from cgan_runtime.pages import Cell, Table
 from cgan_bench.gpu.measure import Card, GpuBlock
 from cgan_bench.gpu.meter import WALL
 from cgan_bench.gpu.rows import GpuRow
+from cgan_bench.plot_data import Achieved, Roofline, Throughput
 from cgan_bench.report_base import BaseReport, figure, ratio_cell, title_cell
 from cgan_bench.rounds import Plan
 from cgan_bench.sizes import image_size_of, size_words
@@ -116,6 +117,31 @@ class GpuReport(BaseReport[GpuBlock, GpuRow]):
     def plotted(self, block: GpuBlock) -> tuple[GpuRow, ...]:
         """Those with times of the GPU; by the wall clock where none has them."""
         return tuple(row for row in block.rows if row.has_gpu_time) or block.rows
+
+    def throughput(self) -> Sequence[Throughput]:
+        """Every row that runs one batch after the other, end to end."""
+        return [
+            Throughput(title=row.title, batch=row.batch, images_per_s=row.images_per_s[1])
+            for row in self.rows
+            if 1 in row.images_per_s
+        ]
+
+    def roofline(self, block: GpuBlock) -> Roofline | None:
+        """Every row with times of the GPU, of the work in FP16 as the least time is."""
+        ceiling, work = self.card.ceiling, self.card.work
+        if ceiling is None or work is None:
+            return None
+        timed = [(row.title, row.p50_ms("compute")) for row in block.rows]
+        points = [
+            Achieved(
+                title=title,
+                flops_per_byte=work.flops_per_byte(block.batch),
+                gflops=block.batch * work.flops / compute_ms / 1e6,
+            )
+            for title, compute_ms in timed
+            if compute_ms is not None
+        ]
+        return Roofline(peaks_gflops={"FP16": ceiling.tflops * 1e3}, gb_s=ceiling.gb_s, points=points)
 
     def about(self) -> dict[str, Any]:
         """What was measured, where, with which options."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -11,6 +11,7 @@ from cgan_runtime.pages import Cell, Table
 
 from cgan_bench.load.measure import REQUESTS, LoadBlock, LoadPlan
 from cgan_bench.load.rows import LoadRow
+from cgan_bench.plot_data import Throughput
 from cgan_bench.report_base import BaseReport, figure, ratio_cell, title_cell
 from cgan_bench.sizes import image_size_of, size_words
 
@@ -113,6 +114,13 @@ class LoadReport(BaseReport[LoadBlock, LoadRow]):
     def plotted(self, block: LoadBlock) -> tuple[LoadRow, ...]:
         """Those with answers."""
         return tuple(row for row in block.rows if row.latencies_ms)
+
+    def throughput(self) -> Sequence[Throughput]:
+        """Every load: what was answered."""
+        return [
+            Throughput(title=row.title, batch=row.batch, images_per_s=row.answered_per_s * row.batch)
+            for row in self.rows
+        ]
 
     @property
     def reference_note(self) -> str:

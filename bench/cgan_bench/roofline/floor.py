@@ -40,6 +40,14 @@ class Work:
             element_bytes=element_bytes,
         )
 
+    def moved_bytes(self, batch: int) -> int:
+        """Read and written for a batch."""
+        return self.weight_bytes + batch * self.value_bytes
+
+    def flops_per_byte(self, batch: int) -> float:
+        """Operations of a batch for each byte that it moves."""
+        return batch * self.flops / self.moved_bytes(batch)
+
     def to_json(self) -> dict[str, Any]:
         """The fields."""
         return asdict(self)
@@ -65,5 +73,5 @@ class Ceiling:
 def floor_ms(work: Work, batch: int, ceiling: Ceiling) -> float:
     """The least time of a batch."""
     computing = batch * work.flops / (ceiling.tflops * 1e12)
-    moving = (work.weight_bytes + batch * work.value_bytes) / (ceiling.gb_s * 1e9)
+    moving = work.moved_bytes(batch) / (ceiling.gb_s * 1e9)
     return max(computing, moving) * 1e3

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from cgan_runtime.pages import Table
 
+from cgan_bench.inference_plots import throughput_of
+from cgan_bench.plot_data import Throughput
 from cgan_bench.report_base import BaseReport, figure, ratio_cell, title_cell
 from cgan_bench.rounds import Plan
 from cgan_bench.train.loops import Setup
@@ -89,6 +91,10 @@ class TrainingReport(BaseReport[TrainingBlock, TrainingRow]):
                 for row in block.rows
             ),
         )
+
+    def throughput(self) -> Sequence[Throughput]:
+        """Every loop, at the median of its steps."""
+        return throughput_of(self.rows)
 
     @property
     def reference_note(self) -> str:
