@@ -13,7 +13,7 @@ from cgan_export.fidelity.limits import Limits
 from cgan_export.fidelity.probes import PROBES, probe_conditions, undefined_on
 from cgan_export.fidelity.samples import sample_conditions
 from cgan_export.graph.onnx_graph import onnx_from_generator
-from cgan_export.graph.rewrites.sample_statistics import write_out_instance_normalisation
+from cgan_export.graph.rewrites.sample_statistics import normalise_accurately
 from cgan_export.graph.sizes import SizeWish, sized
 from cgan_export.pytorch.mode import FP64
 from cgan_export.pytorch.runner import TorchRunner
@@ -150,7 +150,7 @@ def test_statistics_are_as_accurate_as_pytorchs_on_drawings(kind: str) -> None:
     plain = onnx_from_generator(generator, contract)
     accurate = onnx_from_generator(generator, contract)
     count = sum(node.op_type == "InstanceNormalization" for node in plain.graph.node)
-    assert write_out_instance_normalisation(accurate) == count > 0
+    assert normalise_accurately(accurate) == count > 0
     conditions = {"condition": drawn(contract, kind, size)}
     reference = TorchRunner(generator, contract, mode=FP64).infer(conditions)["picture"]
 

@@ -14,7 +14,8 @@ from cgan_export.graph.onnx_graph import onnx_from_generator
 from cgan_export.graph.rewrites import FOR_ALL, FOR_CPUS, rewrite
 from cgan_export.graph.rewrites.constants import fold_constants
 from cgan_export.graph.rewrites.crop import crop_unused_taps
-from cgan_export.graph.rewrites.sample_statistics import write_out_instance_normalisation
+from cgan_export.graph.rewrites.guarded_statistics import guard_statistics
+from cgan_export.graph.rewrites.sample_statistics import normalise_accurately, write_out_normalisation
 from cgan_export.graph.rewrites.subpixel import subpixel_by_concatenation, subpixel_by_depth_to_space
 from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
 from onnx import TensorProto, helper, numpy_helper
@@ -185,7 +186,7 @@ def test_resizing_costs_a_served_graph_nothing() -> None:
     assert operators[0] == operators[1]
 
 
-def normalisation(axes: tuple[int, ...], eps: float, scale: np.ndarray, bias: np.ndarray) -> onnx.ModelProto:
+def normalisation(axes: tuple[int | str, ...], eps: float, scale: np.ndarray, bias: np.ndarray) -> onnx.ModelProto:
     """InstanceNormalization of [n, 3, *axes] as a one-node model."""
     node = helper.make_node("InstanceNormalization", ["x", "s", "b"], ["y"], epsilon=eps)
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, *axes]) for name in "xy")
@@ -194,24 +195,100 @@ def normalisation(axes: tuple[int, ...], eps: float, scale: np.ndarray, bias: np
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-@pytest.mark.parametrize(("axes", "eps"), [((5, 9), 1e-5), ((1, 7), 0.3), ((16, 1), 1e-5), ((1, 1), 1e-3)])
-def test_normalisation_is_written_out_by_its_definition(axes: tuple[int, int], eps: float) -> None:
+def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"x": x})[0])
+
+
+@pytest.mark.parametrize("axes", [(33, 32), (25, 41), (1025, 1), (5, 13), (1, 65)])
+@pytest.mark.parametrize("eps", [1e-5, 0.3])
+def test_normalisation_keeps_to_its_definition(axes: tuple[int, int], eps: float) -> None:
     """Against the formula in float64: a variance over H and W that divides by their number, eps inside the root."""
     rng = np.random.default_rng(0)
     scale, bias = rng.normal(size=(2, 3)).astype(np.float32)
     model = normalisation(axes, eps, scale, bias)
-    assert write_out_instance_normalisation(model) == 1
+    assert normalise_accurately(model) == 1
     lint(model)
-    assert {item.name for item in model.graph.initializer}.isdisjoint({"s", "b"})
     x = rng.normal(3, 2, (4, 3, *axes)).astype(np.float32)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     wide = x.astype(np.float64)
     mean, variance = wide.mean(axis=(2, 3), keepdims=True), wide.var(axis=(2, 3), keepdims=True)
     expected = (wide - mean) / np.sqrt(variance + eps) * scale[:, None, None] + bias[:, None, None]
-    np.testing.assert_allclose(session.run(None, {"x": x})[0], expected, atol=3e-6)
+    np.testing.assert_allclose(run(model, x), expected, atol=3e-6)
 
 
-def test_normalisation_of_sequences_is_left_alone() -> None:
-    model = normalisation((9,), 1e-5, np.ones(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
-    assert write_out_instance_normalisation(model) == 0
+OPERATOR, MEAN = "InstanceNormalization", "ReduceMean"
+
+
+@pytest.mark.parametrize(
+    ("axes", "operators"),
+    [
+        ((1, 1), {OPERATOR}),
+        ((8, 8), {OPERATOR}),
+        ((5, 13), {MEAN, "Sub", OPERATOR}),
+        ((32, 32), {MEAN, "Sub", OPERATOR}),
+        ((33, 32), {MEAN, "Sub", "Mul", "Add", "Sqrt", "Div"}),
+        (("h", 8), {MEAN, "Sub", "Mul", "Add", "Sqrt", "Div"}),
+    ],
+)
+def test_the_larger_a_map_the_more_is_written_out(axes: tuple[int | str, ...], operators: set[str]) -> None:
+    model = normalisation(axes, 1e-5, np.ones(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
+    assert normalise_accurately(model) == (operators != {OPERATOR})
+    lint(model)
+    assert {node.op_type for node in model.graph.node} == operators
+    assert OPERATOR in operators or {item.name for item in model.graph.initializer}.isdisjoint({"s", "b"})
+
+
+@pytest.mark.parametrize("axes", [(1, 1), (8, 8), (32, 32), (33, 32)])
+def test_for_openvino_all_is_written_out_on_maps_of_every_size(axes: tuple[int, int]) -> None:
+    model = normalisation(axes, 1e-5, np.ones(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
+    assert write_out_normalisation(model) == 1
+    assert OPERATOR not in {node.op_type for node in model.graph.node}
+
+
+def test_a_guard_stands_before_every_reader_of_what_is_normalised_and_changes_nothing() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 20]> g (float[n, 3, 9, 9] x) => (float[n, 3, 9, 9] y)
+        <float[3] s = {1.0, 2.0, -1.0}, float[3] b = {0.0, 1.0, 0.5}> {
+            given = InstanceNormalization (x, s, b)
+            c = Mul (given, x)
+            norm = InstanceNormalization (c, s, b)
+            y = Add (norm, c)
+        }"""
+    )
+    x = np.random.default_rng(0).normal(size=(2, 3, 9, 9)).astype(np.float32) * 1e3
+    before = run(model, x)
+    assert guard_statistics(model) == 1  # x is an input: no layer computes it
+    lint(model)
+    readers = {node.op_type: list(node.input) for node in model.graph.node if node.output[0] in ("norm", "y")}
+    assert readers == {"InstanceNormalization": ["c_guarded", "s", "b"], "Add": ["norm", "c_guarded"]}
+    np.testing.assert_array_equal(run(model, x), before)
+    assert guard_statistics(onnx.helper.make_model(helper.make_graph([], "g", [], []))) == 0
+
+
+@pytest.mark.parametrize("side", [9, 16, 32])
+def test_a_channel_of_one_value_becomes_its_bias(side: int) -> None:
+    """It has no variance, so an error of its mean is divided by the root of eps: the operator alone is 3e-4 off."""
+    scale, bias = np.ones(3, dtype=np.float32), np.array([0.5, -0.25, 0], dtype=np.float32)
+    values = np.random.default_rng(0).uniform(0.3, 3, (8, 3, 1, 1)).astype(np.float32)
+    model = normalisation((side, side), 1e-5, scale, bias)
+    normalise_accurately(model)
+    result = run(model, np.broadcast_to(values, (8, 3, side, side)).copy())
+    np.testing.assert_allclose(result, np.broadcast_to(bias[:, None, None], result.shape), atol=2e-6)
+
+
+def test_on_the_largest_small_map_drawings_are_accurate() -> None:
+    """Nearly all pixels are equal: there the rounding errors of a sum all have one sign."""
+    rng = np.random.default_rng(0)
+    x = np.full((2, 3, 32, 32), 0.9371, dtype=np.float32) * rng.uniform(0.1, 3, (2, 3, 1, 1)).astype(np.float32)
+    x[rng.random(x.shape) < 0.02] = -1
+    model = normalisation((32, 32), 1e-5, np.ones(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
+    normalise_accurately(model)
+    exact = nn.functional.instance_norm(torch.from_numpy(x).double(), eps=1e-5).numpy()
+    np.testing.assert_allclose(run(model, x), exact, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("axes", [(2000,), (4, 16, 32)])
+def test_normalisation_of_sequences_and_volumes_is_left_alone(axes: tuple[int, ...]) -> None:
+    model = normalisation(axes, 1e-5, np.ones(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
+    assert normalise_accurately(model) == 0
     assert [node.op_type for node in model.graph.node] == ["InstanceNormalization"]

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from cgan_export.graph.lint import lint
 from cgan_export.graph.onnx_graph import onnx_from_generator, with_metadata
-from cgan_export.graph.rewrites.shared_conditions import share_conditions
+from cgan_export.graph.rewrites.shared_conditions import LARGE, share_conditions
 from cgan_runtime.axes import shape_of
 from cgan_runtime.contract import Condition, Contract, ImageEncoding, NoiseInput, Output
 from cgan_runtime.errors import CganError
@@ -32,10 +32,10 @@ def plain() -> tuple[onnx.ModelProto, Contract]:
     return with_metadata(model, name="u", family="pix2pix", contract=generator.contract), generator.contract
 
 
-def shared(model: onnx.ModelProto) -> onnx.ModelProto:
+def shared(model: onnx.ModelProto, *, large: int = 0) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    assert share_conditions(copy) > 0
+    assert share_conditions(copy, large=large) > 0
     lint(copy)
     return copy
 
@@ -85,27 +85,29 @@ def feed(contract: Contract, rows: int) -> dict[str, Array]:
     return {tensor.name: rng.normal(size=(rows, *shape_of(tensor.shape, {}))) for tensor in contract.inputs}
 
 
-def test_the_function_is_the_same_in_float64(plain: tuple[onnx.ModelProto, Contract]) -> None:
+@pytest.mark.parametrize("large", [0, LARGE])
+def test_the_function_is_the_same_in_float64(plain: tuple[onnx.ModelProto, Contract], large: int) -> None:
     """One condition beside K rows of noise, against the plain graph with K equal conditions."""
     model, contract = plain
     inputs = feed(contract, ROWS)
     one = inputs | {c.name: inputs[c.name][:1] for c in contract.conditions}
     each = one | {c.name: np.repeat(one[c.name], ROWS, axis=0) for c in contract.conditions}
-    made = shared(model)
+    made = shared(model, large=large)
     for plain_feed, made_feed in ((each, one), (each, each), (inputs, inputs)):
         expected, got = in_float64(model, plain_feed), in_float64(made, made_feed)
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("large", [0, LARGE])
 @pytest.mark.parametrize(("backend", "apart"), [("onnxruntime", 0.0), ("openvino", 2e-6)])
 def test_a_sample_is_the_same_alone_and_beside_others_of_its_condition(
-    plain: tuple[onnx.ModelProto, Contract], backend: str, apart: float
+    plain: tuple[onnx.ModelProto, Contract], backend: str, apart: float, large: int
 ) -> None:
     """To the last bit on ONNX Runtime. OpenVINO rounds otherwise in any batch: 2e-6 of a level's 8e-3."""
     model, contract = plain
     conditions = {c.name: feed(contract, 1)[c.name].astype(np.float32) for c in contract.conditions}
     repeated = {name: np.repeat(value, ROWS, axis=0) for name, value in conditions.items()}
-    runner = runner_kind(backend).open(shared(model).SerializeToString(), contract)
+    runner = runner_kind(backend).open(shared(model, large=large).SerializeToString(), contract)
     with runner:
         assert runner.shares_conditions
         generator = SeededGenerator(runner)
@@ -164,9 +166,7 @@ def test_what_depends_on_the_condition_alone_is_computed_once(
 )
 def test_concatenations_are_cut_where_convolutions_follow(nodes: str, operators: dict[str, int]) -> None:
     model = toy(nodes)
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    assert share_conditions(made) > 0
+    made = shared(model)
     kinds = [node.op_type for node in made.graph.node]
     assert {kind: kinds.count(kind) for kind in operators} == operators
     assert metadata(made.SerializeToString())[SHARED_CONDITIONS_KEY] == "1"
@@ -174,6 +174,14 @@ def test_concatenations_are_cut_where_convolutions_follow(nodes: str, operators:
     x, z = np.abs(rng.normal(size=(1, 3, 4, 4))), np.abs(rng.normal(size=(ROWS, 2, 4, 4)))
     expected = in_float64(model, {"x": np.repeat(x, ROWS, axis=0), "z": z})
     np.testing.assert_allclose(in_float64(made, {"x": x, "z": z}), expected, atol=1e-12)
+
+
+def test_only_large_convolutions_are_cut() -> None:
+    """v has 2 x 4 weights of which the condition's channels take half, on a map of 4 x 4: 64 multiply-adds."""
+    model = toy(f"{ENCODER} c = Concat <axis = 1> (e, z) y = Conv (c, v)")
+    for large, kinds in ((64, {"Conv": 3, "Expand": 0}), (65, {"Conv": 2, "Expand": 1})):
+        found = [node.op_type for node in shared(model, large=large).graph.node]
+        assert {kind: found.count(kind) for kind in kinds} == kinds
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import onnx
 
 from cgan_export.graph.rewrites.constants import fold_constants
 from cgan_export.graph.rewrites.crop import crop_unused_taps
-from cgan_export.graph.rewrites.sample_statistics import write_out_instance_normalisation
+from cgan_export.graph.rewrites.guarded_statistics import guard_statistics
+from cgan_export.graph.rewrites.sample_statistics import normalise_accurately, write_out_normalisation
 from cgan_export.graph.rewrites.shared_conditions import share_conditions
 from cgan_export.graph.rewrites.subpixel import (
     subpixel_by_concatenation,
@@ -32,26 +33,27 @@ FOR_ALL: Final[Table] = {"constants": fold_constants, "crop": crop_unused_taps}
 FOR_CPUS: Final[dict[str, Table]] = {
     "onnxruntime": {
         "subpixel": subpixel_by_concatenation,
-        "sample_statistics": write_out_instance_normalisation,
+        "sample_statistics": normalise_accurately,
         "shared_conditions": share_conditions,
     },
     "openvino": {
         "subpixel": subpixel_by_depth_to_space,
-        "sample_statistics": write_out_instance_normalisation,
+        "sample_statistics": write_out_normalisation,
         "shared_conditions": share_conditions,
     },
 }
 # For the INT8 files. Transposed convolutions have no 8-bit kernel in ONNX Runtime, so there they become
 # convolutions on small maps too. Conditions are not shared: OpenVINO 2026.4 then gives other images (18 levels) for
-# several samples than for one.
+# several samples than for one; and 2 to 10 levels with its own instance normalisation.
 FOR_INT8: Final[dict[str, Table]] = {
     "onnxruntime": {
         "subpixel": subpixel_on_every_map,
-        "sample_statistics": write_out_instance_normalisation,
+        "sample_statistics": normalise_accurately,
     },
     "openvino": {
         "subpixel": subpixel_by_depth_to_space,
-        "sample_statistics": write_out_instance_normalisation,
+        "guarded_statistics": guard_statistics,
+        "sample_statistics": write_out_normalisation,
     },
 }
 

@@ -17,7 +17,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from cgan_export.graph.rewrites.unused import drop_unused
 
-__all__ = ["axis_of", "split_concatenations", "splittable"]
+__all__ = ["axis_of", "convolutions_behind", "split_concatenations"]
 
 ELEMENTWISE: Final = {"Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh"}
 CHANNELS: Final = 1  # axis of a tensor [N, C, H, W]
@@ -29,36 +29,39 @@ def axis_of(concat: NodeProto) -> int:
     return int(next(item.i for item in concat.attribute if item.name == "axis"))
 
 
-def splittable(model: onnx.ModelProto, concat: NodeProto, widths: Mapping[str, int]) -> bool:
-    """Whether all that takes the concatenation of two tensors are convolutions that can be cut in two.
+def convolutions_behind(model: onnx.ModelProto, concat: NodeProto, widths: Mapping[str, int]) -> list[NodeProto]:
+    """What takes the concatenation of two tensors, where that is convolutions alone which can be cut in two.
 
-    They have one group and stored weights.
+    They have one group and stored weights. Empty where anything else takes it.
 
     Args:
-        model: the graph of both.
+        model: the graph of all.
         concat: the concatenation.
         widths: channels of tensors [N, C, H, W] by name.
     """
     if axis_of(concat) != CHANNELS or len(concat.input) != 2 or concat.input[0] not in widths:
-        return False
+        return []
     stored = {item.name for item in model.graph.initializer}
     results = {output.name for output in model.graph.output}
+    found: list[NodeProto] = []
     waiting = [concat.output[0]]
     while waiting:
         name = waiting.pop()
         takers = [node for node in model.graph.node if name in node.input]
         if name in results or not takers:
-            return False
+            return []
         for node in takers:
             if node.op_type in ELEMENTWISE:
                 waiting.append(node.output[0])
-            elif not _can_be_cut(node, name, stored):
-                return False
-    return True
+            elif _can_be_cut(node, name, stored):
+                found.append(node)
+            else:
+                return []
+    return found
 
 
 def split_concatenations(model: onnx.ModelProto, names: Collection[str], widths: Mapping[str, int]) -> None:
-    """Write the convolutions behind the `splittable` concatenations of these names as sums, in place."""
+    """Write the `convolutions_behind` the concatenations of these names as sums, in place."""
     weights = {item.name: item for item in model.graph.initializer}
     parts: dict[str, tuple[str, str]] = {}  # of a concatenated tensor
     first: dict[str, int] = {}  # channels of the first part
