@@ -145,9 +145,9 @@ class Artifact(File):
     """One executable form of the generator: a file, and the backend and precision that execute it.
 
     `io` is the type of the file's float inputs and outputs. It is a matter of the file alone: runners take and give
-    the contract's float32 and cast at this edge. `kept` names the layers of an INT8 artifact that compute in FP32,
-    because the image needs them to. A `plan` is there where the file is built for certain GPUs; there may be
-    several artifacts of one backend and precision then. A `backend` without a runner in this release is read all
+    the contract's float32 and cast at this edge. `kept` names the layers of an FP16 or INT8 artifact that compute
+    in FP32, because the image needs them to. A `plan` is there where the file is built for certain GPUs; there may
+    be several artifacts of one backend and precision then. A `backend` without a runner in this release is read all
     the same: the other artifacts can be used.
     """
 

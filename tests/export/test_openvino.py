@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +26,7 @@ from cgan_runtime.generator import noise_tensors
 from cgan_runtime.golden import golden_conditions
 from cgan_runtime.runners import RUNNERS, RunnerKind
 from cgan_runtime.runners import openvino as backend
+from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
 
 from tests.helpers import (
@@ -155,6 +157,38 @@ def test_nncf_makes_the_same_bytes_of_the_same_graph(bundle: Bundle) -> None:
         first, second = pool.map(quantized, [model, model], [feeds, feeds])
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
     assert bundle.read("model.onnx") == model.SerializeToString(deterministic=True)  # it is left alone
+
+
+@pytest.mark.slow
+def test_int8_computes_what_onnxruntime_computes_of_the_same_file(bundle: Bundle) -> None:
+    """OpenVINO would carry the scales of a layer through the normalisation behind it, and get another image."""
+    contract = bundle.manifest.contract
+    condition = np.random.default_rng(0).uniform(-1, 1, (1, 3, 64, 64)).astype(np.float32)
+    inputs = {"condition": condition, **noise_tensors(contract.noise, [1], [0])}
+    path = next(one.path for one in bundle.manifest.artifacts if one.label == "openvino/int8")
+    with OnnxRuntimeRunner(bundle.read(path), contract) as other:
+        expected = other.infer(inputs)["picture"]
+    with bundle.runner(backend="openvino", precision="int8") as runner:
+        found = runner.infer(inputs)["picture"]
+    exact = bundle.runner().infer(inputs)["picture"]
+    assert np.sqrt(np.square(found - expected).mean()) < 0.3 * np.sqrt(np.square(expected - exact).mean())
+
+
+@pytest.mark.slow
+def test_layers_are_kept_where_the_floor_needs_it(tmp_path: Path) -> None:
+    """Of a net with weights as large as these INT8 in every layer falls below it."""
+    checkpoint = write_pix2pix_checkpoint(tmp_path / "facades.pt", pix2pix_generator())
+    words = ("--precision", "int8", "--backend", "openvino")
+    done = run_command("cgan-export", checkpoint, "-o", tmp_path / "f", *words)
+    assert done.returncode == 0, done.stderr
+    made = read_bundle(tmp_path / "f")
+    artifact = next(one for one in made.manifest.artifacts if one.label == "openvino/int8")
+    model = onnx.load_from_string(made.read(artifact.path))
+    in_fp32 = {item.name for item in model.graph.initializer if item.data_type == onnx.TensorProto.FLOAT}
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    whole = {re.sub("_[01]{2}$", "", node.name) for node in layers if node.input[1] in in_fp32}
+    assert whole == set(artifact.kept) != set()
+    assert len(whole) < len(layers)
 
 
 @pytest.mark.slow

@@ -24,16 +24,15 @@ from cgan_runtime.manifest import Figure, artifact_label
 from cgan_runtime.runners import runner_kind
 from cgan_runtime.runners.base import Array, Tensors
 
-from cgan_export.artifacts.precision.fp16 import half_precision, measurable
-from cgan_export.artifacts.precision.int8 import Layer, activation_ranges, quantizable_layers, quantized
-from cgan_export.artifacts.precision.nncf_int8 import quantized as nncf_quantized
+from cgan_export.artifacts.precision.fp16 import measurable
+from cgan_export.artifacts.precision.layers import Layer
 from cgan_export.artifacts.precision.search import layers_to_keep
+from cgan_export.artifacts.reducible import Reducible, in_fp16, in_int8
 from cgan_export.fidelity.caching_runner import CachingRunner
 from cgan_export.fidelity.case import Case, LiveReference, worst_psnr_db
 from cgan_export.fidelity.gates import run_gates
 from cgan_export.fidelity.limits import Limits
 from cgan_export.graph.lint import lint
-from cgan_export.graph.rewrites import FOR_INT8, rewrite
 from cgan_export.precisions import ARTIFACT_FILES, CpuBackend, Precision
 
 __all__ = ["ArtifactOptions", "BuildContext", "BuiltArtifact", "build_artifact", "case_of", "feed_of"]
@@ -68,7 +67,7 @@ class BuiltArtifact:
         measured: the graph that the gates ran: `model` itself, or for FP16 the one that rounds on a CPU too.
         backend: what executes it.
         io: type of the float inputs and outputs of the file. The runner's side is float32 in any case.
-        kept: layers kept in FP32, for INT8.
+        kept: layers kept in FP32, for FP16 and INT8.
         kept_share: their share of the multiply-adds.
     """
 
@@ -142,24 +141,24 @@ def build_artifact(
         CganError: the backend is not installed, or this CPU does not have the precision.
     """
     name = precision if backend == "onnxruntime" else f"{backend}/{precision}"
+
+    def progress_here(text: str) -> None:
+        progress(f"{name}: {text}")
+
     kept: tuple[Layer, ...] = ()
     share = 0.0
     if precision in ("fp32", "bf16"):
         model = context.rewritten[backend]
-    elif precision == "fp16":
-        progress("fp16: making the graph")
-        model = half_precision(context.plain, io_fp16=context.io == "fp16")
-    elif backend == "openvino":
-        progress(f"{name}: quantising with NNCF")
-        model = nncf_quantized(_for_int8(context, backend), _calibration_feeds(context))
     else:
-        model, kept, share = _int8(context, lambda text: progress(f"{name}: {text}"))
+        reducible = _reducible(context, backend, precision, progress_here)
+        kept = _kept(context, reducible, backend, precision, progress_here)
+        model, share = reducible.without(kept), reducible.share(kept)
     lint(model)
     data = model.SerializeToString(deterministic=True)
     measured = measurable(data, precision)
     generator = _generator(measured, context.contract, backend, precision)
     case = case_of(context, generator, precision)
-    figures = run_gates(case, lambda text: progress(f"{name}: {text}"))
+    figures = run_gates(case, progress_here)
     return BuiltArtifact(
         precision=precision,
         backend=backend,
@@ -173,30 +172,31 @@ def build_artifact(
     )
 
 
-def _int8(
-    context: BuildContext, progress: Callable[[str], None]
-) -> tuple[onnx.ModelProto, tuple[Layer, ...], float]:
-    model = _for_int8(context, "onnxruntime")
-    layers = quantizable_layers(model)
-    progress("calibrating")
-    ranges = activation_ranges(model, layers, _calibration_feeds(context))
+def _reducible(
+    context: BuildContext, backend: CpuBackend, precision: Precision, progress: Callable[[str], None]
+) -> Reducible:
+    if precision == "fp16":
+        return in_fp16(context.plain, io_fp16=context.io == "fp16")
+    return in_int8(context.plain, backend, _calibration_feeds(context), progress)
+
+
+def _kept(
+    context: BuildContext,
+    reducible: Reducible,
+    backend: CpuBackend,
+    precision: Precision,
+    progress: Callable[[str], None],
+) -> tuple[Layer, ...]:
+    """The layers to keep in FP32 so that the samples hold the floor, and SEARCH_MARGIN_DB more."""
 
     def score_db(chosen: Sequence[Layer]) -> float:
-        data = quantized(model, chosen, ranges).SerializeToString(deterministic=True)
-        generator = _generator(data, context.contract, "onnxruntime", "int8")
-        return worst_psnr_db(case_of(context, generator, "int8"))
+        data = reducible.with_layers(chosen).SerializeToString(deterministic=True)
+        generator = _generator(measurable(data, precision), context.contract, backend, precision)
+        return worst_psnr_db(case_of(context, generator, precision))
 
-    floor = Limits.of("int8").min_psnr_db + SEARCH_MARGIN_DB
-    kept = layers_to_keep(layers, score_db, floor_db=floor, progress=progress)
-    share = sum(layer.macs for layer in kept) / sum(layer.macs for layer in layers)
-    return quantized(model, [layer for layer in layers if layer not in kept], ranges), kept, share
-
-
-def _for_int8(context: BuildContext, backend: CpuBackend) -> onnx.ModelProto:
-    model = onnx.ModelProto()
-    model.CopyFrom(context.plain)
-    rewrite(model, FOR_INT8[backend])
-    return model
+    floor = Limits.of(precision).min_psnr_db + SEARCH_MARGIN_DB
+    word = precision.upper()
+    return layers_to_keep(reducible.layers, score_db, floor_db=floor, precision=word, progress=progress)
 
 
 def _calibration_feeds(context: BuildContext) -> list[dict[str, Array]]:

@@ -135,7 +135,7 @@ def _origin(artifacts: Sequence[BuiltArtifact], origin: Provenance) -> Table:
 
 def _part(contract: Contract, artifact: BuiltArtifact, found: Diagnostics) -> _ArtifactPart:
     kept = ""
-    if artifact.precision == "int8":
+    if artifact.precision in ("fp16", "int8"):
         share = f"{artifact.kept_share:.1%} of the multiply-adds"
         kept = f"Layers kept in FP32 ({share}): {', '.join(artifact.kept) or 'none'}."
     return _ArtifactPart(

@@ -14,6 +14,7 @@ refusing what would overflow, is why this is not onnxconverter-common: it raises
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -21,7 +22,9 @@ import onnx
 from cgan_runtime.errors import CheckFailedError
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-__all__ = ["FP32_OPS", "MAX_HALF", "half_precision", "measurable", "with_rounding"]
+from cgan_export.artifacts.precision.layers import Layer, layers_with_weights
+
+__all__ = ["FP32_OPS", "MAX_HALF", "half_layers", "half_precision", "measurable", "with_rounding"]
 
 FP32_OPS: Final = frozenset(
     {
@@ -45,6 +48,7 @@ FP32_OPS: Final = frozenset(
     }
 )
 CHOICES: Final = frozenset({"ArgMax", "ArgMin"})
+HEADS: Final = ("Conv", "ConvTranspose", "Gemm", "MatMul")  # of layers
 MAX_HALF: Final = 65504.0
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 # Inputs that the operator wants in FP32 whatever the type of its data.
@@ -63,6 +67,27 @@ def half_precision(model: onnx.ModelProto, *, io_fp16: bool = False, keep: Colle
         CheckFailedError: the graph has control flow, so types cannot be told node by node.
     """
     return _Rewriter(model, keep=frozenset(keep), io_fp16=io_fp16).run()
+
+
+def half_layers(model: onnx.ModelProto) -> list[Layer]:
+    """Every node of the graph in one layer: a convolution or matrix product with what follows it.
+
+    What follows is the nodes up to the next of them in the order of the graph: its normalisation, its activation.
+    With them a kept layer is rounded once, where it ends, and kept layers that follow each other are not rounded
+    in between. Nodes before the first are part of it.
+    """
+    heads = {layer.nodes[0]: layer for layer in layers_with_weights(model, HEADS)}
+    layers: list[Layer] = []
+    before: list[str] = []
+    for node in model.graph.node:
+        if node.name in heads:
+            layers.append(replace(heads[node.name], nodes=(*before, node.name)))
+            before = []
+        elif layers:
+            layers[-1] = replace(layers[-1], nodes=(*layers[-1].nodes, node.name))
+        else:
+            before.append(node.name)
+    return layers or [Layer(name="the whole graph", nodes=tuple(before), tensors=(), macs=0)]
 
 
 def with_rounding(model: onnx.ModelProto) -> onnx.ModelProto:

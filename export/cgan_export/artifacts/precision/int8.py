@@ -10,63 +10,29 @@ calibrators would measure the same, but through files of several times the model
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import onnx
 from cgan_runtime.runners.base import Tensors
-from onnx import NodeProto
 
+from cgan_export.artifacts.precision.layers import Layer, layers_with_weights
 from cgan_export.graph.tensor_values import tensor_values
 
 if TYPE_CHECKING:
     from onnxruntime.quantization.calibrate import TensorsData
 
-__all__ = ["Layer", "activation_ranges", "quantizable_layers", "quantized"]
+__all__ = ["activation_ranges", "quantizable_layers", "quantized"]
 
 # A transposed convolution has no 8-bit kernel; `FOR_INT8` of graph/rewrites makes convolutions of most.
 OPERATORS: Final = ("Conv", "Gemm", "MatMul")
-PHASE: Final = re.compile(r"_[01]{2}$")  # the four parts that the sub-pixel rewrite makes of one layer
 INFERRED: Final = ("onnx.infer", "onnxruntime.quant")  # the quantiser's mark: it need not infer shapes again
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """What is quantised or kept as a whole: one layer of the network.
-
-    Attributes:
-        nodes: the names of its nodes.
-        tensors: their inputs and results.
-        macs: the multiply-adds of one sample: what keeping the layer costs.
-    """
-
-    name: str
-    nodes: tuple[str, ...]
-    tensors: tuple[str, ...]
-    macs: int
 
 
 def quantizable_layers(model: onnx.ModelProto) -> list[Layer]:
     """Convolutions and matrix products with constant weights and biases, in the order of the graph."""
-    weights = {w.name: w for w in model.graph.initializer}
-    shapes = _shapes(model)
-    found: dict[str, list[NodeProto]] = {}
-    for node in model.graph.node:
-        if node.op_type in OPERATORS and all(name in weights for name in node.input[1:]):
-            found.setdefault(PHASE.sub("", node.name) if node.op_type == "Conv" else node.name, []).append(node)
-    return [
-        Layer(
-            name=name,
-            nodes=tuple(node.name for node in nodes),
-            tensors=tuple(dict.fromkeys(tensor for node in nodes for tensor in (node.input[0], node.output[0]))),
-            macs=sum(_macs(node, list(weights[node.input[1]].dims), shapes) for node in nodes),
-        )
-        for name, nodes in found.items()
-    ]
+    return layers_with_weights(model, OPERATORS)
 
 
 def activation_ranges(model: onnx.ModelProto, layers: Sequence[Layer], feeds: Iterable[Tensors]) -> TensorsData:
@@ -125,16 +91,3 @@ def quantized(model: onnx.ModelProto, layers: Collection[Layer], ranges: Tensors
     del result.metadata_props[:]
     result.metadata_props.extend(model.metadata_props)
     return result
-
-
-def _macs(node: NodeProto, weight: list[int], shapes: dict[str, list[int]]) -> int:
-    result = shapes.get(node.output[0], [])
-    return prod(weight) * prod(result[2:]) if node.op_type == "Conv" and len(result) > 2 else prod(weight)
-
-
-def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    return {
-        value.name: [max(axis.dim_value, 1) for axis in value.type.tensor_type.shape.dim]
-        for value in (*graph.value_info, *graph.input, *graph.output)
-    }
