@@ -1,8 +1,8 @@
 """A Max with the lowest number before each normalisation: it changes nothing, and scales of INT8 stop there.
 
-OpenVINO 2026.4 multiplies what an 8-bit layer gives by the scales of its channels as late as it can, and carries
-them through means and normalisations too, wrongly: a U-Net-64 has 37.7 dB then, and 21.8 dB with the normalisation
-written out, where ONNX Runtime has 42.9 dB of the same file. Through a Max they are not carried: 42.9 dB on both.
+OpenVINO 2026.4 gives another image where an 8-bit layer is followed by a normalisation: a U-Net-64 has 37.7 dB,
+and 21.8 dB with the normalisation written out, where ONNX Runtime has 42.9 dB of the same file. It seems to carry
+the scales of the layer's channels through the normalisation. Not through a Max: 42.9 dB on both.
 """
 
 from __future__ import annotations
