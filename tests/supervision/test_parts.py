@@ -74,6 +74,20 @@ def test_a_process_is_up_once_and_down_once_and_followed_by_another() -> None:
     assert said[1].startswith("serving again after 0.0 s")
 
 
+@pytest.mark.parametrize(("ill", "told"), [("it ended", "it ended"), (None, "it does not answer")])
+def test_what_is_seen_of_a_process_is_told_before_what_others_suspect(ill: str | None, told: str) -> None:
+    """The gateway may lose its connection before the end of Triton is seen: the user is told that it ended."""
+    said: list[str] = []
+    process, started = kept_fakes(said)
+    process.tick()
+    started[0].ready = True
+    process.tick()
+    process.suspect("it does not answer")
+    started[0].ill = ill
+    assert process.tick() == "down"
+    assert said == [f"{told}; starting again"]
+
+
 def test_five_failed_starts_are_the_end_and_one_that_serves_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "FIRST_PAUSE_SECONDS", 0.0)
     process, started = kept_fakes([])

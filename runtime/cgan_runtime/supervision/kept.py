@@ -78,7 +78,7 @@ class Kept(Generic[P]):
             if now >= self._not_before:
                 self._start()
             return "same"
-        trouble = self._suspicion or self.process.trouble()
+        trouble = self.process.trouble() or self._suspicion
         if trouble is None and not self.ready and now - self.process.began > self._start_seconds:
             trouble = f"it was not ready after {self._start_seconds:.0f} s"
         if trouble is not None:
