@@ -29,6 +29,8 @@ __all__ = ["UnderTest", "run_scenario"]
 
 SAMPLES: Final = 64
 FIRST_RUNS: Final = 5
+ATTEMPTS: Final = 4
+SHORTER: Final = 0.8  # of what was measured: the next run then lasts longer than LoadGen asks
 NAMES: Final[dict[ScenarioName, str]] = {"singlestream": "SingleStream", "offline": "Offline", "server": "Server"}
 
 
@@ -73,7 +75,9 @@ class UnderTest:
         return statistics.median(times)
 
     def run(self, scenario: Scenario, each_s: float, qps: float | None) -> Outcome:
-        """A whole run of LoadGen; its log files are in a folder that is removed.
+        """A whole run of LoadGen, again with a better guess where it ended before the least duration.
+
+        LoadGen plans its queries by the guess: a time that was measured on a busy moment gives too few of them.
 
         Args:
             scenario: what it is told.
@@ -83,6 +87,16 @@ class UnderTest:
         Raises:
             CganError: an inference failed, or LoadGen wrote no summary.
         """
+        for _ in range(ATTEMPTS):
+            found = self._run(scenario, each_s, qps)
+            if scenario.name == "server" or found.satisfied.get("Min duration", True):
+                break
+            measured_s = 1 / found.figure if scenario.name == "offline" else found.p50_ms / 1e3
+            each_s = SHORTER * min(measured_s, each_s)
+        return found
+
+    def _run(self, scenario: Scenario, each_s: float, qps: float | None) -> Outcome:
+        """One run; its log files are in a folder that is removed."""
         import mlperf_loadgen
 
         settings = mlperf_loadgen.TestSettings()
