@@ -1,6 +1,6 @@
 """Measures docs/performance.json: everything that docs/performance.md and the README say of speed on a CPU.
 
-    python -m docs.measure_performance          # about half an hour; nothing else may run meanwhile
+    python -m docs.measure_performance          # about an hour; nothing else may run meanwhile
     python -m docs.make_performance             # the page, from that file
 
 Every part is a command of the project or a small loop over its own runners, so each can be repeated alone.
@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -38,15 +36,16 @@ from cgan_trainer.families.cyclegan import CycleganGenerator, CycleganOptions
 from cgan_trainer.families.pix2pix_networks import Pix2pixGenerator, Pix2pixOptions
 from cgan_trainer.families.translator import ImageTranslator
 
+from docs.measure_busy import measured_busy
+
 __all__ = ["RESULT", "main"]
 
 RESULT: Final = Path(__file__).with_name("performance.json")
 PACKAGES: Final = ("torch", "onnx", "onnxruntime", "openvino", "nncf")
 # Net -> batch -> rounds.
-NETS: Final[dict[str, dict[int, int]]] = {"unet-256": {1: 60, 4: 20, 16: 8}, "resnet-9": {1: 14}}
+NETS: Final[dict[str, dict[int, int]]] = {"unet-256": {1: 60, 4: 20, 16: 8}, "resnet-9": {1: 14, 4: 10, 16: 7}}
 SAMPLES: Final = 16
 REWRITE_ROUNDS: Final = {"unet-256": 30, "resnet-9": 10}
-BUSY_SECONDS: Final = 6
 
 
 def generator_of(net: str) -> tuple[str, ImageTranslator, dict[str, Any]]:
@@ -190,62 +189,6 @@ def one_run(generator: SeededGenerator) -> Callable[[int], object]:
     return call
 
 
-@contextmanager
-def busy(count: int) -> Iterator[None]:
-    """So many processes that compute all the time."""
-    spin = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for process in spin:
-            process.kill()
-            process.wait()
-
-
-def measured_busy(bundle: Path, source: Path) -> dict[str, Any]:
-    """Images a second of each runtime alone, beside one and beside two busy processes, as medians over the time."""
-    loops = {
-        "ONNX Runtime": ("onnxruntime", ""),
-        "OpenVINO": ("openvino", ""),
-        "PyTorch eager, as our commands run it": ("torch", "1000"),
-        "PyTorch eager, defaults": ("torch", ""),
-    }
-    found: dict[str, Any] = {}
-    for title, (backend, spin) in loops.items():
-        found[title] = {}
-        for others in (0, 1, 2):
-            environ = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
-            if spin:
-                environ["GOMP_SPINCOUNT"] = spin
-            with busy(others):
-                words = [sys.executable, "-m", "docs.measure_performance", "loop", backend, bundle, source]
-                done = subprocess.run(
-                    [str(word) for word in words], env=environ, stdout=subprocess.PIPE, text=True, check=True
-                )
-            found[title][str(others)] = float(done.stdout)
-    return found
-
-
-def loop(backend: str, bundle: str, source: str) -> None:
-    """Images a second of one way of running for some seconds, on stdout."""
-    target = target_of_bundle(Path(bundle), checkpoint=Path(source))
-    assert target.bundle is not None and target.contract is not None  # noqa: S101 - it is a bundle
-    if backend == "torch":
-        from cgan_bench.checkpoint import generator_of as read
-        from cgan_export.pytorch.runner import TorchRunner
-
-        generator = SeededGenerator(TorchRunner(*read(target, threads=0)))
-    else:
-        generator = target.bundle.generator(backend=backend, precision="fp32")
-    conditions = conditions_for(target.contract, [1])
-    generator.generate(conditions, [0], [0])
-    started, count = time.perf_counter(), 0
-    while time.perf_counter() - started < BUSY_SECONDS:
-        generator.generate(conditions, [count], [0])
-        count += 1
-    sys.stdout.write(str(count / (time.perf_counter() - started)))
-
-
 def first_image(bundle: Path, folder: Path) -> list[float]:
     """Seconds from the start of cgan-translate to its image, five times."""
     image = next((bundle / "golden").glob("*condition*.png"))
@@ -260,9 +203,6 @@ def first_image(bundle: Path, folder: Path) -> list[float]:
 
 def main() -> None:
     """Measure everything and write the file."""
-    if sys.argv[1:2] == ["loop"]:
-        loop(*sys.argv[2:])
-        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         document: dict[str, Any] = {
