@@ -14,7 +14,7 @@ from cgan_runtime.pages import render, short
 from cgan_trainer.watching.charts import Axis
 
 from cgan_bench.plot_data import Compared, Fidelity
-from cgan_bench.plots.frame import BOTTOM, LEFT, RIGHT, TOP, Frame, Mark, Tick, place, ticks_of
+from cgan_bench.plots.frame import BOTTOM, LEFT, RIGHT, TOP, Frame, Mark, Point, Tick, place, ticks_of
 from cgan_bench.plots.log_axis import LogAxis
 
 if TYPE_CHECKING:
@@ -27,18 +27,6 @@ EQUAL: Final = RIGHT - 22  # where rows lie whose outputs are equal: no logarith
 END: Final = EQUAL - 34
 LINE: Final = 16  # of text, of which each limit has one above the values
 PADDING: Final = 0.06  # of the range, before the first value and after the last
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Point:
-    """A row; `low` and `high` are the ends of its interval, None where it has none."""
-
-    mark: Mark
-    x: float
-    y: float
-    low: float | None
-    high: float | None
-    words: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +94,9 @@ def _error_axis(values: Sequence[float]) -> LogAxis:
     return LogAxis.around(values, END, LEFT)
 
 
-def _point(point: Compared, xs: Axis | LogAxis, ys: Axis, mark: Mark) -> _Point:
+def _point(point: Compared, xs: Axis | LogAxis, ys: Axis, mark: Mark) -> Point:
     interval = point.interval
-    return _Point(
+    return Point(
         mark=mark,
         x=EQUAL if point.fidelity is None else place(xs, point.fidelity),
         y=place(ys, point.times),

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from cgan_runtime.pages import short
 
-__all__ = ["BOTTOM", "LEFT", "RIGHT", "TOP", "Frame", "Mark", "Tick", "marks_of", "place", "ticks_of"]
+__all__ = ["BOTTOM", "LEFT", "RIGHT", "TOP", "Frame", "Mark", "Point", "Tick", "marks_of", "place", "ticks_of"]
 
 # In units of the view box; a plot is as wide as its place on the page.
 WIDTH, HEIGHT = 480, 330
@@ -47,6 +47,18 @@ class Mark:
     style: str
     character: str
     path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A value of a row, and its words; `low` and `high` are the ends of its bar, None where it has none."""
+
+    mark: Mark
+    x: float
+    y: float
+    words: str
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from cgan_runtime.pages import render
 
 from cgan_bench.plot_data import Achieved, Roofline
-from cgan_bench.plots.frame import BOTTOM, LEFT, RIGHT, TOP, Frame, Mark, place, ticks_of
+from cgan_bench.plots.frame import BOTTOM, LEFT, RIGHT, TOP, Frame, Mark, Point, place, ticks_of
 from cgan_bench.plots.log_axis import LogAxis
 from cgan_bench.report_base import figure
 
@@ -54,14 +54,6 @@ class _Slope:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Point:
-    mark: Mark
-    x: float
-    y: float
-    words: str
-
-
 def roofline_plot(found: Roofline | None, marks: Mapping[str, Mark]) -> Markup | str:
     """The plot; empty where the machine's peaks, the work or the times are not known.
 
@@ -96,7 +88,7 @@ def roofline_plot(found: Roofline | None, marks: Mapping[str, Mark]) -> Markup |
         slope=_slope(found.gb_s, max(rate for _, rate in peaks), xs, ys),
         points=_side_by_side(
             [
-                _Point(
+                Point(
                     mark=marks[point.title],
                     x=place(xs, point.flops_per_byte),
                     y=place(ys, point.gflops),
@@ -108,9 +100,9 @@ def roofline_plot(found: Roofline | None, marks: Mapping[str, Mark]) -> Markup |
     )
 
 
-def _side_by_side(points: Sequence[_Point]) -> list[_Point]:
+def _side_by_side(points: Sequence[Point]) -> list[Point]:
     """Rows of one precision have the same intensity: one that would cover an earlier one moves to its side."""
-    placed: list[_Point] = []
+    placed: list[Point] = []
     for point in points:
         near = [other.x for other in placed if abs(other.y - point.y) < MARK_ROOM]
         steps = (0, *(sign * number for number in range(1, len(near) + 1) for sign in (1, -1)))

@@ -14,7 +14,7 @@ from cgan_runtime.pages import render, short
 from cgan_trainer.watching.charts import Axis
 
 from cgan_bench.plot_data import Throughput
-from cgan_bench.plots.frame import BOTTOM, LEFT, RIGHT, TOP, Frame, Mark, Tick, place, ticks_of
+from cgan_bench.plots.frame import BOTTOM, LEFT, RIGHT, TOP, Frame, Mark, Point, Tick, place, ticks_of
 from cgan_bench.plots.log_axis import LogAxis
 from cgan_bench.report_base import figure
 
@@ -29,20 +29,9 @@ TICK_ROOM: Final = 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Point:
-    """One batch size of a row; `low` and `high` are the ends of its bar, None where it has none."""
-
-    x: float
-    y: float
-    low: float | None
-    high: float | None
-    words: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Line:
     mark: Mark
-    points: Sequence[_Point]
+    points: Sequence[Point]
 
     @property
     def path(self) -> str:
@@ -82,14 +71,15 @@ def throughput_plot(found: Sequence[Throughput], marks: Mapping[str, Mark]) -> M
         frame=frame,
         marks={title: marks[title] for title in fastest_last},
         lines=[
-            _Line(mark=marks[title], points=[_point(one, xs, ys) for one in row.values()])
+            _Line(mark=marks[title], points=[_point(one, xs, ys, marks[title]) for one in row.values()])
             for title, row in rows.items()
         ],
     )
 
 
-def _point(one: Throughput, xs: LogAxis, ys: Axis) -> _Point:
-    return _Point(
+def _point(one: Throughput, xs: LogAxis, ys: Axis, mark: Mark) -> Point:
+    return Point(
+        mark=mark,
         x=place(xs, one.batch),
         y=place(ys, one.images_per_s),
         low=None if one.p10 is None else place(ys, one.p10),
