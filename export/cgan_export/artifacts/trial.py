@@ -1,4 +1,4 @@
-"""How fast the INT8 file is beside FP32, on ONNX Runtime and this machine: a trial of seconds, and a note.
+"""How fast an artifact is beside FP32, on its own runtime and this machine: a trial of seconds, and a note.
 
 Nothing of it is written: a bundle has the same bytes on every machine, and a disturbed trial costs no artifact.
 `cgan-bench` measures properly.
@@ -7,58 +7,69 @@ Nothing of it is written: a bundle has the same bytes on every machine, and a di
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Final
 
-from cgan_runtime.contract import Contract
+from cgan_runtime.runners import runner_kind
 from cgan_runtime.runners.base import Runner, Tensors
-from cgan_runtime.runners.onnxruntime import OnnxRuntimeRunner
 
-from cgan_export.artifacts.artifacts import BuildContext, feed_of
+from cgan_export.artifacts.artifacts import BuildContext, BuiltArtifact, feed_of
+from cgan_export.precisions import Precision
 
-__all__ = ["int8_note", "note_of_ratio", "times_as_fast"]
+__all__ = ["FOR_SPEED", "note_of_ratio", "speed_notes", "times_as_fast"]
 
 MIN_ROUNDS: Final = 5
 MAX_ROUNDS: Final = 300
 LIMIT_S: Final = 3.0
 SAME: Final = 0.05  # what a few seconds cannot tell apart
+FOR_SPEED: Final[tuple[Precision, ...]] = ("bf16", "int8")  # FP16 is made for engines; a CPU only checks it
 
 
-def int8_note(int8: bytes, fp32: bytes, context: BuildContext) -> str:
-    """What to tell whoever asked for INT8, from the times of both files on the first sample of the gates."""
-    feed = feed_of(context.contract, context.samples, 0)
-    return note_of_ratio(times_as_fast(int8, fp32, context.contract, feed))
-
-
-def note_of_ratio(ratio: float) -> str:
-    """The note for an INT8 file that is `ratio` times as fast as FP32."""
-    if ratio >= 1 + SAME:
-        return f"INT8 is {ratio:.1f} times as fast as FP32 on ONNX Runtime here."
-    what = "slower than" if ratio <= 1 - SAME else "about as fast as"
-    return f"INT8 is {what} FP32 on ONNX Runtime here ({ratio:.2f} times as fast): use FP32 on this machine."
-
-
-def times_as_fast(model: bytes, other: bytes, contract: Contract, feed: Tensors) -> float:
-    """The time of `other` over that of `model`: the median over rounds in which each runs one sample.
+def speed_notes(artifacts: Sequence[BuiltArtifact], context: BuildContext) -> Iterator[str]:
+    """What to tell whoever asked for speed: a note for each artifact of `FOR_SPEED`, when its trial is over.
 
     Args:
-        model: an ONNX file.
-        other: what it is compared with.
-        contract: of both.
+        artifacts: of one bundle, with the FP32 artifact of each of their runtimes.
+        context: what they were made from; the first sample of the gates is what runs.
+    """
+    feed = feed_of(context.contract, context.samples, 0)
+    fp32 = {artifact.backend: artifact for artifact in artifacts if artifact.precision == "fp32"}
+    for artifact in artifacts:
+        if artifact.precision in FOR_SPEED and artifact.backend in fp32:
+            kind = runner_kind(artifact.backend)
+            runner, other = (
+                kind.open(one.model, context.contract, precision=one.precision)
+                for one in (artifact, fp32[artifact.backend])
+            )
+            yield note_of_ratio(times_as_fast(runner, other, feed), artifact.precision, kind.name)
+
+
+def note_of_ratio(ratio: float, precision: Precision, runtime: str) -> str:
+    """The note for an artifact that is `ratio` times as fast as FP32 on the same runtime."""
+    name = precision.upper()
+    if ratio >= 1 + SAME:
+        return f"{name} is {ratio:.1f} times as fast as FP32 on {runtime} here."
+    what = "slower than" if ratio <= 1 - SAME else "about as fast as"
+    return f"{name} is {what} FP32 on {runtime} here ({ratio:.2f} times as fast): use FP32 on this machine."
+
+
+def times_as_fast(runner: Runner, other: Runner, feed: Tensors) -> float:
+    """The time of `other` over that of `runner`: the median over rounds in which each runs one sample.
+
+    Args:
+        runner: closed at the end.
+        other: what it is compared with; closed too.
         feed: every input of the graph, one sample.
     """
-    runners = [OnnxRuntimeRunner(data, contract) for data in (model, other)]
     ratios: list[float] = []
-    try:
-        for runner in runners:
-            runner.infer(feed)
+    with runner, other:
+        for one in (runner, other):
+            one.infer(feed)
         end_s = time.perf_counter() + LIMIT_S
         while len(ratios) < MIN_ROUNDS or (len(ratios) < MAX_ROUNDS and time.perf_counter() < end_s):
-            seconds = [_seconds_of(runner, feed) for runner in runners]
-            ratios.append(seconds[1] / seconds[0])
-    finally:
-        for runner in runners:
-            runner.close()
+            mine_s = _seconds_of(runner, feed)
+            ratios.append(_seconds_of(other, feed) / mine_s)
     return median(ratios)
 
 

@@ -129,7 +129,7 @@ def export(
     from cgan_trainer.readers import Choices
 
     from cgan_export.artifacts.artifacts import ArtifactOptions
-    from cgan_export.artifacts.trial import int8_note
+    from cgan_export.artifacts.trial import FOR_SPEED, speed_notes
     from cgan_export.bundle.writer import provenance_of, write_bundle, write_failed_report
     from cgan_export.export import engines_of, export_checkpoint
     from cgan_export.sources import assumptions, other_graphs, say_assumptions
@@ -153,10 +153,11 @@ def export(
         say_assumptions(checkpoint, assumed, progress.note)
         origin = provenance_of(path, checkpoint, assumed)
         kept = exported.kept()
-        files = {} if kept is None else {(one.backend, one.precision): one.model for one in kept.artifacts}
-        if kept is not None and (int8 := files.get(("onnxruntime", "int8"))) is not None:
-            progress.say("int8: how fast it is here")
-            progress.note(int8_note(int8, kept.model, kept.context))
+        if kept is not None:
+            if not set(FOR_SPEED).isdisjoint(options.precisions):
+                progress.say("how fast they are here")
+            for note in speed_notes(kept.artifacts, kept.context):
+                progress.note(note)
         engines = engines_of(kept, wish, progress.report())
         if kept is not None:
             progress.say("writing the bundle")
