@@ -23,7 +23,8 @@ class Source:
 
     Attributes:
         artifact: what is executed, "openvino/int8"; None of a server that does not say it.
-        runtime: of a bundle, what executes it: "OpenVINO 2026.4.1 CPU"; None of a server.
+        runtime: what executes it: "OpenVINO 2026.4.1 CPU", of a server "openvino 2026.4.1"; None where it does not
+            say it, as with --bare.
     """
 
     model: SeededModel
@@ -111,4 +112,4 @@ def open_source(
     from cgan_runtime.triton_client import TritonClient, TritonGenerator
 
     served = TritonGenerator(TritonClient(url or ""), model)
-    return Source(model=served, name=model, digest=served.digest, artifact=served.artifact)
+    return Source(model=served, name=model, digest=served.digest, artifact=served.artifact, runtime=served.runtime)

@@ -157,6 +157,7 @@ class TritonGenerator:
         settings = client.settings(model)
         self.digest = settings.get("model_digest", "")
         self.artifact = artifact_of(settings)
+        self.runtime = settings.get("runtime")
 
     @property
     def contract(self) -> Contract:

@@ -23,6 +23,7 @@ from cgan_runtime.bundle import Bundle
 from cgan_runtime.gateway.settings import Engine, Limits
 from cgan_runtime.serving.environment import ServerEnvironment
 from cgan_runtime.serving.server import TritonServer
+from cgan_runtime.source import open_source
 from cgan_runtime.triton_client import TritonClient
 from tritonclient.grpc import service_pb2 as pb
 
@@ -70,6 +71,9 @@ def test_every_answer_says_which_model_artifact_and_runtime_made_it(
         message = client.infer("facades_png", png_inputs(tritonclient.grpc)).get_response()
     assert {key: value.string_param for key, value in message.parameters.items()} == wanted
     assert (message.model_name, message.model_version) == ("facades_png", "1")
+    for url in (gateway.http_url, f"grpc://{gateway.grpc_url}"):
+        with open_source(bundle=None, url=url, model="facades") as source:
+            assert {"model_digest": source.digest, "artifact": source.artifact, "runtime": source.runtime} == wanted
 
 
 def test_a_stream_answers_in_order_and_goes_on_after_a_bad_request(gateway: GatewayProcess) -> None:

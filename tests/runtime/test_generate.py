@@ -146,7 +146,7 @@ def test_the_same_files_come_from_a_server(
         there = generate(*grpc, *common, tmp_path / "there")
         assert here.returncode == there.returncode == 0, here.stderr + there.stderr
         said = [json.loads(done.stdout.replace("/there/", "/here/")) for done in (here, there)]
-        assert [one.pop("runtime") is None for one in said] == [False, True]  # a server's version is its own
+        assert [one.pop("runtime") is None for one in said] == [False, True]  # Triton alone does not say it
         assert said[0] == said[1]
     here_files = sorted(p.name for p in (tmp_path / "here").iterdir())
     assert len(here_files) == 3 + 3 + 9

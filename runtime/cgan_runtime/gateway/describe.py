@@ -55,8 +55,9 @@ def contract_of(model: ServedModel, limits: Limits) -> dict[str, Any]:
 
 
 def public_config(answer: Any, model: ServedModel) -> Any:
-    """Triton's configuration of a model under its public name."""
+    """Triton's configuration of a model under its public name, with what executes it among the parameters."""
     answer.config.name = model.name
+    answer.config.parameters["runtime"].string_value = model.route.runtime
     return answer
 
 
