@@ -28,6 +28,9 @@ NETS: Final = {"unet-256": "U-Net-256 of pix2pix, 54.4 M parameters", "resnet-9"
 # Cell -> what a row of it has to hold, the goal of the ratio to the plain export at batch 1.
 CELLS: Final = {"FP32": (60.0, 1.2), "45 dB or more": (45.0, 3.5), "35 dB or more": (35.0, 4.5)}
 NOT_SLOWER: Final = 0.97
+INVALID: Final = """INVALID: an image of the run was below the floor of its precision (35 dB in INT8), though those
+of the export kept it; no cell and no claim rests on the row.
+"""
 # Busy processes -> the fair share of two cores for a program of two threads; how far from it is too far.
 FAIR: Final = {"1": 2 / 3, "2": 0.5}
 UNFAIR: Final = 1.5
@@ -127,7 +130,8 @@ def _block(report: dict[str, Any]) -> str:
     heads = ("", "p50 ms", "times", "PSNR dB", "of the peak", "peak MB", "cold start s")
     absent = "".join(f"Not measured: {one['title']}: {one['reason']}.\n" for one in report["absent"])
     title = f"### Batch {first['batch']}, {first['rounds']} rounds\n\n"
-    return title + _table(heads, rows) + (f"\n{absent}" if absent else "")
+    remark = "" if all(row["valid"] for row in report["rows"]) else f"\n{INVALID}"
+    return title + _table(heads, rows) + remark + (f"\n{absent}" if absent else "")
 
 
 def _cells(reports: Sequence[dict[str, Any]]) -> str:

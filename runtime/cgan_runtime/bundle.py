@@ -7,7 +7,8 @@ import json
 import os
 import stat
 from collections.abc import Set
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from cgan_runtime.errors import BundleError, CganError, UsageError
@@ -22,6 +23,7 @@ __all__ = ["Bundle", "file_entry", "read_bundle", "require_replaceable", "write_
 
 DEFAULT_BACKEND = "onnxruntime"
 DEFAULT_PRECISION = "fp32"
+HASHING_THREADS = min(os.cpu_count() or 1, 8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +35,14 @@ class Bundle:
         manifest: what bundle.json says.
         digest: of the manifest, and so of everything.
         is_signed: whether a signature was required when it was read, and held.
+        held: content of files for their first `read`, by path, see `read_bundle`.
     """
 
     path: Path
     manifest: Manifest
     digest: str
     is_signed: bool = False
+    held: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def model_digest(self) -> str:
@@ -79,6 +83,8 @@ class Bundle:
         """
         if isinstance(file, str):
             file = {entry.path: entry for entry in self.manifest.all_files}[file]
+        if (held := self.held.pop(file.path, None)) is not None:
+            return held
         data = read_plain(self.path / file.path, file.bytes)
         if data is None or hashlib.sha256(data).hexdigest() != file.sha256:
             raise BundleError(_damaged(self.path / file.path))
@@ -159,7 +165,9 @@ class Bundle:
         )
 
 
-def read_bundle(path: Path, *, require_signature: Path | None = None) -> Bundle:
+def read_bundle(
+    path: Path, *, require_signature: Path | None = None, hold: tuple[str, str] | None = None
+) -> Bundle:
     """Check the whole folder and return it.
 
     Names and sizes are checked before a file is read; the manifest is read first, and is small.
@@ -167,6 +175,8 @@ def read_bundle(path: Path, *, require_signature: Path | None = None) -> Bundle:
     Args:
         path: the folder.
         require_signature: a public key; the bundle must be signed with the private key that belongs to it.
+        hold: backend and precision of an artifact that is used next: its content stays in memory from the check to
+            the first `read`, so that a large file is read and hashed once.
 
     Raises:
         BundleError: not a bundle; a missing, extra, changed or truncated file; a link, a device or any other
@@ -191,11 +201,27 @@ def read_bundle(path: Path, *, require_signature: Path | None = None) -> Bundle:
 
         hashes = {MANIFEST: hashlib.sha256(data or b"").hexdigest()} | {n: f.sha256 for n, f in listed.items()}
         require_signed(path, hashes, require_signature)
-    for name, file in listed.items():
-        with open_plain(path / name) as (stream, size):
-            if size != file.bytes or hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
-                raise BundleError(_damaged(path / name))
-    return Bundle(path=path, manifest=manifest, digest=digest, is_signed=require_signature is not None)
+    kept = {a.path for a in manifest.artifacts if (a.backend, a.precision) == hold and a.plan is None}
+    with ThreadPoolExecutor(max_workers=HASHING_THREADS) as pool:  # hashing lets other threads run
+        contents = pool.map(lambda file: _checked(path, file, keep=file.path in kept), listed.values())
+        held = {name: data for name, data in zip(listed, contents, strict=True) if data is not None}
+    return Bundle(path=path, manifest=manifest, digest=digest, is_signed=require_signature is not None, held=held)
+
+
+def _checked(root: Path, file: File, *, keep: bool) -> bytes | None:
+    """Read a file of the bundle and hash it; its content where it is kept.
+
+    Raises:
+        BundleError: it is not what the manifest promises.
+    """
+    with open_plain(root / file.path) as (stream, size):
+        if size != file.bytes:
+            raise BundleError(_damaged(root / file.path))
+        data = stream.read(size) if keep else None
+        digest = hashlib.sha256(data) if data is not None else hashlib.file_digest(stream, "sha256")
+        if digest.hexdigest() != file.sha256:
+            raise BundleError(_damaged(root / file.path))
+    return data
 
 
 def require_replaceable(path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cgan_runtime.bundle import read_bundle
-from cgan_runtime.choosing import resolve_artifact
+from cgan_runtime.bundle import DEFAULT_BACKEND, DEFAULT_PRECISION, read_bundle
+from cgan_runtime.choosing import AUTO, resolve_artifact
 from cgan_runtime.contract import Contract
 from cgan_runtime.errors import UsageError
 from cgan_runtime.generator import SeededModel
@@ -95,7 +95,8 @@ def open_source(
     if bundle is not None and model is not None:
         raise UsageError("--model names the generator of a server; with --bundle leave it out.")
     if bundle is not None:
-        read = read_bundle(bundle, require_signature=require_signature)
+        next_used = None if backend == AUTO else (backend or DEFAULT_BACKEND, precision or DEFAULT_PRECISION)
+        read = read_bundle(bundle, require_signature=require_signature, hold=next_used)
         kind, rounding = resolve_artifact(
             read, backend, precision, min_psnr_db=min_psnr, device=device, threads=threads, say=say
         )

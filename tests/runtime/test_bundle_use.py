@@ -32,6 +32,19 @@ def test_an_artifact_of_equal_length_swapped_after_reading_is_refused(read: Bund
             use()
 
 
+def test_a_held_artifact_is_what_was_checked_and_is_read_again_the_second_time(read: Bundle) -> None:
+    held = read_bundle(read.path, hold=("onnxruntime", "fp32"))
+    path = held.path / held.artifact().path
+    before = path.read_bytes()
+    path.write_bytes(bytes(len(before)))
+    assert held.read(held.artifact()) == before
+    with pytest.raises(BundleError, match="is damaged"):
+        held.read(held.artifact())
+    assert not read.held
+    path.write_bytes(before)
+    assert not read_bundle(read.path, hold=("openvino", "int8")).held, "it has none"
+
+
 def test_an_artifact_that_is_gone_or_another_kind_of_file_is_refused(read: Bundle) -> None:
     path = read.path / "model.onnx"
     path.rename(path.with_name("elsewhere"))
