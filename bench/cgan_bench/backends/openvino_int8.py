@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cgan_runtime.contract import Contract
-from cgan_runtime.runners.openvino import without_telemetry
+from cgan_runtime.runners.openvino import shared_core, without_telemetry
 
 from cgan_bench.backends.base import Backend, Opened, missing_package, opened_runner
 from cgan_bench.backends.calibration import calibration_feeds
@@ -69,5 +69,5 @@ def write_nncf_int8(plain: Path, contract: Contract, path: Path) -> None:
         import openvino
     nncf.set_log_level(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bars have no switch
-        quantized = nncf.quantize(openvino.Core().read_model(plain), nncf.Dataset(calibration_feeds(contract)))
+        quantized = nncf.quantize(shared_core().read_model(plain), nncf.Dataset(calibration_feeds(contract)))
     openvino.save_model(quantized, path)

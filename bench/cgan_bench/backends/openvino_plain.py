@@ -9,7 +9,7 @@ from typing import Any, Final, final
 
 from cgan_runtime.contract import Contract
 from cgan_runtime.runners.base import Array, Runner, Tensors
-from cgan_runtime.runners.openvino import without_telemetry
+from cgan_runtime.runners.openvino import shared_core
 
 from cgan_bench.backends.base import Backend, Opened, missing_package, opened_runner
 from cgan_bench.backends.torch_eager import NO_CHECKPOINT
@@ -63,10 +63,8 @@ class DefaultOpenVino(Runner):
 
     def __init__(self, file: Path, contract: Contract, *, threads: int) -> None:
         super().__init__(contract)
-        with without_telemetry():
-            import openvino
         settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads} if threads else {}
-        self._compiled = openvino.Core().compile_model(file, "CPU", settings)
+        self._compiled = shared_core().compile_model(file, "CPU", settings)
         self._chosen = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
 
     @property

@@ -11,7 +11,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from cgan_runtime.contract import Contract
-from cgan_runtime.runners.openvino import compile_settings, import_openvino
+from cgan_runtime.runners.openvino import compile_settings, shared_core
 
 from cgan_bench.layers.profiled import Layer, ProfiledTensor, Profiler, operations_of, precision_of
 from cgan_bench.workload import inputs_for, round_seeds
@@ -33,7 +33,7 @@ def profile_openvino(
         warm_up: runs before them; at least one is made.
         threads: 0 lets OpenVINO choose.
     """
-    core = import_openvino().Core()
+    core = shared_core()
     settings = compile_settings(precision, threads=threads) | {"PERF_COUNT": True}
     compiled = core.compile_model(core.read_model(model), "CPU", settings)
     request = compiled.create_infer_request()

@@ -7,6 +7,7 @@ computes in bfloat16, any other in FP32 whatever is not quantised, so that an ar
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import queue
 import sys
@@ -28,9 +29,9 @@ __all__ = [
     "OpenVinoRunner",
     "absence",
     "compile_settings",
-    "import_openvino",
     "lack",
     "open_runner",
+    "shared_core",
     "without_telemetry",
 ]
 
@@ -43,7 +44,7 @@ BFLOAT16: Final = "BF16"  # one of them: AVX512-BF16 or AMX
 def absence() -> str | None:
     """Why OpenVINO cannot be used here and what to install; None where it can."""
     try:
-        import_openvino()
+        _import_openvino()
     except CganError as error:
         return str(error)
     return None
@@ -55,7 +56,7 @@ def lack(precision: str) -> str | None:
     Raises:
         CganError: OpenVINO is not installed.
     """
-    if precision != "bf16" or BFLOAT16 in import_openvino().Core().get_property(DEVICE, CAPABILITIES):
+    if precision != "bf16" or BFLOAT16 in shared_core().get_property(DEVICE, CAPABILITIES):
         return None
     return "this CPU does not compute in bfloat16; use the fp32 or int8 artifact."
 
@@ -101,7 +102,7 @@ class OpenVinoRunner(Runner):
         self, model: bytes, contract: Contract, *, precision: str = "fp32", threads: int = 0, in_flight: int = 1
     ) -> None:
         super().__init__(contract)
-        ov = import_openvino()
+        core = shared_core()
         try:
             require_sound(model)
             said = metadata(model)
@@ -112,7 +113,6 @@ class OpenVinoRunner(Runner):
         self._shares_conditions = precision != "bf16" and said.get(SHARED_CONDITIONS_KEY) == "1"
         settings = compile_settings(precision, threads=threads, in_flight=in_flight)
         try:
-            core = ov.Core()
             compiled = core.compile_model(core.read_model(model), DEVICE, settings)
         except Exception as error:  # RuntimeError for most, and others of its Python layer
             raise BundleError(f"OpenVINO cannot load the model: {_first_line(error)}") from error
@@ -183,7 +183,22 @@ def without_telemetry() -> Iterator[None]:
             del sys.modules[TELEMETRY]
 
 
-def import_openvino() -> ModuleType:
+@functools.cache
+def shared_core() -> Any:
+    """The one `openvino.Core` of this process, which is never closed.
+
+    The CPU plugin of a Core gives the thread that loads it another signal stack, and takes that away when it is
+    closed, also where the plugin of a later Core has kept its address to restore it. Two of them that close in the
+    order in which they were opened leave an address without memory, and then the next Ctrl-C ends the process with
+    SIGSEGV: CPython's handlers run on that stack.
+
+    Raises:
+        CganError: OpenVINO is not installed.
+    """
+    return _import_openvino().Core()
+
+
+def _import_openvino() -> ModuleType:
     """The package, silent on the network.
 
     Raises:
