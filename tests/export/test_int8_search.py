@@ -1,14 +1,21 @@
-"""The search for layers that must stay in FP32: over made-up nets whose errors are known."""
+"""The search for layers that must stay in FP32: over made-up nets whose errors are known. On what it is done."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import onnx
 import pytest
+from cgan_export.artifacts.artifacts import BuildContext, search_case
 from cgan_export.artifacts.precision.layers import Layer
 from cgan_export.artifacts.precision.search import layers_to_keep
+from cgan_export.fidelity.samples import sample_conditions
+from cgan_export.pytorch.runner import TorchRunner
 from cgan_runtime.errors import CheckFailedError
+from cgan_runtime.generator import SeededGenerator
+
+from tests.export.toys import EveryKind
 
 
 def layers(*macs: int) -> list[Layer]:
@@ -55,3 +62,28 @@ def test_a_layer_whose_result_is_not_finite_is_found() -> None:
 def test_a_net_without_layers_says_so() -> None:
     with pytest.raises(CheckFailedError, match=r"INT8 needs .* there are none"):
         layers_to_keep([], lambda _: 99.0, floor_db=35)
+
+
+def test_int8_is_searched_on_the_images_it_is_calibrated_on_too() -> None:
+    """Ranges fit those images, so they must not be the only ones; and a one-coloured one holds with no layers."""
+    toy = EveryKind()
+    reference = SeededGenerator(TorchRunner(toy.eval(), toy.contract))
+    samples = sample_conditions(toy.contract, None, None)
+    calibration = {name: value[[1, 0, 2]].copy() for name, value in samples.items()}
+    calibration["style"][1] = 0.5
+    context = BuildContext(
+        contract=toy.contract,
+        plain=onnx.ModelProto(),
+        rewritten={},
+        reference=reference,
+        exact=None,
+        live=None,
+        samples=samples,
+        numbers=(1, 2, 3, 4, 5, 6, 8, 9),
+        calibration=calibration,
+    )
+    case = search_case(context, reference, "int8")
+    assert case.seeds == [1, 2, 3, 4, 5, 6, 8, 9, 10, 11]
+    for name, value in samples.items():
+        np.testing.assert_array_equal(case.samples[name], np.concatenate([value, calibration[name][[0, 2]]]))
+    assert search_case(context, reference, "fp16").seeds == [1, 2, 3, 4, 5, 6, 8, 9]
