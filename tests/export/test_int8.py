@@ -12,13 +12,15 @@ import onnx
 import pytest
 from cgan_export.artifacts.artifacts import ArtifactOptions
 from cgan_export.artifacts.precision.int8 import activation_ranges, quantizable_layers, quantized
+from cgan_export.cli.export import _say_calibration
 from cgan_export.graph.rewrites import FOR_CPUS, FOR_INT8, rewrite
 from cgan_runtime.bundle import Bundle
+from cgan_trainer.generator import Generator
 from onnx import NodeProto, TensorProto, numpy_helper
 from onnxruntime import InferenceSession, SessionOptions
 
 from tests.export.exporting import exported_toy
-from tests.export.toys import EveryKind
+from tests.export.toys import EveryKind, Unconditional
 
 GRAPH = """
 <ir_version: 10, opset_import: ["" : 20]>
@@ -239,3 +241,18 @@ def test_the_same_export_gives_the_same_bytes() -> None:
     first, second = (exported_toy(EveryKind(), options).artifacts[1] for _ in range(2))
     assert first.model == second.model
     assert first.kept == second.kept
+
+
+@pytest.mark.parametrize(
+    ("toy", "folder", "said"),
+    [(EveryKind, None, 1), (EveryKind, Path("images"), 0), (Unconditional, None, 0)],
+    ids=["the images of the check", "a folder", "no images"],
+)
+def test_who_names_no_folder_to_calibrate_on_is_told_what_it_costs(
+    toy: type[Generator], folder: Path | None, said: int
+) -> None:
+    exported = exported_toy(toy(), ArtifactOptions(precisions=("fp32", "int8")))
+    notes: list[str] = []
+    _say_calibration(exported, folder, notes.append)
+    assert len(notes) == said
+    assert all("--calibrate" in note for note in notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -101,7 +101,8 @@ def export(
         precision: Artifacts to make, separated by commas: fp32 (always made), fp16, bf16 (OpenVINO only), int8.
             [default: fp32]
         io_type: Inputs and outputs of the FP16 file; fp16 saves transfers. [default: fp32, as the contract]
-        calibrate: Folder of images that INT8 ranges are measured on. [default: the images of the check]
+        calibrate: Folder of images like those that will be served, up to 32: INT8 ranges are measured on them.
+            [default: the images of the check]
         size: Size of the images, as 256 or WIDTHxHEIGHT. [default: the checkpoint's]
         dynamic_size: Leave the size free: any multiple of what the net needs.
         engine: Other backends than ONNX Runtime.
@@ -137,8 +138,6 @@ def export(
     options = ArtifactOptions(precisions=precisions, backends=engine.cpu_backends, io=io_type, calibrate=calibrate)
     started = perf_counter()
     with claim(target), Progress() as progress:
-        if "int8" in options.precisions and calibrate is None:
-            progress.note("INT8 is calibrated on the images of the check; use --calibrate.")
         checkpoint, exported = export_checkpoint(
             path,
             name=name,
@@ -149,6 +148,7 @@ def export(
             size=wanted,
             progress=progress.say,
         )
+        _say_calibration(exported, calibrate, progress.note)
         assumed = assumptions(checkpoint, conditions)
         say_assumptions(checkpoint, assumed, progress.note)
         origin = provenance_of(path, checkpoint, assumed)
@@ -199,6 +199,16 @@ def _targets_of_engine(flags: SourceFlags | None, engine: EngineFlags) -> tuple[
         raise UsageError("--target and --target-gpu both name GPUs; give one of them.")
     others = replace(flags, target=None)
     return None if others == SourceFlags() else others, replace(engine, target_gpu=flags.target)
+
+
+def _say_calibration(exported: Exported, calibrate: Path | None, note: Callable[[str], None]) -> None:
+    """Without a folder INT8 fits the images that it is judged on."""
+    by_images = exported.context.contract.image_condition is not None
+    if calibrate is None and by_images and any(artifact.precision == "int8" for artifact in exported.artifacts):
+        note(
+            "INT8 is calibrated on the images of the check, and others may be 3 dB worse: name a folder of 32 "
+            "images like those that will be served with --calibrate."
+        )
 
 
 def _refuse(exported: Exported, path: Path, target: Path, report: Path) -> None:
