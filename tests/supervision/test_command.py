@@ -79,7 +79,9 @@ def test_a_signal_under_load_answers_what_was_accepted(start: Start, number: sig
     assert process.returncode == 0, error
     assert "error" not in error
     assert "served for" in error
-    assert not any("Socket closed" in failure or "reset" in failure for failure in clients.failures)
+    # Who never got a connection was not accepted; one that waits in the queue of the closed port is told "reset".
+    lost = [failure for failure in clients.failures if "failed to connect" not in failure]
+    assert not any("Socket closed" in failure or "reset" in failure for failure in lost), lost
     assert not marked(process.pid)
     assert not files(process.pid)
 
